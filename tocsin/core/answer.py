@@ -1,0 +1,51 @@
+"""What telemetry says when asked: rows, or no answer with its reason. A partial result is never data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question: KQL text, and the bounds ``[start, end)`` in UTC that the service applies besides it."""
+
+    text: str
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """An answer: column names and rows, with plain Python values (``datetime`` in UTC, ``float``, ``int``, ``str``)."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """Return one mapping a row, column name → value."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+class Why(StrEnum):
+    """Why there is no answer. None of these is ever read as health."""
+
+    BROKEN = "query refused"
+    FORBIDDEN = "no permission"
+    THROTTLED = "throttled"
+    PARTIAL = "partial result"
+    TIMEOUT = "time-out"
+    UNREACHABLE = "unreachable"
+    FAILED = "service error"
+    MISSING = "not found"
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Telemetry did not answer. ``detail`` is for the operator's log and may hold the service's words."""
+
+    why: Why
+    detail: str = ""
+    retry_after: float | None = None

@@ -1,0 +1,87 @@
+"""``tocsin.yaml``: what is watched, who is told, and the one switch above every policy."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from tocsin.core.fields import Automation, Count, Duration, Model, Severity, Wait
+
+
+class Target(Model):
+    """One watched system: its telemetry, its Container App, and what may be done to it."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    workspace: str
+    role_name: str
+    subscription: str = ""
+    resource_group: str = ""
+    container_app: str = ""
+    container: str = "api"
+    side_effect_tools: tuple[str, ...] = ("crm_write_contact", "send_email")
+    labels: dict[str, str] = {}
+    allow: tuple[str, ...] = ()
+    automation: Automation = Automation.ACT
+    offset: Wait = timedelta(minutes=2)
+    fresh_within: Duration = timedelta(minutes=15)
+
+    @model_validator(mode="after")
+    def _whole_address(self) -> Target:
+        parts = (self.subscription, self.resource_group, self.container_app)
+        if any(parts) and not all(parts):
+            raise PydanticCustomError(
+                "half-an-app", "a Container App is named by subscription, resource_group and container_app together"
+            )
+        return self
+
+    @property
+    def production(self) -> bool:
+        """Whether the target is labelled ``env: prod``."""
+        return self.labels.get("env") == "prod"
+
+
+class Receiver(Model):
+    """One place messages go. ``type`` is a file under ``notifiers/``; the options are that notifier's own."""
+
+    type: str
+    options: dict[str, str] = {}
+
+
+def _receiver(value: Any) -> Any:
+    if not isinstance(value, dict) or "type" not in value or "options" in value:
+        return value
+    return {"type": value["type"], "options": {key: given for key, given in value.items() if key != "type"}}
+
+
+class Route(Model):
+    """Which alerts go to which receivers. The first child that matches wins unless it says ``continue``."""
+
+    match: dict[str, tuple[str, ...]] = {}
+    to: tuple[str, ...] = ()
+    continue_: bool = Field(default=False, alias="continue")
+    routes: tuple[Route, ...] = ()
+
+
+class Budgets(Model):
+    """Upper bounds on what the watcher itself may use."""
+
+    queries_at_once: Count = 4
+    actions_per_hour: Count = 6
+
+
+class Config(Model):
+    """The whole of ``tocsin.yaml``."""
+
+    automation: Automation = Automation.OBSERVE
+    targets: tuple[Target, ...] = ()
+    receivers: dict[str, Annotated[Receiver, BeforeValidator(_receiver)]] = {}
+    routes: Route = Route()
+    budgets: Budgets = Budgets()
+    tuning: dict[str, dict[str, Any]] = {}
+    catch_up: Duration = timedelta(minutes=15)
+    give_up_after: Duration = timedelta(hours=1)
+    fallback: str = ""
+    repeat: dict[Severity, Duration] = {}

@@ -1,0 +1,115 @@
+"""A Container App as read from the platform, and what can be concluded from it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tocsin.core.config import Target
+
+ENGAGED = frozenset({"1", "true", "on"})
+"""What the accelerator's ``assert_enabled`` reads as engaged, in any case."""
+
+SECRET = "(secret reference)"
+"""Stands for the value of a variable that is a reference to a secret: it is set, and it is not ours to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One revision. ``weight`` is its share of traffic in percent; ``env`` are its container's variables."""
+
+    name: str
+    active: bool
+    weight: int
+    running: bool
+    env: Mapping[str, str]
+    created: datetime | None = None
+    state: str = ""
+
+    @property
+    def serving(self) -> bool:
+        """Whether requests can reach it."""
+        return self.active and self.weight > 0
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The app at one moment. ``template`` is the platform's own JSON, whole; ``env`` what the watched container is to have."""
+
+    id: str
+    location: str
+    template: Mapping[str, Any]
+    env: Mapping[str, str]
+    revisions: tuple[Revision, ...]
+    multiple: bool = False
+    provisioning: str = "Succeeded"
+    latest: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def serving(self) -> tuple[Revision, ...]:
+        """The revisions that requests can reach."""
+        return tuple(revision for revision in self.revisions if revision.serving)
+
+
+def environment(template: Mapping[str, Any], container: str) -> dict[str, str]:
+    """Return the variables of the named container; a secret reference reads as ``SECRET``."""
+    entries = _container(template, container).get("env") or ()
+    return {entry["name"]: SECRET if "secretRef" in entry else str(entry.get("value") or "") for entry in entries}
+
+
+def with_variable(template: Mapping[str, Any], container: str, name: str, value: str) -> dict[str, Any]:
+    """Return ``template`` with one variable of one container set, and nothing else different.
+
+    Raises LookupError when the container is not in the template, ValueError when the variable is a secret reference.
+    """
+    changed = copy.deepcopy(dict(template))
+    entries = _container(changed, container).setdefault("env", [])
+    if entries is None:
+        entries = _container(changed, container)["env"] = []
+    for entry in entries:
+        if entry["name"] == name:
+            if "secretRef" in entry:
+                raise ValueError(f"{name} is a reference to a secret; set its value there")
+            entry["value"] = value
+            return changed
+    entries.append({"name": name, "value": value})
+    return changed
+
+
+def _container(template: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] | None = next(
+        (each for each in template.get("containers") or () if each["name"] == name), None
+    )
+    if found is None:
+        names = ", ".join(each["name"] for each in template.get("containers") or ()) or "none"
+        raise LookupError(f"no container '{name}' in the app; it has: {names}")
+    return found
+
+
+def engaged(value: str | None) -> bool:
+    """Return whether a killswitch variable with this value stops the tools."""
+    return (value or "").strip().lower() in ENGAGED
+
+
+def approver_findings(app: App, target: Target) -> list[str]:
+    """Return what is wrong with the human approval of a production target, judged on the revisions that serve.
+
+    A target that is not labelled ``env: prod`` has no findings, nor has one that declares no side-effect tools.
+    """
+    if not target.production or not target.side_effect_tools:
+        return []
+    found = []
+    for revision in app.serving:
+        if engaged(revision.env.get("HITL_DEV_MODE")):
+            found.append(f"HITL_DEV_MODE approves by itself on {revision.name}")
+        elif not revision.env.get("HITL_APPROVER_ENDPOINT", "").strip():
+            found.append(f"HITL_APPROVER_ENDPOINT is not set on {revision.name}")
+    return found
+
+
+FINDINGS: Mapping[str, Callable[[App, Target], list[str]]] = {"approver": approver_findings}
+"""What a ``Configured`` signal source may name."""

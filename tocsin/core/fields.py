@@ -1,0 +1,83 @@
+"""The field types the operators' files share: each turns the text they typed into a value, or says what is valid.
+
+Every scalar arrives as the text in the file, so ``on`` is never a boolean by accident and ``1:30`` never a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic_core import PydanticCustomError
+
+from tocsin.core import units
+
+
+class Model(BaseModel):
+    """A part of an operator's file: frozen, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=False)
+
+
+def _read(parse: Callable[[str], Any], problem: str) -> BeforeValidator:
+    def convert(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise PydanticCustomError(problem, "{why}", {"why": str(error)}) from None
+
+    return BeforeValidator(convert)
+
+
+def _positive(text: str) -> timedelta:
+    length = units.duration(text)
+    if not length:
+        raise ValueError(f"'{text}' is no time at all; the duration must be positive")
+    return length
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"'{text}' is neither true nor false")
+    return text == "true"
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise ValueError(f"'{text}' is not a whole number of at least 0")
+    return int(text)
+
+
+Duration = Annotated[timedelta, _read(_positive, "bad-duration")]
+"""A positive duration: ``90s``, ``1h30m``, ``7d``."""
+Wait = Annotated[timedelta, _read(units.duration, "bad-duration")]
+"""A duration that may be zero: ``0s``."""
+Number = Annotated[float, _read(units.number, "bad-number")]
+"""A finite number, or a percentage as its ratio."""
+Flag = Annotated[bool, _read(_flag, "bad-flag")]
+"""``true`` or ``false``, and no other word."""
+Count = Annotated[int, _read(_count, "bad-count")]
+"""A whole number of at least zero."""
+
+
+class Severity(StrEnum):
+    """P0 system down, P1 major, P2 degraded, P3 minor."""
+
+    P0 = "P0"
+    P1 = "P1"
+    P2 = "P2"
+    P3 = "P3"
+
+
+class Automation(StrEnum):
+    """How far Tocsin may go by itself: a target and a policy can only lower it."""
+
+    OFF = "off"
+    OBSERVE = "observe"
+    ASK = "ask"
+    ACT = "act"

@@ -1,0 +1,99 @@
+"""What a person is told, before any receiver's markup: a notice, and its delivery to one receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from tocsin.core.fields import Severity
+
+
+class Kind(StrEnum):
+    """Why somebody is told."""
+
+    FIRED = "fired"
+    RESOLVED = "resolved"
+    BLIND = "blind"
+    ACTED = "acted"
+    FAILED = "action failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of a message: a label of ours and a value that may hold telemetry text (receivers escape it)."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What happened, in plain text. Any text in it may come from telemetry: a notifier escapes all of it.
+
+    ``episode`` is what receivers deduplicate by. ``manual`` is the command a person can run when the watcher is not there.
+    """
+
+    id: str
+    kind: Kind
+    episode: str
+    rule: str
+    target: str
+    severity: Severity
+    at: datetime
+    title: str
+    text: str = ""
+    facts: tuple[Fact, ...] = ()
+    first_step: str = ""
+    manual: str = ""
+    links: tuple[tuple[str, str], ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    value: float | None = None
+    provenance: str = ""
+
+
+class Settled(StrEnum):
+    """Where a delivery stands."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+class Said(StrEnum):
+    """What a receiver answered."""
+
+    ACCEPTED = "accepted"
+    AGAIN = "try again"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One attempt. ``AGAIN`` may name how long to wait; ``REFUSED`` is never tried again. ``detail`` holds no secret."""
+
+    said: Said
+    detail: str = ""
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A notice on its way to one receiver: a row of the outbox.
+
+    ``sequence`` orders deliveries of one episode at one receiver: a later one waits for the earlier.
+    """
+
+    id: str
+    receiver: str
+    notice: Notice
+    created: datetime
+    not_before: datetime
+    sequence: int = 0
+    state: Settled = Settled.WAITING
+    attempts: int = 0
+    settled: datetime | None = None
+    receipt: str = ""
+    claim: str = ""
+    fallback: bool = False

@@ -1,0 +1,143 @@
+"""A rule: what is measured, when it is bad, and how long it must stay bad. One file under ``rules/``."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from tocsin.core.fields import Count, Duration, Flag, Model, Number, Severity, Wait
+
+
+class Op(StrEnum):
+    """The four comparisons; their names are the keys an author writes."""
+
+    ABOVE = "above"
+    AT_LEAST = "at_least"
+    BELOW = "below"
+    AT_MOST = "at_most"
+
+    def holds(self, value: float, limit: float) -> bool:
+        """Return whether ``value`` compared with ``limit`` satisfies this comparison."""
+        if self is Op.ABOVE:
+            return value > limit
+        if self is Op.AT_LEAST:
+            return value >= limit
+        return value < limit if self is Op.BELOW else value <= limit
+
+
+class Limits(Model):
+    """At most one comparison with a fixed number."""
+
+    above: Number | None = None
+    at_least: Number | None = None
+    below: Number | None = None
+    at_most: Number | None = None
+
+    @property
+    def limit(self) -> tuple[Op, float] | None:
+        """Return the comparison that was written, with its number."""
+        given = [(op, value) for op in Op if (value := getattr(self, op.value)) is not None]
+        return given[0] if given else None
+
+
+class Change(Model):
+    """Breached when the value differs from the same window ``versus`` earlier by more than a share of that value."""
+
+    more_than: Number
+    versus: Duration
+
+
+class When(Limits):
+    """What is measured, over which window, and the one condition on it. Either ``signal`` or ``kql``."""
+
+    signal: str | None = None
+    kql: str | None = None
+    over: Duration
+    minimum: Count | None = None
+    by: tuple[str, ...] = ()
+    change: Change | None = None
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> When:
+        if (self.signal is None) == (self.kql is None):
+            raise PydanticCustomError("no-measure", "say what is measured: either `signal:` or `kql:`")
+        given = [key for key in (*Op, "change") if getattr(self, str(key)) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise PydanticCustomError(
+                "one-condition",
+                "one condition is needed, found {found}; known: above, at_least, below, at_most, change",
+                {"found": found},
+            )
+        return self
+
+
+class OutOf(Model):
+    """``3 of 5``: how many of the newest slots must be breached."""
+
+    hits: int
+    slots: int
+
+
+def _out_of(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d{1,3}) of (\d{1,3})", value)
+    if not match or not 1 <= int(match[1]) <= int(match[2]) <= 100:
+        raise PydanticCustomError("bad-in", "'{given}' is not like '3 of 5' (at most 100 slots)", {"given": value})
+    return OutOf(hits=int(match[1]), slots=int(match[2]))
+
+
+class Snooze(Model):
+    """Stops one rule until a day, with the reason."""
+
+    until: datetime
+    reason: str
+
+
+def _offset(value: Any) -> Any:
+    if value == "auto":
+        raise PydanticCustomError("not-yet", "'offset: auto' is not available in this version; write a duration")
+    return value
+
+
+class Rule(Model):
+    """One alert rule. ``id`` is the file's name without its ending."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    summary: str = Field(min_length=1, max_length=500)
+    description: str = Field(default="", max_length=4000)
+    severity: Severity
+    when: When
+    for_: Wait = Field(default=timedelta(), alias="for")
+    in_: Annotated[OutOf | None, BeforeValidator(_out_of)] = Field(default=None, alias="in")
+    keep_firing_for: Wait = timedelta()
+    every: Duration = timedelta(minutes=1)
+    resolve: Limits | None = None
+    targets: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    runbook: str = ""
+    owner: str = ""
+    offset: Annotated[Wait | None, BeforeValidator(_offset)] = None
+    counting: Literal["events"] = "events"
+    max_instances: Count = 200
+    blind_after: Duration = timedelta(minutes=5)
+    on_silence: Literal["unknown", "clear", "fire"] = "unknown"
+    enabled: Flag = True
+    snooze: Snooze | None = None
+    file: str = ""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Rule:
+        if self.every < timedelta(seconds=30):
+            raise PydanticCustomError("too-often", "a rule runs every 30s at most")
+        if self.in_ and self.for_:
+            raise PydanticCustomError("for-and-in", "`in` replaces `for`: write one of them")
+        if self.resolve and (self.when.change or self.resolve.limit is None):
+            raise PydanticCustomError("bad-resolve", "`resolve` takes one of above, at_least, below, at_most")
+        return self

@@ -1,0 +1,141 @@
+"""What the engine needs of the world, as Protocols. Each has an Azure adapter and a stand-in for one machine.
+
+Every method may raise only what its docstring names; anything else is a defect and is isolated by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from tocsin.core.alert import Alert, Instance
+from tocsin.core.answer import NoAnswer, Query, Rows
+from tocsin.core.audit import Record
+from tocsin.core.config import Target
+from tocsin.core.container import App
+from tocsin.core.message import Delivery, Notice, Outcome
+from tocsin.core.remedy import Applied, Execution
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """Return the present instant in UTC."""
+
+
+class Telemetry(Protocol):
+    """Answers questions about what a target emitted."""
+
+    def ask(self, query: Query, target: Target) -> Rows | NoAnswer:
+        """Return the rows, or why there are none. Never raises for what the service did."""
+
+
+class Configuration(Protocol):
+    """Reads what a target is set to, from the platform itself."""
+
+    def read(self, target: Target) -> App | NoAnswer:
+        """Return the Container App with its revisions as they are now. Never raises for what the service did."""
+
+
+class Notifier(Protocol):
+    """Delivers to one receiver."""
+
+    def deliver(self, notice: Notice) -> Outcome:
+        """Hand one notice over once; return what the receiver said. Never raises for what the service did."""
+
+
+class Actuator(Protocol):
+    """Changes one thing in the world, idempotently."""
+
+    def apply(self, target: Target, args: Mapping[str, str]) -> Applied:
+        """Bring the target to the wanted state, or say why not. Applying twice equals applying once."""
+
+
+class Conflict(Exception):
+    """Another writer was first: read again and decide again."""
+
+
+class StoreUnavailable(Exception):
+    """The store did not answer. Without state nothing is decided and nothing is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The stored alerts of one rule on one target, with the tag that a commit must present."""
+
+    alerts: Mapping[Instance, Alert]
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The newest slot evaluated per rule on one target."""
+
+    slots: Mapping[str, datetime] = field(default_factory=dict)
+    etag: str | None = None
+
+
+class Store(Protocol):
+    """Keeps state. Every method raises ``StoreUnavailable`` when the store does not answer."""
+
+    def load(self, rule: str, target: str) -> Loaded:
+        """Return the stored alerts of one rule on one target."""
+
+    def commit(
+        self, rule: str, target: str, alerts: Iterable[Alert], deliveries: Iterable[Delivery], etag: str | None
+    ) -> None:
+        """Save alerts (idle ones are forgotten) and new deliveries in one transaction. Raises ``Conflict``."""
+
+    def open_alerts(self) -> list[Alert]:
+        """Return every alert that is not idle."""
+
+    def mark(self, target: str) -> Mark:
+        """Return the newest slots evaluated on ``target``."""
+
+    def save_mark(self, target: str, slots: Mapping[str, datetime], etag: str | None) -> None:
+        """Replace the mark of ``target``. Raises ``Conflict``."""
+
+    def waiting(self, now: datetime) -> list[Delivery]:
+        """Return unsettled deliveries whose time has come, oldest first; none that another writer holds."""
+
+    def claim(self, delivery: Delivery, until: datetime) -> Delivery:
+        """Hold a delivery against other writers until ``until``. Raises ``Conflict``."""
+
+    def settle(self, delivery: Delivery) -> None:
+        """Replace a delivery that this writer claimed, with its receipt or its next time."""
+
+    def deliveries(self, limit: int = 100) -> list[Delivery]:
+        """Return the newest deliveries, newest first."""
+
+    def execution(self, identity: str) -> Execution | None:
+        """Return one execution."""
+
+    def executions(self) -> list[Execution]:
+        """Return every execution, oldest first."""
+
+    def record(self, execution: Execution | None, entries: Sequence[Record]) -> None:
+        """Save an execution and append to the audit chain in one transaction.
+
+        Raises ``Conflict`` when the stored execution's version is not ``execution.version - 1``.
+        """
+
+    def enqueue(self, deliveries: Iterable[Delivery]) -> None:
+        """Add deliveries that belong to no alert partition; one that is there already is left alone."""
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Return the audit chain, oldest first, each entry as it was hashed."""
+
+    def lock(self, name: str, owner: str, now: datetime, ttl: timedelta) -> bool:
+        """Return whether ``owner`` now holds the lock ``name``; it frees itself after ``ttl``."""
+
+    def unlock(self, name: str, owner: str) -> None:
+        """Free the lock if ``owner`` holds it."""
+
+    def beat(self, now: datetime) -> None:
+        """Write the heartbeat: the last thing a tick does."""
+
+    def last_beat(self) -> datetime | None:
+        """Return when the last tick ended."""
