@@ -80,7 +80,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert as stored. ``slot`` is the newest slot it has seen; ``held`` and ``clear_for`` count known time only."""
+    """One alert as stored. ``slot`` is the newest slot seen; ``held`` and ``clear_for`` count known time only."""
 
     rule: str
     target: str

@@ -1,7 +1,7 @@
 """The audit: what was intended and what came of it, each record hashed with the one before it.
 
-A record's hash is SHA-256 over its RFC 8785 canonical JSON, which holds the hash of its predecessor; so a record that is
-changed, removed, added or moved breaks the chain at a place that can be named.
+A record's hash is SHA-256 over its RFC 8785 canonical JSON, which holds the hash of its predecessor; so a record that
+is changed, removed, added or moved breaks the chain at a place that can be named.
 """
 
 from __future__ import annotations
