@@ -37,7 +37,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The app at one moment. ``template`` is the platform's JSON, whole; ``env`` what the watched container is to have."""
+    """The app at one moment. ``template`` is the platform's JSON, whole; ``env`` what the watched container has."""
 
     id: str
     location: str

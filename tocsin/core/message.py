@@ -32,7 +32,7 @@ class Fact:
 class Notice:
     """What happened, in plain text. Any text in it may come from telemetry: a notifier escapes all of it.
 
-    ``episode`` is what receivers deduplicate by. ``manual`` is the command a person can run when the watcher is not there.
+    ``episode`` is what receivers deduplicate by. ``manual`` is the command that works when the watcher does not.
     """
 
     id: str
@@ -71,7 +71,7 @@ class Said(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One attempt. ``AGAIN`` may name how long to wait; ``REFUSED`` is never tried again. ``detail`` holds no secret."""
+    """One attempt. ``AGAIN`` may say how long to wait; ``REFUSED`` is never retried; ``detail`` holds no secret."""
 
     said: Said
     detail: str = ""

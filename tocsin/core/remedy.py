@@ -58,7 +58,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One policy's answer to one episode on one target. ``id`` is ``policy/episode``, so whatever arrives twice acts once."""
+    """One policy's answer to one episode on one target. ``id`` is ``policy/episode``: what arrives twice acts once."""
 
     id: str
     policy: str
