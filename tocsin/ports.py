@@ -26,6 +26,19 @@ class Clock(Protocol):
         """Return the present instant in UTC."""
 
 
+class Log(Protocol):
+    """Takes events with fields; structlog's bound logger is one."""
+
+    def info(self, event: str, /, **fields: Any) -> Any:
+        """Note something expected."""
+
+    def warning(self, event: str, /, **fields: Any) -> Any:
+        """Note something that somebody should look at."""
+
+    def error(self, event: str, /, **fields: Any) -> Any:
+        """Note a failure."""
+
+
 class Telemetry(Protocol):
     """Answers questions about what a target emitted."""
 
@@ -52,6 +65,9 @@ class Actuator(Protocol):
 
     def apply(self, target: Target, args: Mapping[str, str]) -> Applied:
         """Bring the target to the wanted state, or say why not. Applying twice equals applying once."""
+
+    def holds(self, target: Target, args: Mapping[str, str]) -> bool | None:
+        """Return whether the target already is in the wanted state; None when that cannot be read now."""
 
 
 class Conflict(Exception):
@@ -116,8 +132,10 @@ class Store(Protocol):
     def executions(self) -> list[Execution]:
         """Return every execution, oldest first."""
 
-    def record(self, execution: Execution | None, entries: Sequence[Record]) -> None:
-        """Save an execution and append to the audit chain in one transaction.
+    def record(
+        self, execution: Execution | None, entries: Sequence[Record], deliveries: Iterable[Delivery] = ()
+    ) -> None:
+        """Save an execution, append to the audit chain and enqueue deliveries in one transaction.
 
         Raises ``Conflict`` when the stored execution's version is not ``execution.version - 1``.
         """

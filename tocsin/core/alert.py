@@ -37,6 +37,7 @@ class Seen:
     value: float | None = None
     reason: str = ""
     detail: str = ""
+    missing: int = 0
 
 
 class State(StrEnum):
@@ -90,6 +91,7 @@ class Alert:
     since: datetime | None = None
     """The slot in which the present state began."""
     held: timedelta = timedelta()
+    """Breached time: of the wait while pending, of the episode since it fired. Unknown time adds nothing."""
     clear_for: timedelta = timedelta()
     last: Verdict = Verdict.UNKNOWN
     known: datetime | None = None
@@ -100,11 +102,14 @@ class Alert:
     blind: bool = False
     """Whether this episode's one blind note was given."""
     missing: int = 0
-    """Consecutive slots in which a known instance gave no row."""
+    """In how many slots on end a known instance gave no row."""
     value: float | None = None
+    fired_value: float | None = None
     reason: str = ""
     detail: str = ""
+    """What the signal's author lists as safe to show, of the newest known slot."""
     signature: str = ""
+    """What the alert was measured by; another measure is another alert."""
 
     @property
     def episode(self) -> str:
@@ -125,8 +130,8 @@ class Alert:
 
 
 def by_hash(by: Instance) -> str:
-    """Return eight hexadecimal digits that stand for the ``by`` values; ``all`` when there are none."""
-    return hashlib.sha256(repr(by).encode()).hexdigest()[:8] if by else "all"
+    """Return twelve hexadecimal digits that stand for the ``by`` values; ``all`` when there are none."""
+    return hashlib.sha256(repr(by).encode()).hexdigest()[:12] if by else "all"
 
 
 def instance(labels: Mapping[str, str]) -> Instance:
@@ -153,14 +158,16 @@ def transition(alert: Alert, seen: Seen, timing: Timing, slot: datetime) -> tupl
 def _remember(alert: Alert, seen: Seen, timing: Timing) -> Alert:
     breached = seen.verdict is Verdict.BREACHED
     history = (*alert.history, breached)[-timing.out_of.slots :] if timing.out_of else ()
+    remembered = replace(alert, history=history, reason=seen.reason, missing=seen.missing)
     if seen.verdict is Verdict.UNKNOWN:
-        return replace(alert, history=history, reason=seen.reason)
-    return replace(alert, history=history, value=seen.value, reason=seen.reason, detail=seen.detail or alert.detail)
+        return remembered
+    return replace(remembered, value=seen.value, detail=seen.detail or alert.detail)
 
 
 def _breached(alert: Alert, timing: Timing, slot: datetime, step: timedelta) -> tuple[Alert, Change]:
+    held = alert.held + (step if alert.last is Verdict.BREACHED else timedelta())
     if alert.state is State.FIRING:
-        return alert, Change.STEADY
+        return replace(alert, held=held), Change.STEADY
     if alert.state is State.RECOVERING:
         return replace(alert, state=State.FIRING, since=slot, clear_for=timedelta()), Change.REFIRED
     if timing.out_of:
@@ -169,13 +176,13 @@ def _breached(alert: Alert, timing: Timing, slot: datetime, step: timedelta) -> 
     if alert.state is State.INACTIVE:
         waiting = replace(alert, state=State.PENDING, since=slot, held=timedelta())
         return _fire(alert, slot) if not timing.for_ else (waiting, Change.PENDING)
-    held = alert.held + (step if alert.last is Verdict.BREACHED else timedelta())
     grown = replace(alert, held=held)
     return _fire(grown, slot) if held >= timing.for_ else (grown, Change.STEADY)
 
 
 def _fire(alert: Alert, slot: datetime) -> tuple[Alert, Change]:
-    return replace(alert, state=State.FIRING, since=slot, fired=slot, clear_for=timedelta(), blind=False), Change.FIRED
+    fired = replace(alert, state=State.FIRING, since=slot, fired=slot, held=timedelta(), clear_for=timedelta())
+    return replace(fired, blind=False, fired_value=alert.value), Change.FIRED
 
 
 def _clear(alert: Alert, timing: Timing, slot: datetime, step: timedelta) -> tuple[Alert, Change]:
@@ -202,3 +209,24 @@ def resolved(alert: Alert, slot: datetime, change: Change = Change.RESOLVED) -> 
     """Return the alert with its episode ended in ``slot``; its ``fired`` stays, so the episode can still be named."""
     cleared = replace(alert, state=State.INACTIVE, since=slot, held=timedelta(), clear_for=timedelta(), history=())
     return cleared, change
+
+
+def signature(rule: Rule) -> str:
+    """Return what makes the rule's alerts its own: what it measures, and by what; not its thresholds or timing."""
+    measured = (rule.when.signal, rule.when.kql, sorted(rule.when.by))
+    return hashlib.sha256(repr(measured).encode()).hexdigest()[:12]
+
+
+def rule_changed(alert: Alert, slot: datetime) -> tuple[Alert, Change]:
+    """Return the alert ended because its rule measures something else now; an alert that never fired ends silently."""
+    ended, change = resolved(alert, slot, Change.RULE_CHANGED)
+    return ended, change if alert.open else Change.DROPPED
+
+
+def missed(alert: Alert, count: int, newest: datetime, timing: Timing) -> tuple[Alert, Change]:
+    """Return the alert after ``count`` slots that nobody evaluated, up to ``newest``: each counts as unknown."""
+    unknown = Seen(Verdict.UNKNOWN, reason=f"{count} slots missed")
+    if timing.out_of and count > 1:
+        pushed = (*alert.history, *(False,) * min(count - 1, timing.out_of.slots))[-timing.out_of.slots :]
+        alert = replace(alert, history=pushed)
+    return transition(alert, unknown, timing, newest)

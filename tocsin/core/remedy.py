@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from tocsin.core.alert import Alert, State
+from tocsin.core.alert import Alert
+from tocsin.core.fields import Automation
 from tocsin.core.policy import Policy
 from tocsin.core.rule import Rule
+from tocsin.core.units import spell
 
 
 class Phase(StrEnum):
-    """``planned → refused | asked | intended → applied → verified | unverified | failed``."""
+    """``refused | asked | observed → intended → applied → verified | unverified | failed | stood down``."""
 
     REFUSED = "refused"
     ASKED = "asked"
@@ -23,11 +26,12 @@ class Phase(StrEnum):
     VERIFIED = "verified"
     UNVERIFIED = "unverified"
     FAILED = "failed"
+    STOOD_DOWN = "stood down"
 
     @property
     def over(self) -> bool:
         """Whether nothing more will be done."""
-        return self in (Phase.VERIFIED, Phase.UNVERIFIED, Phase.FAILED)
+        return self in (Phase.VERIFIED, Phase.UNVERIFIED, Phase.FAILED, Phase.STOOD_DOWN)
 
     @property
     def acting(self) -> bool:
@@ -79,8 +83,17 @@ class Execution:
     operation: str = ""
     attempts: int = 0
     version: int = 1
-    seen: str = ""
-    evidence: Mapping[str, str] = field(default_factory=dict)
+    """How often it was saved; a writer that holds an older version loses and decides again."""
+    stopped_by: str = ""
+    """The guard's check that stood in the way, so that the same refusal is recorded once."""
+
+    def moved(self, phase: Phase, reason: str, **changes: Any) -> Execution:
+        """Return the next version of this execution, in ``phase``."""
+        return replace(self, phase=phase, reason=reason, version=self.version + 1, **changes)
+
+    def check_passed(self, name: str) -> datetime | None:
+        """Return when the named check was seen to hold, or None."""
+        return dict(self.passed).get(name)
 
 
 def identity(policy: Policy, alert: Alert) -> str:
@@ -100,6 +113,30 @@ def answers(policy: Policy, rule: Rule, alert: Alert, labels: Mapping[str, str])
     )
 
 
-def firing(alert: Alert) -> bool:
-    """Return whether the alert fires at this moment, not merely recovers."""
-    return alert.state is State.FIRING
+def begin(policy: Policy, alert: Alert, now: datetime) -> Execution:
+    """Return a new execution of ``policy`` for the alert's episode, before the guard has ruled on it."""
+    step = policy.do[0]
+    return Execution(
+        id=identity(policy, alert),
+        policy=policy.id,
+        target=alert.target,
+        episode=alert.episode,
+        action=step.action,
+        args=step.args,
+        phase=Phase.REFUSED,
+        begun=now,
+        version=0,
+    )
+
+
+def promise(policy: Policy) -> str:
+    """Return what the policy will do, in the words of a message: before it is done."""
+    step = policy.do[0]
+    args = ", ".join(f"{key} {value}" for key, value in step.args.items())
+    will = {
+        Automation.ACT: "does",
+        Automation.ASK: "asks before it does",
+        Automation.OBSERVE: "only notes that it would do",
+    }
+    verb = will.get(policy.guard.mode, "is off and does not do")
+    return f"{policy.id} {verb} {step.action} ({args}) once this has fired for {spell(policy.on.firing_for)}"

@@ -1,0 +1,43 @@
+"""Triggers, and nothing else: unwrap what Azure hands over, call the app, wrap what comes back.
+
+Importing this module defines three functions and does nothing that can fail: a failed import would be reported by the
+Azure host as "No job functions found", and the watcher would be silently gone. What is wrong with files or settings is
+said by ``/api/health``.
+"""
+
+from __future__ import annotations
+
+import json
+
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.function_name("tick")
+@app.timer_trigger(arg_name="timer", schedule="%TICK_SCHEDULE%", use_monitor=True)
+def tick(timer: func.TimerRequest) -> None:
+    """Evaluate what is due, tell, act. Missed ticks are caught up, so a late timer loses nothing."""
+    from tocsin.app import current
+
+    current().tick()
+
+
+@app.function_name("react")
+@app.event_grid_trigger(arg_name="event")
+def react(event: func.EventGridEvent) -> None:
+    """Evaluate the targets that an event concerns. The event itself decides nothing."""
+    from tocsin.app import current
+
+    current().react({"eventType": event.event_type, "subject": event.subject, "data": event.get_json()})
+
+
+@app.function_name("health")
+@app.route(route="health", methods=["GET"])
+def health(req: func.HttpRequest) -> func.HttpResponse:
+    """Return whether Tocsin watches: 200 when it does (even degraded), 503 when it does not."""
+    from tocsin.app import health as report
+
+    found = report()
+    status = 503 if found["status"] == "broken" else 200
+    return func.HttpResponse(json.dumps(found), status_code=status, mimetype="application/json")

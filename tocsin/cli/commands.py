@@ -1,0 +1,146 @@
+"""Every command, with its options; the work is in the modules beside this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tocsin import __version__
+from tocsin.cli.output import Output
+
+program = typer.Typer(
+    name="tocsin",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="Watch AI-agent systems, tell the right people, act by declared policy.",
+    epilog="Exit codes: 0 all is well, 1 bad news, 2 wrong call, 3 something needed did not answer.",
+)
+killswitch = typer.Typer(no_args_is_help=True, help="See, engage or release a target's killswitch.")
+program.add_typer(killswitch, name="killswitch")
+
+Root = Annotated[Path | None, typer.Option("--root", help="Folder with tocsin.yaml; default: the nearest above here.")]
+Form = Annotated[Output, typer.Option("--output", "-o", help="text for people, json for programs.")]
+TargetName = Annotated[str, typer.Option("--target", "-t", help="A target's name in tocsin.yaml.")]
+Scope = Annotated[str, typer.Option("--scope", help="tools, workflow or all.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every serving revision has it.")]
+
+
+@program.callback(invoke_without_command=True)
+def _version(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False
+) -> None:
+    if version:
+        typer.echo(__version__)
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@program.command()
+def check(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder to check; default: the nearest with tocsin.yaml.")
+    ] = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Read every rule, policy and tocsin.yaml, and report every problem with its place."""
+    from tocsin.cli.checking import run
+
+    run(folder, output)
+
+
+@program.command()
+def tick(
+    root: Root = None,
+    output: Form = Output.TEXT,
+    once: Annotated[
+        bool, typer.Option("--once", help="One tick and out (the only way so far; said for clarity).")
+    ] = True,
+) -> None:
+    """Run one tick now: evaluate what is due, tell, act."""
+    from tocsin.cli.ticking import run_once
+
+    run_once(root, output)
+
+
+@program.command()
+def run(
+    root: Root = None,
+    local: Annotated[bool, typer.Option("--local", help="Watch the simulated world on this machine.")] = False,
+    every: Annotated[float, typer.Option("--every", help="Seconds between ticks.", min=0.1)] = 60.0,
+    speed: Annotated[
+        float, typer.Option("--speed", help="With --local: story seconds a second.", min=1, max=60)
+    ] = 10.0,
+    ticks: Annotated[int, typer.Option("--ticks", help="Stop after so many ticks; 0 is never.", min=0)] = 0,
+    trace: Annotated[Path | None, typer.Option("--trace", help="With --local: recorded load to play.")] = None,
+) -> None:
+    """Tick in a loop, as the timer does in Azure, until interrupted."""
+    from tocsin.cli.ticking import run_loop
+
+    run_loop(root, local=local, every=every, speed=speed, ticks=ticks, trace=trace)
+
+
+@program.command()
+def demo(
+    story: Annotated[str, typer.Option("--story", help="mission, configuration, outage or recovers.")] = "mission",
+    speed: Annotated[float, typer.Option("--speed", help="Story seconds a second, at most 60; 0 is flat out.")] = 30.0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated load.")] = 7,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", help="Recorded load: TIMESTAMP,ContextTokens,GeneratedTokens.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", help="Also draw the timeline as an SVG file.")] = None,
+    root: Root = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Play an incident through Tocsin on this machine, with a live timeline."""
+    from tocsin.cli.playing import run
+
+    run(story, speed=speed, seed=seed, trace=trace, picture=picture, root=root, output=output)
+
+
+@program.command()
+def alerts(root: Root = None, output: Form = Output.TEXT) -> None:
+    """List the alerts that are not inactive, with what was told and done about each."""
+    from tocsin.cli.listing import run
+
+    run(root, output)
+
+
+@killswitch.command("status")
+def killswitch_status(target: TargetName, root: Root = None, output: Form = Output.TEXT) -> None:
+    """Show the switch on every serving revision, as the platform has it now."""
+    from tocsin.cli.switching import status
+
+    status(root, target, output)
+
+
+@killswitch.command("engage")
+def killswitch_engage(
+    target: TargetName,
+    reason: Reason,
+    scope: Scope = "tools",
+    wait: Wait = True,
+    root: Root = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Engage the switch by hand, and wait until every serving revision has it."""
+    from tocsin.cli.switching import change
+
+    change(root, target, "engage", scope, reason, wait=wait, output=output)
+
+
+@killswitch.command("release")
+def killswitch_release(
+    target: TargetName,
+    reason: Reason,
+    scope: Scope = "tools",
+    wait: Wait = True,
+    root: Root = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Release the switch. A person does this, for a reason that stands in the audit."""
+    from tocsin.cli.switching import change
+
+    change(root, target, "release", scope, reason, wait=wait, output=output)

@@ -1,0 +1,121 @@
+"""``tocsin killswitch``: a person sees, engages or releases the switch, with the same care and audit as a policy."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from tocsin.app import App
+from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.project import load_app
+from tocsin.core import container
+from tocsin.core.answer import NoAnswer
+from tocsin.core.audit import Record
+from tocsin.core.config import Target
+from tocsin.core.container import SCOPES
+from tocsin.core.remedy import Applied, Did
+from tocsin.ports import StoreUnavailable
+
+_PATIENCE, _PAUSE = 600.0, 5.0
+
+
+def status(root: Path | None, name: str, output: Output) -> None:
+    """Show every switch on every serving revision."""
+    app = load_app(root)
+    read = _read(app, _target(app, name))
+    rows = [
+        {"revision": each.name, "weight": each.weight, "running": each.running, **_switches(each.env)}
+        for each in read.serving
+    ]
+    if output is Output.JSON:
+        emit_json({"target": name, "serving": rows, "template": _switches(read.env)})
+        return
+    cells = [[row["revision"], f"{row['weight']}%", *(row[variable] for variable in SCOPES.values())] for row in rows]
+    console().print(table(f"killswitch of {name}", ["revision", "traffic", *SCOPES.values()], cells))
+
+
+def change(root: Path | None, name: str, verb: str, scope: str, reason: str, *, wait: bool, output: Output) -> None:
+    """Engage or release; exit 1 when it could not be done or proven, 3 when the state or platform does not answer."""
+    if scope not in SCOPES:
+        stop(Exit.USAGE, f"no scope '{scope}'; known: {', '.join(SCOPES)}")
+    if not reason.strip():
+        stop(Exit.USAGE, "--reason must say why")
+    app = load_app(root)
+    target = _target(app, name)
+    _record(app, target, f"{verb} intended", {"scope": scope, "reason": reason})
+    outcome = _apply(app, target, verb, scope, wait)
+    _record(app, target, f"{verb} {outcome.did.value}", {"scope": scope, "detail": outcome.detail})
+    proven = outcome.did is not Did.FAILED and wait and _await(app, target, SCOPES[scope], on=verb == "engage")
+    if proven:
+        _record(app, target, f"{verb} verified", {"scope": scope})
+    _show(outcome, verb, name, proven, wait, output)
+
+
+def _show(outcome: Applied, verb: str, name: str, proven: bool, wait: bool, output: Output) -> None:
+    good = outcome.did in (Did.DONE, Did.ALREADY) and (proven or not wait)
+    if output is Output.JSON:
+        emit_json(
+            {"target": name, "verb": verb, "outcome": outcome.did.value, "detail": outcome.detail, "verified": proven}
+        )
+    else:
+        proof = "every serving revision has it" if proven else "not waited for" if not wait else "NOT proven"
+        typer.echo(f"{name}: {verb}: {outcome.did.value} ({outcome.detail}); {proof}")
+    if not good:
+        raise typer.Exit(int(Exit.BAD_NEWS.value))
+
+
+def _target(app: App, name: str) -> Target:
+    targets = app.engine.project.config.targets
+    found = next((target for target in targets if target.name == name), None)
+    if found is None:
+        stop(Exit.USAGE, f"no target '{name}'; known: {', '.join(target.name for target in targets) or 'none'}")
+    if not found.container_app:
+        stop(Exit.USAGE, f"target '{name}' names no Container App")
+    return found
+
+
+def _read(app: App, target: Target) -> container.App:
+    read = app.engine.configuration.read(target)
+    if isinstance(read, NoAnswer):
+        stop(Exit.NO_ANSWER, f"{target.name} could not be read: {read.why.value} {read.detail}")
+    return read
+
+
+def _switches(env: Any) -> dict[str, str]:
+    return {variable: env.get(variable) or "-" for variable in SCOPES.values()}
+
+
+def _apply(app: App, target: Target, verb: str, scope: str, wait: bool) -> Applied:
+    """Apply until the platform is no longer busy, at most as long as a person is asked to wait."""
+    until = time.monotonic() + (_PATIENCE if wait else 0)
+    while True:
+        outcome = app.engine.actuators[f"killswitch.{verb}"].apply(target, {"scope": scope})
+        if outcome.did is not Did.BUSY or time.monotonic() >= until:
+            return outcome
+        time.sleep(_PAUSE)
+
+
+def _await(app: App, target: Target, variable: str, *, on: bool) -> bool:
+    """Return whether every serving revision was seen with the switch as wanted within the patience."""
+    until = time.monotonic() + _PATIENCE
+    with console(stderr=True).status(f"waiting for every serving revision of {target.name} …"):
+        while True:
+            if container.verify(_read(app, target), variable, on).holds:
+                return True
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_PAUSE)
+
+
+def _record(app: App, target: Target, event: str, detail: dict[str, str]) -> None:
+    """What a person does is recorded like what a policy does, and before it is done."""
+    entry = Record(datetime.now(UTC), f"person {getpass.getuser()}", event, target.name, "killswitch", detail)
+    try:
+        app.engine.store.record(None, [entry])
+    except StoreUnavailable as error:
+        stop(Exit.NO_ANSWER, f"nothing was done: it could not be recorded: {error}")

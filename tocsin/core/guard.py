@@ -1,0 +1,180 @@
+"""Whether a policy may act now: permit, ask, only observe, or refuse — always with the reason, every check recorded.
+
+A refusal by any check outranks every other answer, so nobody is asked about an action that would be refused anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from tocsin.core.alert import Alert, State, Verdict
+from tocsin.core.config import Target
+from tocsin.core.fields import Automation
+from tocsin.core.policy import Policy
+from tocsin.core.remedy import Execution
+from tocsin.core.rule import Rule
+from tocsin.core.units import spell
+
+
+class Ruling(StrEnum):
+    """What the guard answers."""
+
+    PERMIT = "permit"
+    ASK = "ask"
+    OBSERVE = "observe"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check of the guard: None when it does not stand in the way, else the ruling and why."""
+
+    name: str
+    ruling: Ruling | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The guard's answer. ``check`` names the one that decided, empty for a permit; ``checks`` holds every one."""
+
+    ruling: Ruling
+    reason: str
+    checks: tuple[Check, ...]
+    check: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything the guard looks at. ``history`` holds every execution known, of all policies and targets."""
+
+    policy: Policy
+    rule: Rule
+    alert: Alert
+    target: Target
+    automation: Automation
+    history: Sequence[Execution]
+    actions_per_hour: int
+    now: datetime
+
+
+def permit(case: Case) -> Answer:
+    """Return whether the policy may act on this alert now; the strictest check in the way decides."""
+    checks = tuple(check(case) for check in _CHECKS)
+    for ruling in (Ruling.REFUSE, Ruling.OBSERVE, Ruling.ASK):
+        stopped = next((check for check in checks if check.ruling is ruling), None)
+        if stopped:
+            return Answer(ruling, stopped.words, checks, stopped.name)
+    return Answer(Ruling.PERMIT, "every check passed", checks)
+
+
+def _automation(case: Case) -> Check:
+    """The lowest of the switch above all, the target's and the policy's own mode decides."""
+    switches = {"the global switch": case.automation, f"target {case.target.name}": case.target.automation}
+    lowest = min(switches, key=lambda name: _RANK[switches[name]])
+    return _mode("automation", switches[lowest], lowest)
+
+
+def _own_mode(case: Case) -> Check:
+    return _mode("mode", case.policy.guard.mode, f"policy {case.policy.id}")
+
+
+_RANK = {Automation.OFF: 0, Automation.OBSERVE: 1, Automation.ASK: 2, Automation.ACT: 3}
+_MODE_RULING = {Automation.OFF: Ruling.REFUSE, Automation.OBSERVE: Ruling.OBSERVE, Automation.ASK: Ruling.ASK}
+
+
+def _mode(name: str, mode: Automation, whose: str) -> Check:
+    return Check(name, _MODE_RULING.get(mode), f"{whose} says {mode.value}")
+
+
+def _allowed(case: Case) -> Check:
+    action = case.policy.do[0].action
+    if action in case.target.allow:
+        return Check("allowed", None, f"{case.target.name} allows {action}")
+    return Check("allowed", Ruling.REFUSE, f"{case.target.name} does not allow {action}")
+
+
+def _still_firing(case: Case) -> Check:
+    """The alert fires, its newest verdict is a breach, and that verdict is recent: never on an unknown one."""
+    alert = case.alert
+    if alert.state is not State.FIRING:
+        return Check("still firing", Ruling.REFUSE, f"the alert is {alert.state.value}, not firing")
+    if alert.last is not Verdict.BREACHED:
+        return Check("still firing", Ruling.REFUSE, f"the newest verdict is {alert.last.value}")
+    oldest = case.now - stale_after(case.rule, case.target)
+    if alert.slot is None or alert.slot < oldest:
+        return Check("still firing", Ruling.REFUSE, "the newest verdict is too old to act on")
+    if alert.slot > case.now:
+        return Check("still firing", Ruling.REFUSE, "the newest verdict lies in the future: the clock was set back")
+    return Check("still firing", None, "firing, and the newest verdict is a breach")
+
+
+def stale_after(rule: Rule, target: Target) -> timedelta:
+    """Return how old a verdict may be and still be acted on: the rule's own delay and two of its slots."""
+    return (rule.offset if rule.offset is not None else target.offset) + 2 * rule.every
+
+
+def _long_enough(case: Case) -> Check:
+    wanted, held = case.policy.on.firing_for, case.alert.held
+    if held < wanted:
+        return Check(
+            "firing long enough", Ruling.REFUSE, f"breached for {spell(held)} since it fired, needs {spell(wanted)}"
+        )
+    return Check("firing long enough", None, f"breached for {spell(held)} since it fired")
+
+
+def _cooldown(case: Case) -> Check:
+    newest = max((each.intended for each in _own_acts(case) if each.intended), default=None)
+    if newest is not None and case.now - newest < case.policy.guard.cooldown:
+        left = case.policy.guard.cooldown - (case.now - newest)
+        return Check("cooldown", Ruling.REFUSE, f"acted on {case.target.name} already; cooling down for {spell(left)}")
+    return Check("cooldown", None, "not cooling down")
+
+
+def _at_most(case: Case) -> Check:
+    rate = case.policy.guard.at_most
+    recent = sum(1 for each in _own_acts(case) if each.intended and case.now - each.intended < rate.per)
+    if recent >= rate.count:
+        return Check("at most", Ruling.REFUSE, f"acted {recent} times within {spell(rate.per)}, at most {rate.count}")
+    return Check("at most", None, f"acted {recent} times within {spell(rate.per)}")
+
+
+def _own_acts(case: Case) -> list[Execution]:
+    own = (case.policy.id, case.target.name)
+    return [each for each in case.history if (each.policy, each.target) == own and each.episode != case.alert.episode]
+
+
+def _budget(case: Case) -> Check:
+    hour = case.now - timedelta(hours=1)
+    others = (each for each in case.history if each.episode != case.alert.episode or each.policy != case.policy.id)
+    recent = sum(1 for each in others if each.intended and each.intended > hour)
+    if recent >= case.actions_per_hour:
+        return Check(
+            "budget", Ruling.REFUSE, f"{recent} actions within the hour, the budget is {case.actions_per_hour}"
+        )
+    return Check("budget", None, f"{recent} actions within the hour")
+
+
+def _one_at_a_time(case: Case) -> Check:
+    busy = [each.id for each in case.history if each.target == case.target.name and each.phase.acting]
+    mine = f"{case.policy.id}/{case.alert.episode}"
+    others = [each for each in busy if each != mine]
+    if others:
+        return Check("one at a time", Ruling.REFUSE, f"{others[0]} is still under way on {case.target.name}")
+    return Check("one at a time", None, "nothing else is under way")
+
+
+_CHECKS: tuple[Callable[[Case], Check], ...] = (
+    _automation,
+    _own_mode,
+    _allowed,
+    _still_firing,
+    _long_enough,
+    _cooldown,
+    _at_most,
+    _one_at_a_time,
+    _budget,
+)

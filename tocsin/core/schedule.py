@@ -1,0 +1,70 @@
+"""When a rule is evaluated: its slots, which depend on the rule and the target and never on when a timer fired."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tocsin.core.rule import Rule
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is to be evaluated now: slots, oldest first, and how many older ones were missed for good.
+
+    ``missed_until`` is the newest missed slot. ``reason`` says why nothing is due when a rule is switched off.
+    """
+
+    slots: tuple[datetime, ...] = ()
+    missed: int = 0
+    missed_until: datetime | None = None
+    reason: str = ""
+
+
+def jitter(rule: str, target: str, every: timedelta) -> timedelta:
+    """Return how far this rule's slots on this target are shifted, in whole seconds; none at one minute or less.
+
+    Spreads rules that run every quarter of an hour over it, the same way in every process.
+    """
+    if every <= timedelta(minutes=1):
+        return timedelta()
+    digest = hashlib.sha256(f"{rule}\n{target}".encode()).digest()
+    return timedelta(seconds=int.from_bytes(digest[:8], "big") % int(every.total_seconds()))
+
+
+def newest_slot(every: timedelta, shift: timedelta, until: datetime) -> datetime:
+    """Return the newest slot at or before ``until``."""
+    return EPOCH + (until - EPOCH - shift) // every * every + shift
+
+
+def due(rule: Rule, target: str, last: datetime | None, now: datetime, offset: timedelta, catch_up: timedelta) -> Due:
+    """Return every slot in ``(last, now − offset]``, of which only those within ``catch_up`` are evaluated.
+
+    Without ``last`` (the first run ever) the newest slot alone is due. A clock set back makes nothing due twice.
+    """
+    reason = asleep(rule, now)
+    if reason:
+        return Due(reason=reason)
+    until = now - offset
+    shift = jitter(rule.id, target, rule.every)
+    newest = newest_slot(rule.every, shift, until)
+    if last is None:
+        return Due((newest,))
+    after = newest_slot(rule.every, shift, last)
+    total = max(0, (newest - after) // rule.every)
+    kept = min(total, max(1, catch_up // rule.every))
+    slots = tuple(newest - rule.every * back for back in reversed(range(kept)))
+    missed = total - kept
+    return Due(slots, missed, after + rule.every * missed if missed else None)
+
+
+def asleep(rule: Rule, now: datetime) -> str:
+    """Return why the rule does not run now, or an empty text when it does."""
+    if not rule.enabled:
+        return "disabled in its file"
+    if rule.snooze and now < rule.snooze.until:
+        return f"snoozed until {rule.snooze.until:%Y-%m-%d}: {rule.snooze.reason}"
+    return ""

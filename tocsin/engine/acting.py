@@ -1,0 +1,256 @@
+"""Acting: an execution advances tick by tick — intent recorded, then applied, then read back from the world.
+
+A crash between any two writes leaves an execution that says how far it came; the next tick reads the world and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from tocsin.core import guard, remedy
+from tocsin.core.alert import Alert, Verdict
+from tocsin.core.audit import Record
+from tocsin.core.config import Target
+from tocsin.core.guard import Answer, Case, Ruling
+from tocsin.core.message import Delivery, Kind, story
+from tocsin.core.policy import Policy
+from tocsin.core.read import Project
+from tocsin.core.remedy import Applied, Did, Execution, Phase
+from tocsin.core.route import receivers
+from tocsin.core.rule import Rule
+from tocsin.engine.notifying import outbox
+from tocsin.engine.verifying import Verifier
+from tocsin.ports import Actuator, Conflict, Log, Store, StoreUnavailable
+
+APPLY_WITHIN = timedelta(minutes=15)
+"""How long a recorded intent may wait for a busy platform before a person is called."""
+
+_LOCK = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Carries out policies. ``owner`` names this process for the per-target locks."""
+
+    project: Project
+    store: Store
+    actuators: Mapping[str, Actuator]
+    verifier: Verifier
+    log: Log
+    owner: str
+
+    def act(self, now: datetime, targets: Sequence[Target]) -> int:
+        """Advance every execution of ``targets`` as far as it can come now; return how many changed."""
+        known = {target.name: target for target in targets}
+        alerts = [alert for alert in self.store.open_alerts() if alert.open and alert.target in known]
+        changed = sum(self._safely(self._consider, alert, known[alert.target], now) for alert in alerts)
+        for execution in self.store.executions():
+            if execution.phase.acting and execution.target in known:
+                changed += self._safely(self._resume, execution, known[execution.target], now)
+        return changed
+
+    def _safely(self, step: Any, subject: Any, target: Target, now: datetime) -> int:
+        """One execution's failure must not keep the others from running; losing a race is no failure."""
+        try:
+            return int(step(subject, target, now))
+        except Conflict as lost:
+            self.log.info("another instance was first", what=str(lost))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            self.log.error("acting failed", target=target.name, error=type(error).__name__)
+        return 0
+
+    # Deciding
+
+    def _consider(self, alert: Alert, target: Target, now: datetime) -> int:
+        rule = self._rule(alert.rule)
+        if rule is None:
+            return 0
+        labels = labels_of(alert, rule, target)
+        answering = [policy for policy in self.project.policies if remedy.answers(policy, rule, alert, labels)]
+        return sum(self._rule_on(policy, rule, alert, target, now) for policy in answering)
+
+    def _rule_on(self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime) -> int:
+        stored = self.store.execution(remedy.identity(policy, alert))
+        if stored and (stored.phase.acting or stored.phase.over):
+            return 0
+        answer = guard.permit(self._case(policy, rule, alert, target, now))
+        before = stored or remedy.begin(policy, alert, now)
+        if answer.ruling is Ruling.PERMIT:
+            intended = before.moved(Phase.INTENDED, answer.reason, intended=now, stopped_by="")
+            self._save(intended, _ruling(intended, alert, answer, policy, now))
+            self._apply(intended, target, now)
+            return 1
+        if before.stopped_by == answer.check:
+            return 0
+        held = before.moved(_HELD[answer.ruling], answer.reason, stopped_by=answer.check)
+        self._save(held, _ruling(held, alert, answer, policy, now), self._tell_held(held, now))
+        return 1
+
+    def _case(self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime) -> Case:
+        config = self.project.config
+        history = self.store.executions()
+        return Case(policy, rule, alert, target, config.automation, history, config.budgets.actions_per_hour, now)
+
+    # Doing
+
+    def _resume(self, execution: Execution, target: Target, now: datetime) -> int:
+        if execution.phase is Phase.APPLIED:
+            return self._verify(execution, target, now)
+        return self._resume_intent(execution, target, now)
+
+    def _resume_intent(self, execution: Execution, target: Target, now: datetime) -> int:
+        """An intent without an outcome: a busy platform, or a crash. What is still wanted is applied, else let go."""
+        policy, alert = self._policy(execution.policy), self._alert(execution)
+        rule = self._rule(alert.rule) if alert else None
+        if execution.intended and now - execution.intended > APPLY_WITHIN:
+            return self._give_up(execution, f"not applied within {APPLY_WITHIN.seconds // 60} minutes", now)
+        if policy and rule and alert:
+            answer = guard.permit(self._case(policy, rule, alert, target, now))
+            if answer.ruling is Ruling.PERMIT:
+                return self._apply(execution, target, now)
+            if alert.last is Verdict.UNKNOWN:
+                return 0
+            reason = answer.reason
+        else:
+            reason = "its policy, rule or alert is gone"
+        return self._let_go(execution, target, reason, now)
+
+    def _let_go(self, execution: Execution, target: Target, reason: str, now: datetime) -> int:
+        """Nothing more is wanted: but if the change had been sent before a crash, it stands and is verified."""
+        holds = self.actuators[execution.action].holds(target, execution.args)
+        if holds is None:
+            return 0
+        if holds:
+            applied = execution.moved(Phase.APPLIED, "found applied after a restart", applied=now)
+            self._save(applied, _record("applied", applied, now))
+            return 1
+        stopped = execution.moved(Phase.STOOD_DOWN, reason, ended=now)
+        self._save(stopped, _record("stood down", stopped, now))
+        return 1
+
+    def _apply(self, execution: Execution, target: Target, now: datetime) -> int:
+        if not self.store.lock(f"act/{target.name}", self.owner, now, _LOCK):
+            return 0
+        try:
+            outcome = self.actuators[execution.action].apply(target, execution.args)
+        finally:
+            self.store.unlock(f"act/{target.name}", self.owner)
+        return self._outcome(execution, outcome, now)
+
+    def _outcome(self, execution: Execution, outcome: Applied, now: datetime) -> int:
+        if outcome.did is Did.FAILED:
+            return self._give_up(execution, outcome.detail, now)
+        if outcome.did is Did.BUSY:
+            waiting = execution.moved(Phase.INTENDED, outcome.detail, attempts=execution.attempts + 1)
+            self._save(waiting, _record("busy", waiting, now))
+            return 1
+        applied = execution.moved(
+            Phase.APPLIED,
+            outcome.detail,
+            applied=now,
+            before=outcome.before,
+            after=outcome.after,
+            operation=outcome.operation,
+        )
+        self._save(applied, _record("applied", applied, now), self._tell(applied, Kind.ACTED, now))
+        return 1
+
+    # Proving
+
+    def _verify(self, execution: Execution, target: Target, now: datetime) -> int:
+        policy = self._policy(execution.policy)
+        checks = policy.verify if policy else ()
+        found = self.verifier.look(execution, checks, target, now)
+        if found.again:
+            self.actuators[execution.action].apply(target, execution.args)
+        if found.missing is None:
+            done = execution.moved(Phase.VERIFIED, found.words, ended=now, passed=found.passed)
+            self._save(done, _record("verified", done, now), self._tell(done, Kind.ACTED, now))
+            return 1
+        if found.late:
+            failed = execution.moved(Phase.UNVERIFIED, found.words, ended=now, passed=found.passed)
+            self._save(failed, _record("unverified", failed, now), self._tell(failed, Kind.FAILED, now))
+            return 1
+        if found.passed == execution.passed:
+            return 0
+        further = execution.moved(Phase.APPLIED, found.words, passed=found.passed)
+        self._save(further, _record("check passed", further, now))
+        return 1
+
+    def _give_up(self, execution: Execution, reason: str, now: datetime) -> int:
+        failed = execution.moved(Phase.FAILED, reason, ended=now)
+        self._save(failed, _record("failed", failed, now), self._tell(failed, Kind.FAILED, now))
+        return 1
+
+    # Saving and telling
+
+    def _save(self, execution: Execution, entry: Record, deliveries: Iterable[Delivery] = ()) -> None:
+        self.store.record(execution, [entry], deliveries)
+        self.log.info("execution", id=execution.id, phase=execution.phase.value, reason=execution.reason)
+
+    def _tell_held(self, execution: Execution, now: datetime) -> list[Delivery]:
+        told = execution.phase in (Phase.ASKED, Phase.OBSERVED)
+        return self._tell(execution, Kind.ACTED, now) if told else []
+
+    def _tell(self, execution: Execution, kind: Kind, now: datetime) -> list[Delivery]:
+        rule, policy = self._rule(execution.episode.split("/")[0]), self._policy(execution.policy)
+        target = next((each for each in self.project.config.targets if each.name == execution.target), None)
+        if rule is None or policy is None or target is None:
+            return []
+        notice = story(execution, policy, rule, target, kind, now)
+        labels = {**target.labels, **rule.labels, "rule": rule.id, "severity": rule.severity, "target": target.name}
+        names = [matched.receiver for matched in receivers(self.project.config.routes, labels)]
+        if kind is Kind.FAILED and policy.if_it_fails:
+            names.append(policy.if_it_fails.escalate)
+        return outbox(notice, names, now)
+
+    # Looking up
+
+    def _rule(self, name: str) -> Rule | None:
+        return next((rule for rule in self.project.rules if rule.id == name), None)
+
+    def _policy(self, name: str) -> Policy | None:
+        return next((policy for policy in self.project.policies if policy.id == name), None)
+
+    def _alert(self, execution: Execution) -> Alert | None:
+        return next((each for each in self.store.open_alerts() if each.episode == execution.episode), None)
+
+
+_HELD = {Ruling.REFUSE: Phase.REFUSED, Ruling.ASK: Phase.ASKED, Ruling.OBSERVE: Phase.OBSERVED}
+
+
+def labels_of(alert: Alert, rule: Rule, target: Target) -> dict[str, str]:
+    """Return everything a route or a policy can match on; the alert's own facts cannot be overridden by labels."""
+    own = {"rule": rule.id, "severity": rule.severity.value, "target": target.name}
+    return {**target.labels, **rule.labels, **dict(alert.by), **own}
+
+
+def _record(event: str, execution: Execution, now: datetime) -> Record:
+    detail = {
+        "episode": execution.episode,
+        "action": execution.action,
+        **{f"arg.{key}": value for key, value in execution.args.items()},
+        "reason": execution.reason,
+        "before": execution.before,
+        "after": execution.after,
+    }
+    kept = {key: value for key, value in detail.items() if value}
+    return Record(now, f"policy {execution.policy}", event, execution.target, execution.id, kept)
+
+
+def _ruling(execution: Execution, alert: Alert, answer: Answer, policy: Policy, now: datetime) -> Record:
+    event = "intended" if execution.phase is Phase.INTENDED else execution.phase.value
+    entry = _record(event, execution, now)
+    checks = {f"check.{check.name}": check.words for check in answer.checks}
+    evidence = {
+        "value": f"{alert.value}",
+        "verdict": alert.last.value,
+        "slot": f"{alert.slot}",
+        "policy file": policy.file,
+    }
+    return Record(now, entry.actor, event, entry.target, entry.subject, {**entry.detail, **checks, **evidence})

@@ -1,0 +1,100 @@
+"""Telling: messages leave the outbox, each at least once, in order, and each with its receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tocsin.core.config import Config
+from tocsin.core.message import Delivery, Kind, Notice, Outcome, Said, Settled
+from tocsin.ports import Conflict, Log, Notifier, Store
+
+HOLD = timedelta(seconds=45)
+"""How long one writer holds a delivery: longer than any receiver's time-out, shorter than a minute's tick."""
+
+_FIRST_RETRY, _LONGEST_RETRY = timedelta(seconds=30), timedelta(minutes=10)
+_ORDER = {kind: place for place, kind in enumerate((Kind.FIRED, Kind.BLIND, Kind.ACTED, Kind.FAILED, Kind.RESOLVED))}
+
+
+def outbox(notice: Notice, receivers: Iterable[str], now: datetime) -> list[Delivery]:
+    """Return one waiting delivery a receiver; the same notice and receiver always give the same id."""
+    sequence = int(notice.at.timestamp()) * 10 + _ORDER[notice.kind]
+    return [Delivery(f"{notice.id}/{name}", name, notice, now, now, sequence) for name in dict.fromkeys(receivers)]
+
+
+def retry_at(delivery: Delivery, outcome: Outcome, now: datetime) -> datetime:
+    """Return when to try again: as told by the receiver, else doubling from 30 s up to 10 min."""
+    if outcome.retry_after is not None:
+        return now + max(outcome.retry_after, timedelta(seconds=1))
+    doublings = min(delivery.attempts - 1, 10)
+    return now + min(_FIRST_RETRY * (1 << doublings), _LONGEST_RETRY)
+
+
+def judge(delivery: Delivery, outcome: Outcome, now: datetime, give_up_after: timedelta) -> Delivery:
+    """Return the delivery after one attempt: delivered, waiting for its next time, or dead."""
+    tried = replace(delivery, receipt=outcome.detail)
+    if outcome.said is Said.ACCEPTED:
+        return replace(tried, state=Settled.DELIVERED, settled=now)
+    if outcome.said is Said.REFUSED or now - delivery.created >= give_up_after:
+        return replace(tried, state=Settled.DEAD, settled=now)
+    return replace(tried, not_before=retry_at(delivery, outcome, now))
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """Empties the outbox. A receiver that fails delays its own messages only."""
+
+    store: Store
+    notifiers: Mapping[str, Notifier]
+    config: Config
+    log: Log
+
+    def deliver(self, now: datetime) -> int:
+        """Try every delivery whose time has come, once; return how many were accepted."""
+        accepted = 0
+        while batch := self.store.waiting(now):
+            accepted += sum(self._attempt(each, now) for each in batch)
+        return accepted
+
+    def _attempt(self, delivery: Delivery, now: datetime) -> bool:
+        try:
+            held = self.store.claim(delivery, now + HOLD)
+        except Conflict:
+            return False
+        outcome = self._hand_over(held)
+        settled = judge(held, outcome, now, self.config.give_up_after)
+        if settled.state is Settled.DEAD:
+            self._fall_back(settled, now)  # first: a crash in between repeats this and loses nothing
+        self.store.settle(settled)
+        self._report(settled, outcome)
+        return settled.state is Settled.DELIVERED
+
+    def _hand_over(self, delivery: Delivery) -> Outcome:
+        notifier = self.notifiers.get(delivery.receiver)
+        if notifier is None:
+            return Outcome(Said.REFUSED, "no such receiver is set up")
+        try:
+            return notifier.deliver(delivery.notice)
+        except Exception as error:  # a defect in one notifier must not silence the others
+            return Outcome(Said.AGAIN, f"the notifier failed: {type(error).__name__}")
+
+    def _fall_back(self, dead: Delivery, now: datetime) -> None:
+        fallback = self.config.fallback
+        if fallback and fallback != dead.receiver and not dead.fallback:
+            copy = Delivery(
+                f"{dead.notice.id}/{fallback}", fallback, dead.notice, now, now, dead.sequence, fallback=True
+            )
+            self.store.enqueue([copy])
+
+    def _report(self, delivery: Delivery, outcome: Outcome) -> None:
+        fields = {
+            "receiver": delivery.receiver,
+            "kind": delivery.notice.kind.value,
+            "episode": delivery.notice.episode,
+            "attempts": delivery.attempts,
+            "said": outcome.said.value,
+            "detail": outcome.detail,
+        }
+        report = self.log.info if outcome.said is Said.ACCEPTED else self.log.warning
+        report("delivery", **fields)

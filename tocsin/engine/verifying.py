@@ -1,0 +1,94 @@
+"""Proof that an action took hold: read from the platform and from telemetry, never from memory of what was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tocsin.core import container
+from tocsin.core.answer import NoAnswer, Rows
+from tocsin.core.compile import compile_signal, freshness
+from tocsin.core.config import Target
+from tocsin.core.policy import Check
+from tocsin.core.remedy import Execution
+from tocsin.core.signal import Logs, Signal
+from tocsin.core.units import spell
+from tocsin.ports import Configuration, Telemetry
+
+Passed = tuple[tuple[str, datetime], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one look found: the checks that hold, the first that does not, and whether its time is up.
+
+    ``again`` says that the platform needs the action applied once more to finish (traffic still on old revisions).
+    """
+
+    passed: Passed
+    missing: str | None
+    words: str
+    late: bool = False
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Looks whether a policy's checks hold, in their order: a later one counts only after the earlier was seen."""
+
+    configuration: Configuration
+    telemetry: Telemetry
+    signals: Mapping[str, Signal]
+
+    def look(self, execution: Execution, checks: Sequence[Check], target: Target, now: datetime) -> Found:
+        """Return how far the proof has come at ``now``."""
+        passed = execution.passed
+        for check in checks:
+            name = check.container_env or check.signal or ""
+            if name in dict(passed):
+                continue
+            since = passed[-1][1] if passed else execution.applied or now
+            holds, words, again = self._holds(check, target, since, now)
+            if not holds:
+                late = execution.applied is not None and now - execution.applied > check.within
+                return Found(passed, name, words, late, again)
+            passed = (*passed, (name, now))
+        return Found(
+            passed, None, "; ".join(f"{name} seen at {at:%H:%M:%S}" for name, at in passed) or "nothing to verify"
+        )
+
+    def _holds(self, check: Check, target: Target, since: datetime, now: datetime) -> tuple[bool, str, bool]:
+        if check.container_env:
+            return self._variable(check, target)
+        holds, words = self._signal(check, target, since, now)
+        return holds, words, False
+
+    def _variable(self, check: Check, target: Target) -> tuple[bool, str, bool]:
+        app = self.configuration.read(target)
+        if isinstance(app, NoAnswer):
+            return False, f"the app could not be read: {app.why}", False
+        name, wanted = check.container_env or "", check.is_ == "on"
+        seen = container.verify(app, name, wanted)
+        again = not seen.holds and app.multiple and container.engaged(app.env.get(name)) == wanted
+        return seen.holds, seen.words, again
+
+    def _signal(self, check: Check, target: Target, since: datetime, now: datetime) -> tuple[bool, str]:
+        """The window begins after ``since`` and ends where ingestion is complete; silence in it proves nothing."""
+        end = now - target.offset
+        start = end - check.over
+        if start < since:
+            return False, f"waiting for {spell(check.over)} of telemetry after {since:%H:%M:%S}"
+        signal = self.signals[check.signal or ""]
+        sources = [source for source in signal.sources if isinstance(source, Logs)]
+        answers = [self.telemetry.ask(compile_signal(signal, source, target, start, end), target) for source in sources]
+        alive = self.telemetry.ask(freshness(target, start, end), target)
+        refused = next((each for each in (*answers, alive) if isinstance(each, NoAnswer)), None)
+        if refused or not isinstance(alive, Rows):
+            return False, f"telemetry did not answer: {refused.why if refused else 'no rows'}"
+        if not alive.rows:
+            return False, "the target sent no telemetry at all in the window"
+        value = sum(float(row.get("value") or 0) for each in answers if isinstance(each, Rows) for row in each.dicts())
+        op, limit = check.limit or (None, 0.0)
+        words = f"{check.signal} is {value:g} over {spell(check.over)} up to {end:%H:%M:%S}"
+        return (op is not None and op.holds(value, limit)), words

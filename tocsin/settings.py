@@ -1,0 +1,73 @@
+"""App settings: the environment as one value, with every problem found at once and secrets kept out of sight."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tocsin.core.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One setting the code reads: its default (None when it has none and may stay unset) and what it means."""
+
+    default: str | None
+    meaning: str
+
+
+KNOWN: Mapping[str, Known] = {
+    "TICK_SCHEDULE": Known("0 * * * * *", "When the timer ticks, as six-field NCRONTAB; read by the Functions host."),
+    "TOCSIN_STATE": Known(".tocsin/state.sqlite", "The file that holds state, relative to the app's folder."),
+    "TOCSIN_READER_CLIENT_ID": Known(None, "Client id of the identity that reads telemetry and configuration."),
+    "TOCSIN_ACTUATOR_CLIENT_ID": Known(None, "Client id of the identity that may change Container Apps."),
+    "TOCSIN_LOG_ANALYTICS_ENDPOINT": Known(None, "Another endpoint of the Log Analytics query API."),
+    "TOCSIN_ARM_ENDPOINT": Known(None, "Another endpoint of Azure Resource Manager."),
+    "TOCSIN_STATIC_TOKEN": Known(None, "A fixed token instead of an identity; accepted for loopback endpoints only."),
+}
+"""Every setting that Tocsin itself reads. Those that ``tocsin.yaml`` names as ``${NAME}`` come on top."""
+
+PATH = "app settings"
+"""Stands where a problem in a file has the file's path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one process. ``values`` holds secrets, so it is never shown."""
+
+    root: Path
+    values: Mapping[str, str] = field(repr=False)
+
+    def get(self, name: str) -> str | None:
+        """Return the value of a setting that Tocsin knows, its default, or None. An empty value is no value."""
+        return self.values.get(name, "").strip() or KNOWN[name].default
+
+    @property
+    def state_file(self) -> Path:
+        """Return the path of the state file."""
+        return self.root / (self.get("TOCSIN_STATE") or "")
+
+    def secret(self, name: str) -> str:
+        """Return the value of a setting that ``tocsin.yaml`` names. Raises LookupError that names it, never its value."""
+        value = self.values.get(name, "").strip()
+        if not value:
+            raise LookupError(f"the app setting {name} is not set")
+        return value
+
+
+def problems(settings: Settings) -> list[Problem]:
+    """Return everything wrong with the settings that Tocsin itself reads."""
+    found = []
+    for name in ("TOCSIN_LOG_ANALYTICS_ENDPOINT", "TOCSIN_ARM_ENDPOINT"):
+        value = settings.get(name)
+        if value and not re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", f"{value}/"):
+            found.append(_problem("bad-endpoint", f"{name} must be an https:// address, or http:// on loopback"))
+    if settings.get("TOCSIN_STATIC_TOKEN") and not settings.get("TOCSIN_ARM_ENDPOINT"):
+        found.append(_problem("bad-token", "TOCSIN_STATIC_TOKEN is for a stand-in on loopback; name its endpoints too"))
+    return found
+
+
+def _problem(identity: str, message: str) -> Problem:
+    return Problem(PATH, 1, 1, identity, message)

@@ -1,0 +1,25 @@
+"""What one model call costs."""
+
+from types import MappingProxyType
+
+from tocsin.core.signal import Logs, Signal
+
+SIGNAL = Signal(
+    name="cost_per_call",
+    summary="Mean cost of one model call, in USD.",
+    unit="usd",
+    sources=(
+        Logs(
+            table="AppTraces",
+            where="tostring(Properties.event_name) == 'cost.call' and isnotempty(tostring(Properties.value))",
+            value="sum(todouble(tostring(Properties.value)) * ItemCount) / sum(ItemCount)",
+        ),
+    ),
+    dimensions=MappingProxyType(
+        {
+            "agent": "tostring(Properties['args_redacted.agent'])",
+            "model": "tostring(Properties['args_redacted.model'])",
+        }
+    ),
+    needs="cost.call, which only exists where the partner wired it; without it this signal sees nothing for ever.",
+)

@@ -1,0 +1,262 @@
+"""SQLite: the store for one machine. One transaction for states and outbox; safe for several processes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tocsin.core import audit
+from tocsin.core.alert import Alert
+from tocsin.core.audit import Record
+from tocsin.core.message import Delivery, Settled
+from tocsin.core.remedy import Execution
+from tocsin.ports import Conflict, Loaded, Mark, StoreUnavailable
+from tocsin.stores.codec import dump, load
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS heads (partition TEXT PRIMARY KEY, etag INTEGER NOT NULL, body TEXT NOT NULL DEFAULT '');
+CREATE TABLE IF NOT EXISTS alerts (partition TEXT, key TEXT, body TEXT NOT NULL, PRIMARY KEY (partition, key));
+CREATE TABLE IF NOT EXISTS deliveries (
+  id TEXT PRIMARY KEY, receiver TEXT NOT NULL, episode TEXT NOT NULL, sequence INTEGER NOT NULL, created REAL NOT NULL,
+  not_before REAL NOT NULL, held_until REAL NOT NULL DEFAULT 0, state TEXT NOT NULL, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS deliveries_by_state ON deliveries (state, receiver, episode, sequence);
+CREATE TABLE IF NOT EXISTS executions (id TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS audit (sequence INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS beats (name TEXT PRIMARY KEY, at REAL NOT NULL);
+"""
+
+_WAITING = """
+SELECT body FROM deliveries d WHERE state = 'waiting' AND not_before <= :now AND held_until <= :now AND NOT EXISTS (
+  SELECT 1 FROM deliveries e WHERE e.state = 'waiting' AND e.receiver = d.receiver AND e.episode = d.episode
+  AND (e.sequence, e.id) < (d.sequence, d.id))
+ORDER BY sequence, id
+"""
+
+
+class SqliteStore:
+    """A store in one file (or ``:memory:``). A process killed at any moment leaves whole transactions behind."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = str(path)
+        self._mutex = threading.RLock()
+        self._open: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again."""
+        with self._mutex:
+            if self._open:
+                self._open.close()
+                self._open = None
+
+    def load(self, rule: str, target: str) -> Loaded:
+        """Return the stored alerts of one rule on one target."""
+        with self._transaction() as db:
+            head = db.execute("SELECT etag FROM heads WHERE partition = ?", (_partition(rule, target),)).fetchone()
+            rows = db.execute("SELECT body FROM alerts WHERE partition = ?", (_partition(rule, target),)).fetchall()
+        alerts = [load(Alert, body) for (body,) in rows]
+        return Loaded({alert.by: alert for alert in alerts}, str(head[0]) if head else None)
+
+    def commit(
+        self, rule: str, target: str, alerts: Iterable[Alert], deliveries: Iterable[Delivery], etag: str | None
+    ) -> None:
+        """Save alerts (idle ones are forgotten) and new deliveries in one transaction. Raises ``Conflict``."""
+        partition = _partition(rule, target)
+        with self._transaction() as db:
+            _advance_head(db, partition, etag, "")
+            for alert in alerts:
+                key = (partition, json.dumps(alert.by))
+                if alert.idle:
+                    db.execute("DELETE FROM alerts WHERE partition = ? AND key = ?", key)
+                else:
+                    db.execute("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?)", (*key, dump(alert)))
+            _add(db, deliveries)
+
+    def open_alerts(self) -> list[Alert]:
+        """Return every alert that is not idle."""
+        with self._transaction() as db:
+            rows = db.execute("SELECT body FROM alerts ORDER BY partition, key").fetchall()
+        return [load(Alert, body) for (body,) in rows]
+
+    def mark(self, target: str) -> Mark:
+        """Return the newest slots evaluated on ``target``."""
+        with self._transaction() as db:
+            row = db.execute("SELECT etag, body FROM heads WHERE partition = ?", (_mark(target),)).fetchone()
+        if row is None:
+            return Mark()
+        slots = {rule: datetime.fromisoformat(slot) for rule, slot in json.loads(row[1]).items()}
+        return Mark(slots, str(row[0]))
+
+    def save_mark(self, target: str, slots: Mapping[str, datetime], etag: str | None) -> None:
+        """Replace the mark of ``target``. Raises ``Conflict``."""
+        body = json.dumps({rule: slot.isoformat() for rule, slot in slots.items()})
+        with self._transaction() as db:
+            _advance_head(db, _mark(target), etag, body)
+
+    def waiting(self, now: datetime) -> list[Delivery]:
+        """Return unsettled deliveries whose time has come, oldest first; none that another writer holds."""
+        with self._transaction() as db:
+            rows = db.execute(_WAITING, {"now": now.timestamp()}).fetchall()
+        return [load(Delivery, body) for (body,) in rows]
+
+    def claim(self, delivery: Delivery, until: datetime) -> Delivery:
+        """Hold a delivery against other writers until ``until``. Raises ``Conflict``."""
+        held = replace(delivery, attempts=delivery.attempts + 1)
+        with self._transaction() as db:
+            done = db.execute(
+                "UPDATE deliveries SET held_until = ?, body = ? WHERE id = ? AND state = 'waiting' AND body = ?",
+                (until.timestamp(), dump(held), delivery.id, dump(delivery)),
+            )
+            if done.rowcount != 1:
+                raise Conflict(delivery.id)
+        return held
+
+    def settle(self, delivery: Delivery) -> None:
+        """Replace a delivery that this writer claimed, with its receipt or its next time."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE deliveries SET state = ?, not_before = ?, held_until = 0, body = ? WHERE id = ?",
+                (delivery.state.value, delivery.not_before.timestamp(), dump(delivery), delivery.id),
+            )
+
+    def deliveries(self, limit: int = 100) -> list[Delivery]:
+        """Return the newest deliveries, newest first."""
+        with self._transaction() as db:
+            rows = db.execute("SELECT body FROM deliveries ORDER BY created DESC, id LIMIT ?", (limit,)).fetchall()
+        return [load(Delivery, body) for (body,) in rows]
+
+    def enqueue(self, deliveries: Iterable[Delivery]) -> None:
+        """Add deliveries that belong to no alert partition; one that is there already is left alone."""
+        with self._transaction() as db:
+            _add(db, deliveries)
+
+    def execution(self, identity: str) -> Execution | None:
+        """Return one execution."""
+        with self._transaction() as db:
+            row = db.execute("SELECT body FROM executions WHERE id = ?", (identity,)).fetchone()
+        return load(Execution, row[0]) if row else None
+
+    def executions(self) -> list[Execution]:
+        """Return every execution, oldest first."""
+        with self._transaction() as db:
+            rows = db.execute("SELECT body FROM executions ORDER BY rowid").fetchall()
+        return [load(Execution, body) for (body,) in rows]
+
+    def record(
+        self, execution: Execution | None, entries: Sequence[Record], deliveries: Iterable[Delivery] = ()
+    ) -> None:
+        """Save an execution, its audit records and its messages in one transaction. Raises ``Conflict``."""
+        with self._transaction() as db:
+            if execution is not None:
+                _save_execution(db, execution)
+            for entry in entries:
+                _append(db, entry)
+            _add(db, deliveries)
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Return the audit chain, oldest first, each entry as it was hashed."""
+        with self._transaction() as db:
+            rows = db.execute("SELECT body FROM audit ORDER BY sequence").fetchall()
+        return [json.loads(body) for (body,) in rows]
+
+    def lock(self, name: str, owner: str, now: datetime, ttl: timedelta) -> bool:
+        """Return whether ``owner`` now holds the lock ``name``; it frees itself after ``ttl``."""
+        until = (now + ttl).timestamp()
+        with self._transaction() as db:
+            held = db.execute("SELECT owner, until FROM locks WHERE name = ?", (name,)).fetchone()
+            if held and held[0] != owner and held[1] > now.timestamp():
+                return False
+            db.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?)", (name, owner, until))
+        return True
+
+    def unlock(self, name: str, owner: str) -> None:
+        """Free the lock if ``owner`` holds it."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM locks WHERE name = ? AND owner = ?", (name, owner))
+
+    def beat(self, now: datetime) -> None:
+        """Write the heartbeat: the last thing a tick does."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO beats VALUES ('tick', ?)", (now.timestamp(),))
+
+    def last_beat(self) -> datetime | None:
+        """Return when the last tick ended."""
+        with self._transaction() as db:
+            row = db.execute("SELECT at FROM beats WHERE name = 'tick'").fetchone()
+        return datetime.fromtimestamp(row[0], UTC) if row else None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._mutex:
+            try:
+                db = self._open or self._connect()
+                db.execute("BEGIN IMMEDIATE")
+            except (sqlite3.Error, OSError) as error:
+                raise StoreUnavailable(f"the state file cannot be used: {error}") from error
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException as error:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise StoreUnavailable(f"the state file cannot be used: {error}") from error
+                raise
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.executescript(_SCHEMA)
+        self._open = db
+        return db
+
+
+def _partition(rule: str, target: str) -> str:
+    return f"alerts/{target}/{rule}"
+
+
+def _mark(target: str) -> str:
+    return f"mark/{target}"
+
+
+def _advance_head(db: sqlite3.Connection, partition: str, etag: str | None, body: str) -> None:
+    row = db.execute("SELECT etag FROM heads WHERE partition = ?", (partition,)).fetchone()
+    if (str(row[0]) if row else None) != etag:
+        raise Conflict(partition)
+    following = (row[0] if row else 0) + 1
+    db.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?)", (partition, following, body))
+
+
+def _add(db: sqlite3.Connection, deliveries: Iterable[Delivery]) -> None:
+    for each in deliveries:
+        row = (each.id, each.receiver, each.notice.episode, each.sequence, each.created.timestamp())
+        db.execute(
+            "INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)",
+            (*row, each.not_before.timestamp(), Settled.WAITING.value, dump(each)),
+        )
+
+
+def _save_execution(db: sqlite3.Connection, execution: Execution) -> None:
+    row = db.execute("SELECT version FROM executions WHERE id = ?", (execution.id,)).fetchone()
+    if (row[0] if row else 0) != execution.version - 1:
+        raise Conflict(execution.id)
+    if row:
+        change = (execution.version, dump(execution), execution.id)
+        db.execute("UPDATE executions SET version = ?, body = ? WHERE id = ?", change)
+    else:
+        db.execute("INSERT INTO executions VALUES (?, ?, ?)", (execution.id, execution.version, dump(execution)))
+
+
+def _append(db: sqlite3.Connection, entry: Record) -> None:
+    last = db.execute("SELECT body FROM audit ORDER BY sequence DESC LIMIT 1").fetchone()
+    newest: dict[str, Any] = json.loads(last[0]) if last else {"sequence": 0, "hash": audit.START}
+    body = audit.chained(entry, newest["sequence"] + 1, newest["hash"])
+    db.execute("INSERT INTO audit VALUES (?, ?)", (body["sequence"], json.dumps(body)))

@@ -1,0 +1,201 @@
+"""What every store must do. Derive from ``StoreContract``, give it a fresh store, and pytest runs the contract."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tocsin.core import audit
+from tocsin.core.alert import Alert, State, Verdict
+from tocsin.core.audit import Record
+from tocsin.core.fields import Severity
+from tocsin.core.message import Delivery, Fact, Kind, Notice, Settled
+from tocsin.core.remedy import Execution, Phase
+from tocsin.ports import Conflict, Store
+
+T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def an_alert(by: tuple[tuple[str, str], ...] = (), state: State = State.FIRING) -> Alert:
+    """Return an alert with a value in every kind of field."""
+    return Alert(
+        "high_error_rate",
+        "sales",
+        by,
+        state,
+        T0,
+        T0,
+        MINUTE,
+        MINUTE,
+        Verdict.BREACHED,
+        T0,
+        (True, False),
+        T0,
+        value=0.25,
+    )
+
+
+def a_delivery(identity: str, sequence: int = 1, receiver: str = "oncall", episode: str = "e1") -> Delivery:
+    """Return a waiting delivery."""
+    notice = Notice(
+        identity,
+        Kind.FIRED,
+        episode,
+        "high_error_rate",
+        "sales",
+        Severity.P1,
+        T0,
+        "it burns",
+        facts=(Fact("a", "ü\n'"),),
+    )
+    return Delivery(f"{identity}/{receiver}", receiver, notice, T0, T0, sequence)
+
+
+def an_execution() -> Execution:
+    """Return the first version of an execution."""
+    return Execution("p/e1", "p", "sales", "e1", "killswitch.engage", {"scope": "tools"}, Phase.INTENDED, intended=T0)
+
+
+def an_entry(event: str = "intended") -> Record:
+    """Return an audit record."""
+    return Record(T0, "policy p", event, "sales", "p/e1", {"reason": "because — ü"})
+
+
+class StoreContract:
+    """The contract. ``make_store`` returns an empty store; ``second`` a second writer on the same state."""
+
+    @abstractmethod
+    def make_store(self) -> Store:
+        """Return an empty store."""
+
+    @abstractmethod
+    def second(self, store: Store) -> Store:
+        """Return another writer on the same state."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        """An empty store."""
+        return self.make_store()
+
+    def test_what_is_committed_is_loaded_again_exactly(self, store: Store) -> None:
+        """Every field of an alert survives, for every instance."""
+        alerts = [an_alert(), an_alert((("agent", 'it\'s "quoted"'), ("tool", "ü")))]
+        store.commit("high_error_rate", "sales", alerts, [], None)
+        assert store.load("high_error_rate", "sales").alerts == {alert.by: alert for alert in alerts}
+        assert set(store.open_alerts()) == set(alerts)
+
+    def test_rules_and_targets_do_not_see_each_others_alerts(self, store: Store) -> None:
+        """A partition is one rule on one target."""
+        store.commit("high_error_rate", "sales", [an_alert()], [], None)
+        assert not store.load("high_error_rate", "support").alerts
+        assert not store.load("p95_latency", "sales").alerts
+
+    def test_an_idle_alert_is_forgotten(self, store: Store) -> None:
+        """An inactive alert without history leaves no row."""
+        store.commit("high_error_rate", "sales", [an_alert()], [], None)
+        etag = store.load("high_error_rate", "sales").etag
+        store.commit("high_error_rate", "sales", [Alert("high_error_rate", "sales")], [], etag)
+        assert not store.load("high_error_rate", "sales").alerts
+        assert not store.open_alerts()
+
+    def test_the_second_of_two_writers_gets_a_conflict_and_changes_nothing(self, store: Store) -> None:
+        """Neither its states nor its messages are there."""
+        other = self.second(store)
+        mine, theirs = store.load("r", "t"), other.load("r", "t")
+        store.commit("r", "t", [replace(an_alert(), rule="r", target="t")], [], mine.etag)
+        with pytest.raises(Conflict):
+            other.commit("r", "t", [], [a_delivery("late")], theirs.etag)
+        assert len(other.load("r", "t").alerts) == 1
+        assert not other.waiting(T0)
+
+    def test_states_and_messages_are_saved_together(self, store: Store) -> None:
+        """What is committed with the states waits in the outbox, whole."""
+        store.commit("high_error_rate", "sales", [an_alert()], [a_delivery("n1")], None)
+        assert store.waiting(T0) == [a_delivery("n1")]
+
+    def test_the_same_message_is_kept_once(self, store: Store) -> None:
+        """A repeated commit after a crash adds no second copy, nor revives a settled one."""
+        store.enqueue([a_delivery("n1")])
+        held = store.claim(a_delivery("n1"), T0 + MINUTE)
+        store.settle(replace(held, state=Settled.DELIVERED, settled=T0))
+        store.enqueue([a_delivery("n1")])
+        assert not store.waiting(T0 + 10 * MINUTE)
+        assert [each.state for each in store.deliveries()] == [Settled.DELIVERED]
+
+    def test_a_later_message_of_an_episode_waits_for_the_earlier_at_the_same_receiver(self, store: Store) -> None:
+        """Resolved never overtakes fired; other receivers and episodes are not held up."""
+        store.enqueue([a_delivery("resolved", 2), a_delivery("fired", 1), a_delivery("resolved", 2, "team")])
+        assert [each.id for each in store.waiting(T0)] == ["fired/oncall", "resolved/team"]
+        held = store.claim(a_delivery("fired", 1), T0 + MINUTE)
+        assert [each.id for each in store.waiting(T0)] == ["resolved/team"]
+        store.settle(replace(held, state=Settled.DELIVERED, settled=T0))
+        assert [each.id for each in store.waiting(T0)] == ["resolved/oncall", "resolved/team"]
+
+    def test_a_claimed_message_is_nobody_elses_until_the_claim_ends(self, store: Store) -> None:
+        """A writer that dies while it delivers delays the message and does not lose it."""
+        store.enqueue([a_delivery("n1")])
+        store.claim(a_delivery("n1"), T0 + MINUTE)
+        with pytest.raises(Conflict):
+            self.second(store).claim(a_delivery("n1"), T0 + MINUTE)
+        assert not store.waiting(T0)
+        assert [each.attempts for each in store.waiting(T0 + MINUTE)] == [1]
+
+    def test_a_message_whose_time_has_not_come_does_not_show(self, store: Store) -> None:
+        """Back-off is kept by the store."""
+        store.enqueue([replace(a_delivery("n1"), not_before=T0 + MINUTE)])
+        assert not store.waiting(T0)
+        assert store.waiting(T0 + MINUTE)
+
+    def test_a_mark_is_replaced_only_by_who_read_it(self, store: Store) -> None:
+        """The slots come back, and a stale tag is a conflict."""
+        store.save_mark("sales", {"high_error_rate": T0}, None)
+        mark = store.mark("sales")
+        assert mark.slots == {"high_error_rate": T0}
+        with pytest.raises(Conflict):
+            store.save_mark("sales", {}, None)
+        store.save_mark("sales", {"high_error_rate": T0 + MINUTE}, mark.etag)
+        assert store.mark("sales").slots == {"high_error_rate": T0 + MINUTE}
+
+    def test_an_execution_advances_one_version_at_a_time(self, store: Store) -> None:
+        """Two writers that read the same version: the second loses, and its audit record with it."""
+        store.record(an_execution(), [an_entry()])
+        stored = store.execution("p/e1")
+        assert stored == an_execution()
+        applied = an_execution().moved(Phase.APPLIED, "done")
+        store.record(applied, [an_entry("applied")])
+        with pytest.raises(Conflict):
+            self.second(store).record(applied, [an_entry("applied again")], [a_delivery("n1")])
+        assert [entry["event"] for entry in store.audit()] == ["intended", "applied"]
+        assert store.executions() == [applied]
+        assert not store.waiting(T0)
+
+    def test_the_audit_chain_is_whole_and_names_what_breaks_it(self, store: Store) -> None:
+        """Each record holds its predecessor's hash, across writers."""
+        for number in range(5):
+            (store if number % 2 else self.second(store)).record(None, [an_entry(f"event {number}")])
+        entries = store.audit()
+        assert audit.broken(entries) is None
+        assert audit.broken(entries[:2] + entries[3:]) == "record 3 is missing or moved: found 4 in its place"
+        assert audit.broken([*entries[:2], {**entries[2], "event": "other"}, *entries[3:]]) == "record 3 was changed"
+
+    def test_a_lock_is_held_by_one_owner_and_frees_itself(self, store: Store) -> None:
+        """Its owner may take it again; others wait for the release or the end."""
+        assert store.lock("act/sales", "a", T0, MINUTE)
+        assert store.lock("act/sales", "a", T0, MINUTE)
+        assert not self.second(store).lock("act/sales", "b", T0, MINUTE)
+        store.unlock("act/sales", "b")
+        assert not store.lock("act/sales", "b", T0, MINUTE)
+        assert store.lock("act/sales", "b", T0 + MINUTE, MINUTE)
+        store.unlock("act/sales", "b")
+        assert store.lock("act/sales", "a", T0 + MINUTE, MINUTE)
+
+    def test_the_heartbeat_is_the_last_one_written(self, store: Store) -> None:
+        """And none before the first."""
+        assert store.last_beat() is None
+        store.beat(T0)
+        store.beat(T0 + MINUTE)
+        assert store.last_beat() == T0 + MINUTE
