@@ -1,0 +1,30 @@
+"""What every test shares. Nothing but loopback is reachable: pyproject.toml hands pytest-socket the hosts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT.parent / "shared" / "data"
+
+settings.register_profile("here", deadline=None, print_blob=True)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture
+def data() -> Path:
+    """The real recordings beside the repository; without them a test that needs them is skipped, saying so."""
+    if not DATA.is_dir():
+        pytest.skip("the recordings are not here: ../shared/data")
+    return DATA

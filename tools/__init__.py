@@ -1,0 +1,1 @@
+"""What keeps the repository's generated files fresh. Not part of the product."""
