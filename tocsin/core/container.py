@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,9 @@ from tocsin.core.config import Target
 
 ENGAGED = frozenset({"1", "true", "on"})
 """What the accelerator's ``assert_enabled`` reads as engaged, in any case."""
+
+SCOPES: Mapping[str, str] = {"tools": "KILLSWITCH_TOOLS", "workflow": "KILLSWITCH_WORKFLOW", "all": "KILLSWITCH"}
+"""What a killswitch stops → the variable that stops it."""
 
 SECRET = "(secret reference)"
 """Stands for the value of a variable that is a reference to a secret: it is set, and it is not ours to read."""
@@ -93,6 +97,34 @@ def _container(template: Mapping[str, Any], name: str) -> dict[str, Any]:
 def engaged(value: str | None) -> bool:
     """Return whether a killswitch variable with this value stops the tools."""
     return (value or "").strip().lower() in ENGAGED
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at the serving revisions found: whether all are as wanted, and in words which are not."""
+
+    holds: bool
+    words: str
+
+
+def verify(app: App, variable: str, on: bool) -> Look:
+    """Return whether every revision that serves has the switch as wanted and runs; without any, nothing is proven."""
+    if not app.serving:
+        return Look(False, "no revision serves")
+    wrong = [each.name for each in app.serving if engaged(each.env.get(variable)) != on]
+    down = [each.name for each in app.serving if not each.running]
+    if wrong:
+        return Look(False, f"{variable} is not {'on' if on else 'off'} on {', '.join(wrong)}")
+    if down:
+        return Look(False, f"not running yet: {', '.join(down)}")
+    return Look(True, f"{variable} is {'on' if on else 'off'} on {', '.join(each.name for each in app.serving)}")
+
+
+def manual(target: Target, variable: str, value: str) -> str:
+    """Return the command with which a person sets the variable, quoted for a POSIX shell."""
+    name, group = shlex.quote(target.container_app), shlex.quote(target.resource_group)
+    subscription, setting = shlex.quote(target.subscription), shlex.quote(f"{variable}={value}")
+    return f"az containerapp update -n {name} -g {group} --subscription {subscription} --set-env-vars {setting}"
 
 
 def approver_findings(app: App, target: Target) -> list[str]:

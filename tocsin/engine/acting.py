@@ -15,7 +15,8 @@ from tocsin.core.alert import Alert, Verdict
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
 from tocsin.core.guard import Answer, Case, Ruling
-from tocsin.core.message import Delivery, Kind, story
+from tocsin.core.message import Delivery, Kind
+from tocsin.core.notice import story
 from tocsin.core.policy import Policy
 from tocsin.core.read import Project
 from tocsin.core.remedy import Applied, Did, Execution, Phase

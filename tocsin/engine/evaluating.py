@@ -15,11 +15,13 @@ from tocsin.core.compile import Ask, Window, compile_logs, freshness, windows
 from tocsin.core.config import Target
 from tocsin.core.container import FINDINGS, App
 from tocsin.core.evaluate import Freshness, Heard, Measured, measure
-from tocsin.core.message import Delivery, Kind, Notice, compose
+from tocsin.core.message import Delivery, Kind, Notice
+from tocsin.core.notice import compose
 from tocsin.core.read import Project
 from tocsin.core.route import receivers
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import Due, due
+from tocsin.core.sight import SIGHT, Sight, newest_only
 from tocsin.core.signal import Configured, Logs, Signal
 from tocsin.engine.acting import labels_of
 from tocsin.engine.notifying import outbox
@@ -78,19 +80,26 @@ class Evaluator:
     def evaluate(self, target: Target, now: datetime) -> Evaluated:
         """Evaluate every slot due on ``target`` and commit what came of it."""
         mark = self.store.mark(target.name)
-        dues = {rule.id: self._due(rule, target, mark.slots.get(rule.id), now) for rule in self._rules(target)}
-        waiting = [rule for rule in self._rules(target) if dues[rule.id].slots or dues[rule.id].missed]
-        if not waiting:
+        rules = self._rules(target)
+        dues = {rule.id: self._due(rule, target, mark.slots.get(rule.id), now) for rule in (*rules, SIGHT)}
+        waiting = [rule for rule in rules if dues[rule.id].slots]
+        sight = newest_only(dues[SIGHT.id])
+        if not waiting and not sight.slots:
             return Evaluated()
         world = World(target, self.configuration)
-        world.fresh = self._freshness(target, [slot for rule in waiting for slot in dues[rule.id].slots])
+        asked = [slot for rule in waiting for slot in dues[rule.id].slots]
+        world.fresh = self._freshness(target, [*asked, *sight.slots])
         with ThreadPoolExecutor(max(1, self.project.config.budgets.queries_at_once)) as pool:
             measured = list(pool.map(lambda rule: self._measure(rule, dues[rule.id], world), waiting))
         total, done = Evaluated(), dict(mark.slots)
-        for rule, seen in zip(waiting, measured, strict=True):
-            judged = self._judge(rule, dues[rule.id], seen, world, now)
+        judging: list[tuple[Rule, Due, Measured | Sight]] = [
+            (rule, dues[rule.id], seen) for rule, seen in zip(waiting, measured, strict=True)
+        ]
+        judging += [(SIGHT, sight, Sight())] if sight.slots else []
+        for rule, due_, seen in judging:
+            judged = self._judge(rule, due_, seen, world, now)
             if judged is not None:
-                total, done[rule.id] = total + judged, _newest(dues[rule.id])
+                total, done[rule.id] = total + judged, due_.slots[-1]
         self._save_mark(target, done, mark.etag)
         return total
 
@@ -109,10 +118,8 @@ class Evaluator:
 
     # Asking
 
-    def _measure(self, rule: Rule, due_: Due, world: World) -> Measured | None:
-        """Return what the sources say, or None when this rule cannot be evaluated at all."""
-        if not due_.slots:
-            return None
+    def _measure(self, rule: Rule, due_: Due, world: World) -> Measured:
+        """Return what the rule's sources say of every slot due."""
         signal = self.signals.get(rule.when.signal or "")
         try:
             spans = windows(rule, due_.slots)
@@ -152,7 +159,7 @@ class Evaluator:
 
     # Judging
 
-    def _judge(self, rule: Rule, due_: Due, seen: Measured | None, world: World, now: datetime) -> Evaluated | None:
+    def _judge(self, rule: Rule, due_: Due, seen: Measured | Sight, world: World, now: datetime) -> Evaluated | None:
         """Commit the rule's new states; a lost race is decided again from what the other writer left."""
         for _ in range(_TRIES):
             try:
@@ -167,12 +174,12 @@ class Evaluator:
         self.log.warning("lost every race", rule=rule.id, target=world.target.name)
         return None
 
-    def _decide(self, rule: Rule, due_: Due, seen: Measured | None, world: World, now: datetime) -> Evaluated:
+    def _decide(self, rule: Rule, due_: Due, seen: Measured | Sight, world: World, now: datetime) -> Evaluated:
         loaded = self.store.load(rule.id, world.target.name)
         alerts, changes = self._adopt(rule, dict(loaded.alerts), due_)
         unknown = 0
-        for slot in due_.slots if seen else ():
-            found = seen.at(slot, alerts, world.fresh, world.target.fresh_within) if seen else {}
+        for slot in due_.slots:
+            found = seen.at(slot, alerts, world.fresh, world.target.fresh_within)
             unknown += any(each.verdict is Verdict.UNKNOWN for each in found.values())
             for by, observation in found.items():
                 before = alerts.get(by) or new_alert(rule, world.target, by)
@@ -192,7 +199,7 @@ class Evaluator:
     ) -> tuple[dict[Instance, Alert], list[tuple[Alert, Change]]]:
         """Bring stored alerts up to this rule: those of another measure are resolved, missed slots are told."""
         changes: list[tuple[Alert, Change]] = []
-        newest = _newest(due_)
+        newest = due_.slots[-1]
         for by, each in list(alerts.items()):
             if each.signature != machine.signature(rule):
                 alerts[by], change = machine.rule_changed(each, newest)
@@ -206,7 +213,7 @@ class Evaluator:
     # Telling
 
     def _tell(self, alert: Alert, change: Change, rule: Rule, world: World, now: datetime) -> list[Delivery]:
-        kind = _TOLD.get(change)
+        kind = Kind.BLIND if rule is SIGHT and change is Change.FIRED else _TOLD.get(change)
         if kind is None or not alert.episode:
             return []
         labels = labels_of(alert, rule, world.target)
@@ -254,10 +261,6 @@ def selects(rule: Rule, target: Target) -> bool:
 def new_alert(rule: Rule, target: Target, by: Instance) -> Alert:
     """Return an alert that has seen nothing yet."""
     return Alert(rule.id, target.name, by, signature=machine.signature(rule))
-
-
-def _newest(due_: Due) -> datetime:
-    return max((*due_.slots, *([due_.missed_until] if due_.missed_until else [])))
 
 
 def _matters(alert: Alert, stored: Mapping[Instance, Alert]) -> bool:

@@ -12,6 +12,7 @@ from tocsin.core.signal import Signal
 from tocsin.engine.acting import Actor
 from tocsin.engine.evaluating import Evaluated, Evaluator
 from tocsin.engine.notifying import Courier
+from tocsin.engine.retiring import Retirer
 from tocsin.engine.verifying import Verifier
 from tocsin.ports import Actuator, Configuration, Log, Notifier, Store, StoreUnavailable, Telemetry
 
@@ -50,6 +51,7 @@ class Engine:
         targets = [each for each in self.project.config.targets if only is None or each.name in only]
         courier = Courier(self.store, self.notifiers, self.project.config, self.log)
         evaluated = self._evaluate(targets, now)
+        Retirer(self.project, self.store, self.log).retire(now)
         delivered = courier.deliver(now)
         acted = self._actor().act(now, targets)
         delivered += courier.deliver(now)

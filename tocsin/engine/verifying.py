@@ -81,7 +81,7 @@ class Verifier:
             return False, f"waiting for {spell(check.over)} of telemetry after {since:%H:%M:%S}"
         signal = self.signals[check.signal or ""]
         sources = [source for source in signal.sources if isinstance(source, Logs)]
-        answers = [self.telemetry.ask(compile_signal(signal, source, target, start, end), target) for source in sources]
+        answers = [self.telemetry.ask(compile_signal(source, target, start, end), target) for source in sources]
         alive = self.telemetry.ask(freshness(target, start, end), target)
         refused = next((each for each in (*answers, alive) if isinstance(each, NoAnswer)), None)
         if refused or not isinstance(alive, Rows):

@@ -1,0 +1,57 @@
+"""Ending the alerts of rules and targets that the operator took away: whoever was paged hears that it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tocsin.core.alert import Alert, rule_changed
+from tocsin.core.message import Delivery, Kind
+from tocsin.core.read import Project
+from tocsin.core.sight import SIGHT
+from tocsin.engine.notifying import outbox
+from tocsin.ports import Conflict, Log, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Retirer:
+    """Resolves alerts that nothing evaluates any more. Only when every file could be read: a typo must not resolve."""
+
+    project: Project
+    store: Store
+    log: Log
+
+    def retire(self, now: datetime) -> int:
+        """End every orphaned alert; return how many there were."""
+        if self.project.problems:
+            return 0
+        orphans = [alert for alert in self.store.open_alerts() if not self._watched(alert)]
+        return sum(self._end(alert, now) for alert in orphans)
+
+    def _watched(self, alert: Alert) -> bool:
+        rules = {SIGHT.id, *(rule.id for rule in self.project.rules)}
+        return alert.rule in rules and alert.target in {target.name for target in self.project.config.targets}
+
+    def _end(self, alert: Alert, now: datetime) -> bool:
+        etag = self.store.load(alert.rule, alert.target).etag
+        ended, _ = rule_changed(alert, now)
+        told = [each for each in self.store.deliveries(10_000) if alert.open and each.notice.episode == alert.episode]
+        try:
+            self.store.commit(alert.rule, alert.target, [ended], _resolutions(told, now), etag)
+        except Conflict:
+            return False
+        self.log.warning("alert retired", rule=alert.rule, target=alert.target, episode=alert.episode)
+        return True
+
+
+def _resolutions(told: Iterable[Delivery], now: datetime) -> list[Delivery]:
+    """Return one resolution for each receiver that was told of the episode's beginning."""
+    found: list[Delivery] = []
+    for each in told:
+        if each.notice.kind in (Kind.FIRED, Kind.BLIND):
+            identity = f"{each.notice.episode}/{Kind.RESOLVED.value}/retired"
+            title = f"Resolved: its rule or target was removed. Before that: {each.notice.title}"
+            notice = replace(each.notice, id=identity, kind=Kind.RESOLVED, at=now, title=title)
+            found += outbox(notice, [each.receiver], now)
+    return found
