@@ -47,11 +47,9 @@ class Actor:
         """Advance every execution of ``targets`` as far as it can come now; return how many changed."""
         known = {target.name: target for target in targets}
         alerts = [alert for alert in self.store.open_alerts() if alert.open and alert.target in known]
+        under_way = [each for each in self.store.executions() if each.phase.acting and each.target in known]
         changed = sum(self._safely(self._consider, alert, known[alert.target], now) for alert in alerts)
-        for execution in self.store.executions():
-            if execution.phase.acting and execution.target in known:
-                changed += self._safely(self._resume, execution, known[execution.target], now)
-        return changed
+        return changed + sum(self._safely(self._resume, each, known[each.target], now) for each in under_way)
 
     def _safely(self, step: Any, subject: Any, target: Target, now: datetime) -> int:
         """One execution's failure must not keep the others from running; losing a race is no failure."""
