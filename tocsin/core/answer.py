@@ -40,6 +40,7 @@ class Why(StrEnum):
     UNREACHABLE = "unreachable"
     FAILED = "service error"
     MISSING = "not found"
+    BUSY = "another operation runs"
 
 
 @dataclass(frozen=True, slots=True)
