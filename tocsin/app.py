@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tocsin import __version__, actuators, files, settings, signals
+from tocsin.connections.arm import ContainerApps
 from tocsin.connections.http import Http
+from tocsin.connections.identity import credential
 from tocsin.core.errors import Problem
 from tocsin.engine.react import react
 from tocsin.engine.tick import Engine, Ticked
 from tocsin.ports import Clock, Configuration, Log, Store, StoreUnavailable, Telemetry
 from tocsin.settings import Settings
+from tocsin.telemetry.container_app import ContainerAppConfiguration
 
 STALE = timedelta(minutes=5)
 """A watcher whose last tick is older than this is not watching."""
@@ -77,21 +80,20 @@ class Parts:
     log: Log | None = None
 
 
-def compose(given: Settings, parts: Parts = Parts()) -> App:
+def compose(given: Settings, parts: Parts | None = None) -> App:
     """Return the app for these settings. Bad files or receivers never raise: they stand in ``problems``."""
+    parts = parts or Parts()
     project = files.read_project(given.root, given.values)
     log = parts.log or _log()
-    http = Http()
-    reading, acting = _arm(given, "TOCSIN_READER_CLIENT_ID"), _arm(given, "TOCSIN_ACTUATOR_CLIENT_ID")
-    receivers, unusable = _notifiers(project, given, http)
+    receivers, unusable = _notifiers(project, given, Http())
     engine = Engine(
         project=project,
         signals=signals.known(),
         store=parts.store or _store(given),
         telemetry=parts.telemetry or _telemetry(given, project),
-        configuration=parts.configuration or reading,
+        configuration=parts.configuration or ContainerAppConfiguration(_apps(given, "TOCSIN_READER_CLIENT_ID")),
         notifiers=receivers,
-        actuators=actuators.made(acting),
+        actuators=actuators.made(_apps(given, "TOCSIN_ACTUATOR_CLIENT_ID")),
         log=log,
         owner=f"{socket.gethostname()}/{os.getpid()}",
     )
@@ -101,7 +103,7 @@ def compose(given: Settings, parts: Parts = Parts()) -> App:
 
 def environment() -> Settings:
     """Return the settings of this process; the app's folder is the one that holds ``function_app.py``."""
-    root = Path(os.environ.get("AzureWebJobsScriptRoot") or Path(__file__).resolve().parent.parent)
+    root = Path(os.environ.get("AzureWebJobsScriptRoot") or Path(__file__).resolve().parent.parent)  # noqa: SIM112
     return Settings(root, dict(os.environ))
 
 
@@ -124,3 +126,36 @@ def _store(given: Settings) -> Store:
 
     given.state_file.parent.mkdir(parents=True, exist_ok=True)
     return SqliteStore(given.state_file)
+
+
+def _telemetry(given: Settings, project: Project) -> Telemetry:
+    from tocsin.telemetry.log_analytics import LogAnalyticsTelemetry
+
+    endpoint = given.get("TOCSIN_LOG_ANALYTICS_ENDPOINT")
+    identity = credential(given.get("TOCSIN_READER_CLIENT_ID"), given.get("TOCSIN_STATIC_TOKEN"), endpoint)
+    return LogAnalyticsTelemetry(identity, endpoint, at_once=project.config.budgets.queries_at_once)
+
+
+def _apps(given: Settings, client_id: str) -> ContainerApps:
+    """Return the Container Apps as one identity sees them: what reads cannot write, what writes does nothing else."""
+    endpoint = given.get("TOCSIN_ARM_ENDPOINT")
+    return ContainerApps(credential(given.get(client_id), given.get("TOCSIN_STATIC_TOKEN"), endpoint), endpoint)
+
+
+def _notifiers(project: Project, given: Settings, http: Http) -> tuple[dict[str, Notifier], list[Problem]]:
+    """Return the receivers that can be used, and a problem for each that cannot: one bad receiver silences no other."""
+    made: dict[str, Notifier] = {}
+    unusable: list[Problem] = []
+    for name, receiver in project.config.receivers.items():
+        try:
+            made[name] = notifiers.make(receiver.type, receiver.options, given.secret, http)
+        except (LookupError, ValueError, ImportError) as error:
+            reason = f"receiver '{name}' cannot be used: {error}"
+            unusable.append(Problem("tocsin.yaml", 1, 1, "unusable-receiver", reason))
+    return made, unusable
+
+
+def _log() -> Log:
+    import structlog
+
+    return cast(Log, structlog.get_logger("tocsin"))

@@ -50,7 +50,7 @@ class Settings:
         return self.root / (self.get("TOCSIN_STATE") or "")
 
     def secret(self, name: str) -> str:
-        """Return the value of a setting that ``tocsin.yaml`` names. Raises LookupError that names it, never its value."""
+        """Return the value of a setting that ``tocsin.yaml`` names. Raises LookupError that names only the setting."""
         value = self.values.get(name, "").strip()
         if not value:
             raise LookupError(f"the app setting {name} is not set")

@@ -2,8 +2,8 @@
 
 Belongs here: commands that call the app and show what it found. Does not belong here: anything the function needs.
 
-Exit codes: 0 all is well; 1 the answer is bad news (problems found, a switch not proven, a story that did not come true);
-2 the call was wrong; 3 something needed did not answer (the state, the platform).
+Exit codes: 0 all is well; 1 the answer is bad news (problems found, a switch not proven, a story that did not come
+true); 2 the call was wrong; 3 something needed did not answer (the state, the platform).
 """
 
 from __future__ import annotations

@@ -55,9 +55,7 @@ def check(
 def tick(
     root: Root = None,
     output: Form = Output.TEXT,
-    once: Annotated[
-        bool, typer.Option("--once", help="One tick and out (the only way so far; said for clarity).")
-    ] = True,
+    once: Annotated[bool, typer.Option("--once", help="One tick and out.")] = True,  # noqa: ARG001 (there is no other way)
 ) -> None:
     """Run one tick now: evaluate what is due, tell, act."""
     from tocsin.cli.ticking import run_once

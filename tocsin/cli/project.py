@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from tocsin.app import App, Parts, compose
+from tocsin.app import App, compose
 from tocsin.cli.output import Exit, stop
 from tocsin.settings import Settings
 
@@ -41,6 +41,6 @@ def _file(path: Path) -> dict[str, str]:
         stop(Exit.USAGE, f"{path.name} cannot be read: {error}")
 
 
-def load_app(root: Path | None, parts: Parts = Parts()) -> App:
+def load_app(root: Path | None) -> App:
     """Return the app of the folder, composed from its settings."""
-    return compose(load_settings(find_root(root)), parts)
+    return compose(load_settings(find_root(root)))

@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from tocsin.local.accelerator import PLANTED
-from tocsin.local.world import World
-
 from tocsin.core import audit
 from tocsin.core.alert import Change
 from tocsin.core.answer import Query, Rows
@@ -21,6 +18,8 @@ from tocsin.core.container import engaged
 from tocsin.core.message import Said
 from tocsin.core.remedy import Phase
 from tocsin.engine.tick import Engine
+from tocsin.local.accelerator import PLANTED
+from tocsin.local.world import World
 
 MINUTE = timedelta(minutes=1)
 SWITCH = "KILLSWITCH_TOOLS"

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -20,30 +20,10 @@ from typing import Any
 from tocsin.core.answer import NoAnswer, Query, Rows, Why
 from tocsin.core.config import Target
 from tocsin.core.schema import TABLES
+from tocsin.telemetry import landing
 from tocsin.telemetry.values import bounds, plain
 
-INGESTED = "_IngestedAt"
-"""The column that says when a row arrived; the service has a function instead, ``ingestion_time()``."""
-
 _BATCH = 10_000
-_EVER = datetime(9999, 12, 31, tzinfo=UTC)
-"""Later than every row."""
-_SQL_TYPES = {
-    "datetime": "TIMESTAMP",
-    "string": "VARCHAR",
-    "dynamic": "JSON",
-    "int": "INTEGER",
-    "long": "BIGINT",
-    "real": "DOUBLE",
-    "bool": "BOOLEAN",
-}
-_KQL_TYPES = {sql: kql for kql, sql in _SQL_TYPES.items()} | {
-    "HUGEINT": "long",
-    "UBIGINT": "long",
-    "FLOAT": "real",
-    "INTERVAL": "timespan",
-    "UUID": "guid",
-}
 _LET_TIME = re.compile(r"\s*let (\w+) = datetime\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)\);")
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist|schema error for '([^']+)' \(unknown table")
 
@@ -82,8 +62,7 @@ class EmbeddedTelemetry:
         self._database = duckdb_kql.connect(str(path) if path else ":memory:", config=config)
         self._translating = threading.Lock()
         self._translated = lru_cache(maxsize=512)(self._translate)
-        for table, columns in TABLES.items():
-            _create(self._database, table, columns)
+        landing.prepare(self._database)
 
     def ask(self, query: Query, target: Target) -> Rows | NoAnswer:  # noqa: ARG002
         """Return the rows; BROKEN for a query that cannot run. Raises ValueError for empty or naive bounds."""
@@ -100,11 +79,11 @@ class EmbeddedTelemetry:
         now = self.now() if self.now else None
         text, times = _without_times(query.text)
         sql, slots, clock = self._translated(text)
-        bound = {slot: _naive(times[name]) for name, slot in slots.items()}
+        bound = {slot: landing.naive(times[name]) for name, slot in slots.items()}
         if clock:
-            bound[clock] = _naive(now or end)
+            bound[clock] = landing.naive(now or end)
         with self._session() as session:
-            _set(session, asked_from=start, asked_to=end, asked_at=now or _EVER)
+            _set(session, asked_from=start, asked_to=end, asked_at=now or landing.EVER)
             return _run(session, sql, bound)
 
     def load(self, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -113,22 +92,17 @@ class EmbeddedTelemetry:
         Datetimes are zoned, ``Properties`` is a mapping, ``ItemCount`` is 1 and text is "" unless given. Raises
         ValueError for a table or column there is not, and for a naive or missing time.
         """
-        types = _columns(table)
+        landing.columns(table)
         pending, count = iter(rows), 0
         while batch := list(islice(pending, _BATCH)):
-            ready = [_row(table, types, row) for row in batch]
             with self._session() as session:
-                unnested = ", ".join(f"unnest(?::{_SQL_TYPES[kind]}[])" for kind in types.values())
-                session.execute(
-                    f'INSERT INTO landed."{table}" SELECT {unnested}', [list(each) for each in zip(*ready, strict=True)]
-                )
-            count += len(ready)
+                count += landing.insert(session, table, batch)
         return count
 
     def load_recorded(self, path: Path, at: datetime) -> int:
         """Append the message records of an Application Insights export, one JSON object a line, as emitted ``at``."""
         with path.open(encoding="utf-8") as lines:
-            return self.load("AppTraces", [_recorded(json.loads(line), at) for line in lines if line.strip()])
+            return self.load("AppTraces", [landing.recorded(json.loads(line), at) for line in lines if line.strip()])
 
     def close(self) -> None:
         """Let go of the rows, or of the file that holds them."""
@@ -149,10 +123,10 @@ class EmbeddedTelemetry:
         import duckdb_kql
         from duckdb_kql.translate import CLOCK_SLOT
 
-        schema = {table: list(_columns(table)) for table in TABLES}
+        schema = {table: list(landing.columns(table)) for table in TABLES}
         try:
             with self._translating:
-                sql = duckdb_kql.to_sql(text, schema=schema, allow_write=False, query_now=_EVER)
+                sql = duckdb_kql.to_sql(text, schema=schema, allow_write=False, query_now=landing.EVER)
         except duckdb_kql.KqlError as error:
             syntax = isinstance(error, duckdb_kql.KqlSyntaxError)
             raise _refused("syntax" if syntax else "semantic", str(error)) from error
@@ -160,25 +134,6 @@ class EmbeddedTelemetry:
             raise Refused("semantic", f"cannot be translated: {type(error).__name__}: {error}"[:500]) from error
         slots = {each.name: each.slot for each in sql.declarations if each.slot in sql.slots}
         return str(sql), slots, CLOCK_SLOT if CLOCK_SLOT in sql.parameters else ""
-
-
-def _create(database: Any, table: str, columns: Mapping[str, str]) -> None:
-    """Make a table and the view through which questions see it."""
-    lines = ", ".join(f'"{name}" {_SQL_TYPES[kind]}' for name, kind in columns.items())
-    database.execute("CREATE SCHEMA IF NOT EXISTS landed")
-    database.execute(f'CREATE TABLE IF NOT EXISTS landed."{table}" ({lines}, "{INGESTED}" TIMESTAMP)')
-    database.execute(
-        f'CREATE OR REPLACE VIEW "{table}" AS SELECT * FROM landed."{table}" '
-        "WHERE \"TimeGenerated\" >= getvariable('asked_from')::TIMESTAMP "
-        "AND \"TimeGenerated\" < getvariable('asked_to')::TIMESTAMP "
-        f"AND \"{INGESTED}\" <= getvariable('asked_at')::TIMESTAMP"
-    )
-
-
-def _columns(table: str) -> dict[str, str]:
-    if table not in TABLES:
-        raise ValueError(f"no table {table!r}; there are {', '.join(TABLES)}")
-    return {**TABLES[table], INGESTED: "datetime"}
 
 
 def _without_times(text: str) -> tuple[str, dict[str, datetime]]:
@@ -193,12 +148,14 @@ def _without_times(text: str) -> tuple[str, dict[str, datetime]]:
         position = found.end()
     if not times:
         return text, times
-    return f"declare query_parameters({', '.join(f'{name}:datetime' for name in times)});{text[position:]}", times
+    declared = ", ".join(f"{name}:datetime" for name in times)
+    lines = "\n" * text.count("\n", 0, position)  # so that an error still names the line its author wrote
+    return f"declare query_parameters({declared});{lines}{text[position:]}", times
 
 
 def _set(session: Any, **moments: datetime) -> None:
     """Set the variables that the views read; they are the session's own."""
-    session.execute(";".join(f"SET VARIABLE {name} = TIMESTAMP '{_naive(at)}'" for name, at in moments.items()))
+    session.execute(";".join(f"SET VARIABLE {name} = TIMESTAMP '{landing.naive(at)}'" for name, at in moments.items()))
 
 
 def _run(session: Any, sql: str, bound: Mapping[str, datetime]) -> Found:
@@ -213,7 +170,7 @@ def _run(session: Any, sql: str, bound: Mapping[str, datetime]) -> Found:
         raise Refused("semantic", type(error).__name__) from error
     except duckdb.Error as error:
         raise _refused("semantic", _first_line(error)) from error
-    names, types = zip(*((each[0], _kql_type(str(each[1]))) for each in session.description), strict=True)
+    names, types = zip(*((each[0], landing.kql_type(str(each[1]))) for each in session.description), strict=True)
     return Found(names, types, tuple(rows))
 
 
@@ -224,43 +181,3 @@ def _refused(code: str, message: str) -> Refused:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
-
-
-def _kql_type(sql: str) -> str:
-    if sql.startswith("DECIMAL"):
-        return "decimal"
-    return "dynamic" if sql.endswith("]") else _KQL_TYPES.get(sql, "string")
-
-
-def _row(table: str, types: Mapping[str, str], given: Mapping[str, Any]) -> list[Any]:
-    if unknown := given.keys() - types.keys():
-        raise ValueError(f"{table} has no column {', '.join(sorted(unknown))}")
-    if "TimeGenerated" not in given:
-        raise ValueError(f"a row of {table} needs TimeGenerated")
-    whole = {"ItemCount": 1, INGESTED: given["TimeGenerated"], **given}
-    return [_stored(kind, whole.get(name)) for name, kind in types.items()]
-
-
-def _stored(kind: str, value: Any) -> Any:
-    if kind == "datetime":
-        return _naive(value)
-    if kind == "dynamic":
-        return None if value is None else json.dumps(value, ensure_ascii=False)
-    return "" if value is None and kind == "string" else value
-
-
-def _naive(moment: datetime) -> datetime:
-    """Return the moment as the database keeps it: in UTC, without a zone."""
-    if moment.tzinfo is None:
-        raise ValueError("a datetime without a zone has no place in telemetry")
-    return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _recorded(record: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    return {
-        "TimeGenerated": at,
-        "AppRoleName": record["tags"]["ai.cloud.role"],
-        "Message": record["message"],
-        "SeverityLevel": record["severityLevel"],
-        "Properties": record["properties"],
-    }

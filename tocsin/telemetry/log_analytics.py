@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +76,11 @@ class LogAnalyticsTelemetry:
 
     def ask(self, query: Query, target: Target) -> Rows | NoAnswer:
         """Return the rows of the target's workspace, or why not. Raises ValueError for empty or naive bounds."""
-        bounds(query)
+        span = bounds(query)
         if not self._gate.acquire(timeout=self._server_timeout):
             return NoAnswer(Why.THROTTLED, "too many queries are waiting here", float(self._server_timeout))
         try:
-            return self._twice(query, target.workspace)
+            return self._twice(query.text, span, target.workspace)
         finally:
             self._gate.release()
 
@@ -90,23 +91,23 @@ class LogAnalyticsTelemetry:
                 self._client.close()
             self._client = None
 
-    def _twice(self, query: Query, workspace: str) -> Rows | NoAnswer:
+    def _twice(self, text: str, span: tuple[datetime, datetime], workspace: str) -> Rows | NoAnswer:
         began = time.monotonic()
-        answer = self._once(query, workspace)
+        answer = self._once(text, span, workspace)
         if isinstance(answer, Rows) or answer.why not in _AGAIN or time.monotonic() - began > _QUICK:
             return answer
         time.sleep(_PAUSE)
-        return self._once(query, workspace)
+        return self._once(text, span, workspace)
 
-    def _once(self, query: Query, workspace: str) -> Rows | NoAnswer:
+    def _once(self, text: str, span: tuple[datetime, datetime], workspace: str) -> Rows | NoAnswer:
         from azure.core.exceptions import AzureError
 
         heard: list[Any] = []
         try:
             result = self._opened().query_workspace(
                 workspace,
-                query.text,
-                timespan=bounds(query),
+                text,
+                timespan=span,
                 server_timeout=self._server_timeout,
                 read_timeout=self._server_timeout + self._grace,
                 raw_response_hook=lambda response: heard.append(response.http_response),
@@ -117,7 +118,7 @@ class LogAnalyticsTelemetry:
             if heard:
                 return _answered(heard[-1], error)
             if isinstance(error, AzureError):
-                return _unanswered(error)
+                return _unanswered(_original(error))
             raise
 
     def _opened(self) -> LogsQueryClient:
@@ -171,6 +172,14 @@ def _absent_table(body: str) -> bool:
     """
     found = _UNRESOLVED.search(body)
     return found is not None and found[1] in TABLES
+
+
+def _original(error: Exception) -> Exception:
+    """Return the error the SDK wrapped: it turns every failure of the pipeline into a bare ``HttpResponseError``."""
+    from azure.core.exceptions import AzureError, HttpResponseError
+
+    inner = error.__context__
+    return inner if type(error) is HttpResponseError and isinstance(inner, AzureError) else error
 
 
 def _unanswered(error: Exception) -> NoAnswer:

@@ -1,0 +1,32 @@
+"""Who can be told: one file a kind of receiver, and the file is its registration — ``teams.py`` is ``type: teams``.
+
+A file has ``OPTIONS`` (name → whether it is needed) and ``make(options, secret, http)``. Belongs here: a receiver's own
+payload, markup and limits. Does not belong here: who is told (``core.route``) or when again (``engine.notifying``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from tocsin.connections.http import Http
+from tocsin.ports import Notifier
+
+_PARTS = {"statuses", "plain"}
+
+
+def known() -> tuple[str, ...]:
+    """Return the types there are, from this folder's listing."""
+    return tuple(sorted({module.name for module in pkgutil.iter_modules(__path__)} - _PARTS))
+
+
+def options(kind: str) -> Mapping[str, bool]:
+    """Return the options of a type: name → whether it is needed."""
+    return cast("Mapping[str, bool]", importlib.import_module(f"{__name__}.{kind}").OPTIONS)
+
+
+def make(kind: str, given: Mapping[str, str], secret: Callable[[str], str], http: Http) -> Notifier:
+    """Return the notifier of a type. ``secret`` returns an app setting's value, or raises LookupError that names it."""
+    return cast("Notifier", importlib.import_module(f"{__name__}.{kind}").make(given, secret, http))
