@@ -11,14 +11,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from tocsin import __version__, actuators, files, settings, signals
+from tocsin import __version__, actuators, files, notifiers, settings, signals
 from tocsin.connections.arm import ContainerApps
 from tocsin.connections.http import Http
 from tocsin.connections.identity import credential
+from tocsin.core.crosscheck import Known
 from tocsin.core.errors import Problem
+from tocsin.core.read import Project
 from tocsin.engine.react import react
 from tocsin.engine.tick import Engine, Ticked
-from tocsin.ports import Clock, Configuration, Log, Store, StoreUnavailable, Telemetry
+from tocsin.ports import Clock, Configuration, Log, Notifier, Store, StoreUnavailable, Telemetry
 from tocsin.settings import Settings
 from tocsin.telemetry.container_app import ContainerAppConfiguration
 
@@ -83,7 +85,7 @@ class Parts:
 def compose(given: Settings, parts: Parts | None = None) -> App:
     """Return the app for these settings. Bad files or receivers never raise: they stand in ``problems``."""
     parts = parts or Parts()
-    project = files.read_project(given.root, given.values)
+    project = files.read_project(given.root, given.values, known())
     log = parts.log or _log()
     receivers, unusable = _notifiers(project, given, Http())
     engine = Engine(
@@ -99,6 +101,12 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
     )
     problems = (*project.problems, *settings.problems(given), *unusable)
     return App(engine, parts.clock or SystemClock(), problems)
+
+
+def known() -> Known:
+    """Return the names an operator may use: signals, receiver types and actions, each from its folder's listing."""
+    types = {kind: notifiers.options(kind) for kind in notifiers.known()}
+    return Known(signals.known(), types, actuators.known())
 
 
 def environment() -> Settings:

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
+from typing import Any
 
 from tocsin.connections.arm import ContainerApps
 from tocsin.ports import Actuator
 
 
+def known() -> dict[str, Mapping[str, tuple[str, ...]]]:
+    """Return the arguments of every action: name → the values it takes."""
+    return {f"{module}.{name}": found.ARGS for module, found in _modules() for name in found.ACTIONS}
+
+
 def made(apps: ContainerApps) -> dict[str, Actuator]:
     """Return every action by its full name, such as ``killswitch.engage``."""
-    found: dict[str, Actuator] = {}
-    for module in pkgutil.iter_modules(__path__):
-        actions = importlib.import_module(f"{__name__}.{module.name}").ACTIONS
-        found.update({f"{module.name}.{name}": make(apps) for name, make in actions.items()})
-    return found
+    return {f"{module}.{name}": make(apps) for module, found in _modules() for name, make in found.ACTIONS.items()}
+
+
+def _modules() -> list[tuple[str, Any]]:
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    return [(name, importlib.import_module(f"{__name__}.{name}")) for name in names]

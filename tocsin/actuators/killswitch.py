@@ -105,3 +105,6 @@ def _release(apps: ContainerApps) -> Switch:
 
 ACTIONS: Mapping[str, Callable[[ContainerApps], Switch]] = {"engage": _engage, "release": _release}
 """The actions of this file, ``killswitch.engage`` and ``killswitch.release``."""
+
+ARGS: Mapping[str, tuple[str, ...]] = {"scope": tuple(SCOPES)}
+"""What each action takes: name → the values there are."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from tocsin import files
+from tocsin.app import known
 from tocsin.cli.output import Exit, Output, emit_json
 from tocsin.cli.project import find_root, load_settings
 from tocsin.core.errors import render
@@ -16,7 +17,7 @@ from tocsin.core.errors import render
 def run(folder: Path | None, output: Output) -> None:
     """Check the folder; exit 1 when it has problems."""
     root = find_root(folder)
-    project = files.read_project(root, load_settings(root).values)
+    project = files.read_project(root, load_settings(root).values, known())
     found = {"rules": len(project.rules), "policies": len(project.policies), "targets": len(project.config.targets)}
     if output is Output.JSON:
         emit_json({**found, "problems": [asdict(problem) for problem in project.problems]})

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tocsin.core.fields import Automation, Count, Duration, Model, Severity, Wait
+from tocsin.core.fields import Automation, Count, Duration, Flag, Model, Texts, Wait
 
 
 class Target(Model):
@@ -59,9 +59,9 @@ def _receiver(value: Any) -> Any:
 class Route(Model):
     """Which alerts go to which receivers. The first child that matches wins unless it says ``continue``."""
 
-    match: dict[str, tuple[str, ...]] = {}
-    to: tuple[str, ...] = ()
-    continue_: bool = Field(default=False, alias="continue")
+    match: dict[str, Texts] = {}
+    to: Texts = ()
+    continue_: Flag = Field(default=False, alias="continue")
     routes: tuple[Route, ...] = ()
 
 
@@ -84,4 +84,3 @@ class Config(Model):
     catch_up: Duration = timedelta(minutes=15)
     give_up_after: Duration = timedelta(hours=1)
     fallback: str = ""
-    repeat: dict[Severity, Duration] = {}

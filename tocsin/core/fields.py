@@ -6,7 +6,7 @@ Every scalar arrives as the text in the file, so ``on`` is never a boolean by ac
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -53,6 +53,18 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _instant(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a day or time; write it like 2026-12-01 or 2026-12-01T08:00:00Z") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+Instant = Annotated[datetime, _read(_instant, "bad-time")]
+"""A day or an instant, in UTC unless it says otherwise."""
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+"""One text, or a list of them."""
 Duration = Annotated[timedelta, _read(_positive, "bad-duration")]
 """A positive duration: ``90s``, ``1h30m``, ``7d``."""
 Wait = Annotated[timedelta, _read(units.duration, "bad-duration")]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tocsin.core.fields import Count, Duration, Flag, Model, Number, Severity, Wait
+from tocsin.core.fields import Count, Duration, Flag, Instant, Model, Number, Severity, Wait
 
 
 class Op(StrEnum):
@@ -96,7 +96,7 @@ def _out_of(value: Any) -> Any:
 class Snooze(Model):
     """Stops one rule until a day, with the reason."""
 
-    until: datetime
+    until: Instant
     reason: str
 
 

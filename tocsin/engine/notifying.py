@@ -90,6 +90,7 @@ class Courier:
     def _report(self, delivery: Delivery, outcome: Outcome) -> None:
         fields = {
             "receiver": delivery.receiver,
+            "rule": delivery.notice.rule,
             "kind": delivery.notice.kind.value,
             "episode": delivery.notice.episode,
             "attempts": delivery.attempts,

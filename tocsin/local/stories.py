@@ -17,6 +17,7 @@ from tocsin.core.answer import Query, Rows
 from tocsin.core.container import engaged
 from tocsin.core.message import Said
 from tocsin.core.remedy import Phase
+from tocsin.core.sight import SIGHT
 from tocsin.engine.tick import Engine
 from tocsin.local.accelerator import PLANTED
 from tocsin.local.world import World
@@ -172,6 +173,7 @@ def play(story: Story, stage: Stage, pace: Callable[[datetime], None]) -> Played
             step = steps.pop(0)
             stage.witness.see("world", step.words)
             step.do(stage.world)
+            stage.deployed = stage.world.template_env()
         if at % MINUTE == timedelta():
             stage.engine.tick(moment)
     milestones = tuple((each.name, each.when(stage)) for each in story.milestones)
@@ -190,9 +192,11 @@ def _instants(story: Story, steps: Iterable[Step]) -> list[timedelta]:
 
 def _first_row(stage: Stage, where: str) -> datetime | None:
     world = stage.world
-    text = f"AppTraces | where {where} | summarize first = min(TimeGenerated)"
+    text = f"AppTraces | where {where} | summarize earliest = min(TimeGenerated)"
     answer = world.telemetry.ask(Query(text, stage.started - MINUTE, world.clock.now() + MINUTE), world.target())
-    value = answer.rows[0][0] if isinstance(answer, Rows) and answer.rows else None
+    if not isinstance(answer, Rows):
+        raise AssertionError(f"the world did not answer its own question: {answer}")
+    value = answer.rows[0][0] if answer.rows else None
     return value if isinstance(value, datetime) else None
 
 
@@ -209,8 +213,9 @@ def _changed(change: Change) -> Callable[[Stage], datetime | None]:
     return lambda stage: stage.witness.first("alert", rule=RULE, change=change.value)
 
 
-def _told(kind: str, receiver: str) -> Callable[[Stage], datetime | None]:
-    return lambda stage: stage.witness.first("delivery", kind=kind, receiver=receiver, said=Said.ACCEPTED.value)
+def _told(kind: str, receiver: str, rule: str = RULE) -> Callable[[Stage], datetime | None]:
+    wanted = {"kind": kind, "receiver": receiver, "rule": rule, "said": Said.ACCEPTED.value}
+    return lambda stage: stage.witness.first("delivery", **wanted)
 
 
 def _patched(stage: Stage) -> datetime | None:
@@ -310,8 +315,8 @@ _OUTAGE = Story(
         Step(16 * MINUTE, "the workspace answers again", lambda world: world.mend_telemetry()),
     ),
     (
-        Milestone("blind note accepted", _told("blind", "team")),
-        Milestone("sight regained", _told("resolved", "team")),
+        Milestone("blind note accepted", _told("blind", "team", SIGHT.id)),
+        Milestone("sight regained", _told("resolved", "team", SIGHT.id)),
     ),
     (
         Claim("nobody was paged for a rule", lambda stage: _pages(stage) == 0),

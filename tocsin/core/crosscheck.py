@@ -1,0 +1,160 @@
+"""What no file can know alone: names that must exist elsewhere, and things that must fit together."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tocsin.core.config import Config, Route
+from tocsin.core.errors import Problem, nearest
+from tocsin.core.node import Node
+from tocsin.core.policy import Policy
+from tocsin.core.rule import Rule
+from tocsin.core.schema import CLASSIC
+from tocsin.core.signal import Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The names there are: signals, receiver types with their options (name → needed), actions with their arguments."""
+
+    signals: Mapping[str, Signal] = field(default_factory=dict)
+    receivers: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    actions: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_OWN = frozenset({"value", "threshold", "window", "target", "rule", "severity"})
+_CLOCK = re.compile(r"\b(ago|now)\s*\(")
+_QUOTED = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|//[^\n]*")
+
+
+def rule_problems(rule: Rule, node: Node, config: Config, known: Known) -> Iterator[Problem]:
+    """Yield what is wrong with a rule beside its own syntax."""
+    signal = known.signals.get(rule.when.signal or "")
+    if rule.when.signal and signal is None:
+        yield missing(node.at("when", "signal"), "unknown-signal", "signal", rule.when.signal, known.signals)
+    if rule.when.kql is not None:
+        yield from _kql_problems(rule.when.kql, node.at("when", "kql"))
+    if signal is not None:
+        for number, name in enumerate(rule.when.by):
+            if name not in signal.dimensions:
+                place = node.at("when", "by", number)
+                yield missing(place, "unknown-dimension", f"dimension of {signal.name}", name, signal.dimensions)
+    yield from _placeholder_problems(rule, node, config)
+    selectors = [{**target.labels, "target": target.name, "name": target.name} for target in config.targets]
+    wanted = rule.targets.items()
+    if selectors and not any(all(labels.get(key) == value for key, value in wanted) for labels in selectors):
+        yield node.at("targets").problem("no-target", "no target has these labels: the rule watches nothing")
+
+
+def _kql_problems(text: str, place: Node) -> Iterator[Problem]:
+    if not text.strip():
+        yield place.problem("empty-kql", "the query is empty")
+    code = _QUOTED.sub(" ", text)
+    if _CLOCK.search(code):
+        yield place.problem("wall-clock", "ago() and now() have no place here: the window is applied outside the query")
+    for classic, table in CLASSIC.items():
+        if re.match(rf"\s*{classic}\b", code):
+            yield place.problem(
+                "classic-table", f"'{classic}' is the classic name of '{table}'", f"did you mean '{table}'?"
+            )
+
+
+def _placeholder_problems(rule: Rule, node: Node, config: Config) -> Iterator[Problem]:
+    labels = {name for target in config.targets for name in target.labels}
+    usable = {*_OWN, *rule.when.by, *rule.labels, *labels}
+    for key in ("summary", "description"):
+        for name in _PLACEHOLDER.findall(getattr(rule, key)):
+            if name not in usable:
+                yield missing(node.at(key), "unknown-placeholder", "placeholder", name, usable)
+
+
+def policy_problems(
+    policy: Policy, node: Node, rules: Collection[str], config: Config, known: Known
+) -> Iterator[Problem]:
+    """Yield what is wrong with a policy beside its own syntax."""
+    if policy.on.rule is not None and policy.on.rule not in rules:
+        yield missing(node.at("on", "rule"), "unknown-rule", "rule", policy.on.rule, rules)
+    for number, step in enumerate(policy.do):
+        yield from _step_problems(step.action, step.args, node.at("do", number), known)
+    for number, check in enumerate(policy.verify):
+        if check.signal is not None and check.signal not in known.signals:
+            place = node.at("verify", number, "signal")
+            yield missing(place, "unknown-signal", "signal", check.signal, known.signals)
+    if policy.if_it_fails and policy.if_it_fails.escalate not in config.receivers:
+        place, name = node.at("if_it_fails", "escalate"), policy.if_it_fails.escalate
+        yield missing(place, "unknown-receiver", "receiver", name, config.receivers)
+
+
+def _step_problems(action: str, args: Mapping[str, str], node: Node, known: Known) -> Iterator[Problem]:
+    place = node.key(action) or node
+    if action not in known.actions:
+        yield missing(place, "unknown-action", "action", action, known.actions)
+        return
+    wanted = known.actions[action]
+    for name in wanted.keys() - args.keys():
+        yield place.problem("missing-argument", f"{action} needs '{name}'", choices=wanted[name])
+    for name, value in args.items():
+        if name not in wanted:
+            yield missing(node.at(action).key(name) or place, "unknown-argument", "argument", name, wanted)
+        elif value not in wanted[name]:
+            yield missing(node.at(action, name), "bad-choice", name, value, wanted[name])
+
+
+def config_problems(config: Config, node: Node, rules: Collection[str], known: Known) -> Iterator[Problem]:
+    """Yield what is wrong with ``tocsin.yaml`` beside its own syntax."""
+    for name, receiver in config.receivers.items():
+        yield from _receiver_problems(name, receiver.type, receiver.options, node.at("receivers", name), known)
+    yield from _route_problems(config.routes, node.at("routes"), config)
+    if config.fallback and config.fallback not in config.receivers:
+        yield missing(node.at("fallback"), "unknown-receiver", "receiver", config.fallback, config.receivers)
+    yield from _target_problems(config, node.at("targets"), known)
+    for name in config.tuning:
+        if name not in rules:
+            place = node.at("tuning").key(name) or node.at("tuning")
+            yield missing(place, "unknown-rule", "rule", name, rules)
+
+
+def _receiver_problems(name: str, kind: str, options: Mapping[str, str], node: Node, known: Known) -> Iterator[Problem]:
+    if kind not in known.receivers:
+        yield missing(node.at("type"), "unknown-receiver-type", "type of receiver", kind, known.receivers)
+        return
+    wanted = known.receivers[kind]
+    for option, needed in wanted.items():
+        if needed and option not in options:
+            yield node.problem("missing-option", f"receiver '{name}' of type {kind} needs '{option}'")
+    for option in options:
+        if option not in wanted:
+            yield missing(node.key(option) or node, "unknown-option", f"option of {kind}", option, wanted)
+
+
+def _route_problems(route: Route, node: Node, config: Config) -> Iterator[Problem]:
+    for number, name in enumerate(route.to):
+        if name not in config.receivers:
+            yield missing(node.at("to", number), "unknown-receiver", "receiver", name, config.receivers)
+    for number, child in enumerate(route.routes):
+        yield from _route_problems(child, node.at("routes", number), config)
+
+
+def _target_problems(config: Config, node: Node, known: Known) -> Iterator[Problem]:
+    counted = Counter(target.name for target in config.targets)
+    for number, target in enumerate(config.targets):
+        if counted[target.name] > 1:
+            yield node.at(number, "name").problem("duplicate-target", f"more than one target is called '{target.name}'")
+        for at, action in enumerate(target.allow):
+            if action not in known.actions:
+                yield missing(node.at(number, "allow", at), "unknown-action", "action", action, known.actions)
+
+
+def missing(place: Node, identity: str, what: str, name: str, choices: Collection[str]) -> Problem:
+    """Return the problem of a name that is not there, with the nearest that is and all there are."""
+    ordered = tuple(sorted(choices))
+    return place.problem(identity, f"no {what} '{name}'", nearest(name, ordered), ordered)
+
+
+def worst_first(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Return problems by place, each place once."""
+    return tuple(sorted({(each.path, each.line, each.column, each.id): each for each in problems}.values()))

@@ -1,0 +1,228 @@
+"""Azure on one machine: every stand-in on one loopback server, a simulated accelerator, and a clock for the story.
+
+The production adapters run against it unchanged, over HTTP; ``settings`` says where they find it.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+
+from tocsin.core.config import Target
+from tocsin.local.accelerator import SIDE_EFFECTS, Accelerator
+from tocsin.local.approver import ApproverStandIn
+from tocsin.local.container_apps import ContainerAppsStandIn
+from tocsin.local.load import from_trace, seeded
+from tocsin.local.pagerduty import PagerDutyStandIn
+from tocsin.local.serve import Served
+from tocsin.local.teams import TeamsStandIn
+from tocsin.local.webhooks import SECRET, WebhookStandIn
+from tocsin.local.workspace import Workspace
+from tocsin.telemetry.embedded import EmbeddedTelemetry
+
+_STEP = timedelta(seconds=5)
+"""The world moves in steps no longer than this, so that a variable takes effect when its revision serves."""
+
+_WARM_UP = timedelta(minutes=10)
+"""How much healthy history a world has before its story begins."""
+
+_WATCHED = {
+    "WATCHED_WORKSPACE": "11111111-2222-3333-4444-555555555555",
+    "WATCHED_SUBSCRIPTION": "66666666-7777-8888-9999-000000000000",
+    "WATCHED_RESOURCE_GROUP": "rg-sales-research",
+    "WATCHED_CONTAINER_APP": "sales-research-api",
+    "WATCHED_ROLE_NAME": "sales-research-api",
+}
+
+
+class _Part(Protocol):
+    """A stand-in that can be mounted."""
+
+    def routes(self) -> list[Route]:
+        """Return its routes, relative to where it is mounted."""
+
+
+class StoryClock:
+    """A clock that stands where the story has come to."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+
+    def now(self) -> datetime:
+        """Return the story's instant."""
+        return self._at
+
+    def advance_to(self, at: datetime) -> None:
+        """Move forward; a story never goes back."""
+        self._at = max(self._at, at)
+
+
+class World:
+    """The stand-ins, served while the ``with`` block runs. ``fork`` is ``older`` or ``flagship``."""
+
+    def __init__(
+        self, start: datetime, seed: int = 7, trace: Path | None = None, fork: str = "older", port: int = 0
+    ) -> None:
+        self.clock = StoryClock(start - _WARM_UP)
+        now = self.clock.now
+        self.telemetry = EmbeddedTelemetry(now)
+        self.workspace = Workspace(self.telemetry, [_WATCHED["WATCHED_WORKSPACE"]])
+        self.arm, self.teams, self.pagerduty = ContainerAppsStandIn(now), TeamsStandIn(now), PagerDutyStandIn(now)
+        self.webhooks, self.approver = WebhookStandIn(now), ApproverStandIn(now, seed)
+        self._served = Served(self._app(), port)
+        self._mutex = threading.Lock()
+        self._start = start
+        begun = start - _WARM_UP
+        load = from_trace(trace, begun) if trace else seeded(seed, begun)
+        self.accelerator = Accelerator(
+            _WATCHED["WATCHED_ROLE_NAME"],
+            self.serving_env,
+            self.telemetry.load,
+            load,
+            self.approver.decide,
+            seed=seed,
+            fork=fork,
+        )
+
+    def _app(self) -> Starlette:
+        parts: dict[str, _Part] = {
+            "/log-analytics": self.workspace,
+            "/arm": self.arm,
+            "/teams": self.teams,
+            "/pagerduty": self.pagerduty,
+            "/webhooks": self.webhooks,
+            "/approver": self.approver,
+        }
+        return Starlette(routes=[Mount(path, routes=part.routes()) for path, part in parts.items()])
+
+    def __enter__(self) -> World:
+        self._served.start()
+        self.arm.create(self.target(), self._deployed())
+        self.advance(self._start)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._served.stop()
+        self.telemetry.close()
+
+    @property
+    def url(self) -> str:
+        """The address of the server."""
+        return self._served.url
+
+    def settings(self) -> dict[str, str]:
+        """Return the app settings that point Tocsin at this world."""
+        return {
+            **_WATCHED,
+            "TOCSIN_LOG_ANALYTICS_ENDPOINT": f"{self.url}/log-analytics",
+            "TOCSIN_ARM_ENDPOINT": f"{self.url}/arm",
+            "TOCSIN_STATIC_TOKEN": "local",
+            "TEAMS_WEBHOOK_URL": f"{self.url}/teams/workflows/team",
+            "PAGERDUTY_ROUTING_KEY": "0123456789abcdef0123456789abcdef",
+            "PAGERDUTY_ENDPOINT": f"{self.url}/pagerduty",
+            "WEBHOOK_URL": f"{self.url}/webhooks/hook",
+            "WEBHOOK_SECRET": SECRET,
+        }
+
+    def target(self) -> Target:
+        """Return the one target this world holds."""
+        return Target(
+            name="sales-research",
+            workspace=_WATCHED["WATCHED_WORKSPACE"],
+            role_name=_WATCHED["WATCHED_ROLE_NAME"],
+            subscription=_WATCHED["WATCHED_SUBSCRIPTION"],
+            resource_group=_WATCHED["WATCHED_RESOURCE_GROUP"],
+            container_app=_WATCHED["WATCHED_CONTAINER_APP"],
+            side_effect_tools=SIDE_EFFECTS,
+            labels={"env": "prod"},
+        )
+
+    def advance(self, until: datetime) -> None:
+        """Move the story to ``until``, the accelerator with it."""
+        with self._mutex:
+            while self.clock.now() < until:
+                self.clock.advance_to(min(until, self.clock.now() + _STEP))
+                self.accelerator.advance(self.clock.now())
+
+    def serving_env(self) -> dict[str, str]:
+        """Return the variables of the revision that serves now."""
+        return self.arm.serving_env(self.target())
+
+    def template_env(self) -> dict[str, str]:
+        """Return the variables of the app's template."""
+        return self.arm.template_env(self.target())
+
+    # What people and outages do
+
+    def unset_approver(self) -> None:
+        """Deploy without ``HITL_APPROVER_ENDPOINT``."""
+        self._deploy({name: value for name, value in self._deployed().items() if name != "HITL_APPROVER_ENDPOINT"})
+
+    def set_approver(self) -> None:
+        """Set ``HITL_APPROVER_ENDPOINT`` again, and leave every other variable as it is."""
+        self._deploy({**self.template_env(), **self._deployed()})
+
+    def break_telemetry(self, kind: str) -> None:
+        """Answer every query with this fault from now on."""
+        self.workspace.faults.clear()
+        self.workspace.faults.add(kind)
+
+    def mend_telemetry(self) -> None:
+        """Answer queries again."""
+        self.workspace.faults.clear()
+
+    def _deploy(self, env: dict[str, str]) -> None:
+        self.arm.provision(self.target(), {name: value for name, value in env.items() if not value.startswith("(")})
+
+    def _deployed(self) -> dict[str, str]:
+        return {
+            "AZURE_CLIENT_ID": "99999999-0000-0000-0000-000000000000",
+            "AZURE_AI_FOUNDRY_MODEL": "gpt-5-mini",
+            "HITL_APPROVER_ENDPOINT": f"{self.url}/approver/approve",
+        }
+
+
+class ScaledClock:
+    """A clock that runs ``speed`` times as fast as the machine's, from ``start``."""
+
+    def __init__(self, start: datetime, speed: float) -> None:
+        self._start, self._speed, self._begun = start, speed, time.monotonic()
+
+    def now(self) -> datetime:
+        """Return the instant this clock has come to."""
+        return self._start + timedelta(seconds=(time.monotonic() - self._begun) * self._speed)
+
+
+@contextmanager
+def live(world: World, speed: float) -> Iterator[ScaledClock]:
+    """Let the world run by itself in a thread while the block runs, ``speed`` times as fast as the clock."""
+    clock, over = ScaledClock(world.clock.now(), speed), threading.Event()
+
+    def run() -> None:
+        while not over.wait(0.2):
+            world.advance(clock.now())
+
+    thread = threading.Thread(target=run, name="tocsin-world", daemon=True)
+    thread.start()
+    try:
+        yield clock
+    finally:
+        over.set()
+        thread.join(10)
+
+
+def describe(world: World) -> str:
+    """Return the world's settings as JSON, for a process that is to use them."""
+    return json.dumps(world.settings())
