@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -164,6 +165,15 @@ def _notifiers(project: Project, given: Settings, http: Http) -> tuple[dict[str,
 
 
 def _log() -> Log:
+    """Return a log of one JSON object a line, through the standard library, from where the Functions host exports it."""
     import structlog
 
-    return cast(Log, structlog.get_logger("tocsin"))
+    processors: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.JSONRenderer(default=str),
+    ]
+    wrapped = structlog.wrap_logger(
+        logging.getLogger("tocsin"), processors=processors, wrapper_class=structlog.stdlib.BoundLogger
+    )
+    return cast(Log, wrapped)

@@ -13,11 +13,17 @@ from dataclasses import dataclass
 from tocsin.connections.arm import ContainerApps
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
-from tocsin.core.container import SCOPES, App, engaged, verify, with_variable
+from tocsin.core.container import SCOPES, SECRET, App, engaged, verify, with_variable
 from tocsin.core.remedy import Applied, Did
 
 _AGAIN = frozenset({Why.BUSY, Why.THROTTLED, Why.FAILED, Why.UNREACHABLE, Why.TIMEOUT})
 """Answers after which the next tick reads the world and tries again; any other ends the execution."""
+
+_UNCLEAR = frozenset({Why.FAILED, Why.UNREACHABLE, Why.TIMEOUT})
+"""Answers to a change that leave open whether it was made."""
+
+_UNDER_WAY = frozenset({"InProgress", "Deleting"})
+"""Provisioning states in which a change would be refused. A deployment that failed or was cancelled is none."""
 
 _READS = 3
 
@@ -32,67 +38,93 @@ class Switch:
     def apply(self, target: Target, args: Mapping[str, str]) -> Applied:
         """Bring the switch to the wanted state on every serving revision, or say why not.
 
-        ``ALREADY`` when the template has it; ``BUSY`` when somebody else is changing the app, and nothing was sent.
+        ``ALREADY`` when the template has it, whoever put it there; ``BUSY`` when somebody else is changing the app, or
+        when it is not clear whether a change arrived: nothing is sent again before the app was read.
         """
         variable = SCOPES[args["scope"]]
-        app = self._steady(target)
+        app = self._steady(target, variable)
         if isinstance(app, Applied):
             return app
-        if engaged(app.env.get(variable)) == self.on:
+        if self._has(app, variable):
             return self._settle(target, app, variable)
         try:
-            template = with_variable(app.template, target.container, variable, "on" if self.on else "off")
+            template = with_variable(app.template, target.container, variable, self._value)
         except (LookupError, ValueError) as error:
             return Applied(Did.FAILED, str(error))
         sent = self.apps.patch_template(target, app, template)
         if isinstance(sent, NoAnswer):
-            return _not_sent(sent)
-        words = (
-            f"{variable} was {app.env.get(variable) or 'unset'}, is {'on' if self.on else 'off'} from the next revision"
-        )
+            return _refused(sent, sending=True)
+        words = f"{variable} was {app.env.get(variable) or 'unset'}, is {self._value} from the next revision"
         return Applied(Did.DONE, words, before=app.latest, operation=sent.operation)
 
     def holds(self, target: Target, args: Mapping[str, str]) -> bool | None:
-        """Return whether the app's template already has the switch as wanted; None when it cannot be read."""
-        app = self.apps.get(target)
-        return None if isinstance(app, NoAnswer) else engaged(app.env.get(SCOPES[args["scope"]])) == self.on
+        """Return whether the app's template already has the switch as wanted; None when that cannot be read."""
+        app, variable = self.apps.get(target), SCOPES[args["scope"]]
+        if isinstance(app, NoAnswer) or app.env.get(variable) == SECRET:
+            return None
+        return self._has(app, variable)
 
-    def _steady(self, target: Target) -> App | Applied:
-        """Return the app as read twice in a row with the same template and no operation under way."""
+    @property
+    def _value(self) -> str:
+        return "on" if self.on else "off"
+
+    def _has(self, app: App, variable: str) -> bool:
+        return app.env.get(variable) != SECRET and engaged(app.env.get(variable)) == self.on
+
+    def _steady(self, target: Target, variable: str) -> App | Applied:
+        """Return the app once it has the switch, or as read twice in a row alike with no operation under way."""
         app = self.apps.get(target)
         for _ in range(_READS):
             if isinstance(app, NoAnswer):
-                return _not_sent(app)
-            if app.provisioning != "Succeeded":
-                return Applied(Did.BUSY, f"another operation is under way: {app.provisioning}")
+                return _refused(app)
+            if self._has(app, variable):
+                return app
+            if app.provisioning in _UNDER_WAY:
+                return Applied(Did.BUSY, f"a deployment is in progress: {app.provisioning}")
             again = self.apps.get(target)
-            if isinstance(again, App) and again.template == app.template and again.latest == app.latest:
+            if isinstance(again, App) and _alike(again, app):
                 return again
             app = again
-        return Applied(Did.BUSY, "the app is being changed by somebody else")
+        return Applied(Did.BUSY, "a deployment is in progress: the app changed each time it was read")
 
     def _settle(self, target: Target, app: App, variable: str) -> Applied:
         """The template has it. Where old revisions keep their traffic, give it to the newest once that one runs."""
-        look = verify(app, variable, self.on)
-        already = Applied(
-            Did.ALREADY, f"already {'engaged' if self.on else 'released'}; {look.words}", after=app.latest
-        )
-        ready = next((each for each in app.revisions if each.name == app.latest and each.active and each.running), None)
-        if look.holds or not app.multiple or ready is None:
+        look, new = verify(app, variable, self.on), app.newest
+        where = "" if look.holds else " in the template"
+        words = f"already {'engaged' if self.on else 'released'}{where}; {look.words}"
+        already = Applied(Did.ALREADY, words, after=app.latest)
+        if look.holds or not app.multiple or not app.traffic or app.provisioning in _UNDER_WAY:
             return already
-        sent = self.apps.patch_traffic(target, app, ready.name)
+        if new is None or not (new.active and new.running and engaged(new.env.get(variable)) == self.on):
+            return already
+        sent = self.apps.patch_traffic(target, app, new.name)
         if isinstance(sent, NoAnswer):
-            return _not_sent(sent)
-        weights = ", ".join(f"{each.name} {each.weight}%" for each in app.serving)
-        return Applied(
-            Did.DONE, f"all traffic to {ready.name} (was {weights})", after=ready.name, operation=sent.operation
-        )
+            return _refused(sent, sending=True)
+        words = f"all traffic to {new.name}; it was {_shares(app)}"
+        return Applied(Did.DONE, words, after=new.name, operation=sent.operation)
 
 
-def _not_sent(answer: NoAnswer) -> Applied:
+def _alike(one: App, other: App) -> bool:
+    return (one.template, one.latest, one.provisioning) == (other.template, other.latest, other.provisioning)
+
+
+def _shares(app: App) -> str:
+    """Return how traffic was shared out, so that a person can bring it back; labels of revisions are in it."""
+    shares = [
+        f"{entry.get('revisionName') or 'the newest'} {entry.get('weight') or 0}%"
+        + (f" (label {entry['label']})" if entry.get("label") else "")
+        for entry in app.traffic
+    ]
+    return ", ".join(shares)
+
+
+def _refused(answer: NoAnswer, *, sending: bool = False) -> Applied:
     """Return what a refusal means. An unclear one is BUSY: the world is read before anything is sent again."""
     did = Did.BUSY if answer.why in _AGAIN else Did.FAILED
-    return Applied(did, f"{answer.why.value}: {answer.detail}")
+    unclear = "; whether the change was made is unknown until the app is read again"
+    after = f"; again in {answer.retry_after:g} s, it says" if answer.retry_after else ""
+    words = f"{answer.why.value}: {answer.detail}{after}"
+    return Applied(did, words + (unclear if sending and answer.why in _UNCLEAR else ""))
 
 
 def _engage(apps: ContainerApps) -> Switch:

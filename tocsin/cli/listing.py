@@ -27,7 +27,7 @@ def run(root: Path | None, output: Output) -> None:
         console().print("nothing is pending, firing or recovering")
     else:
         columns = ["state", "rule", "target", "by", "since", "value", "told", "done"]
-        console().print(table("", columns, [[row[column] for column in columns] for row in rows]))
+        console().print(table("", columns, [[row[column] for column in columns] for row in rows], whole=3))
 
 
 def _row(alert: Alert, told: list[Delivery], acts: list[Execution]) -> dict[str, Any]:

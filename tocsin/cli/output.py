@@ -38,11 +38,11 @@ def emit_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Return a table of plain text cells: no cell is ever read as markup."""
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], whole: int = 1) -> Table:
+    """Return a table of plain text cells, never read as markup. The first ``whole`` columns are not broken."""
     drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        drawn.add_column(column, overflow="fold", no_wrap=number < whole)
     for row in rows:
         drawn.add_row(*(escape(str(cell)) for cell in row))
     return drawn

@@ -8,7 +8,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from tocsin.connections.identity import refuse_leak, request_options
 from tocsin.core.answer import NoAnswer, Why
@@ -17,10 +19,13 @@ from tocsin.core.container import App, Revision, environment
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
+    from azure.core.pipeline.policies import RetryPolicy
+    from azure.core.rest import HttpResponse
     from azure.mgmt.appcontainers import ContainerAppsAPIClient
 
 T = TypeVar("T")
 
+_AZURE = "https://management.azure.com"
 _STATUS: Mapping[int, Why] = {
     400: Why.BROKEN,
     401: Why.FORBIDDEN,
@@ -31,9 +36,15 @@ _STATUS: Mapping[int, Why] = {
     429: Why.THROTTLED,
     504: Why.TIMEOUT,
 }
-_RUNNING = frozenset({"Running", "RunningAtMaxScale"})
+_RUNNING = frozenset({"Running", "RunningAtMaxScale", "ScaledToZero"})
+"""Running states of a revision that answers requests; one that scaled to zero is woken by the next."""
+
+_UP = _RUNNING | {"Degraded", "Unknown"}
+"""Running states in which a revision may answer, well or badly: it counts until it is known not to."""
+
 _TIMEOUTS = {"connection_timeout": 10, "read_timeout": 30}
 _SECRETS = re.compile(r"(?i)\b(bearer\s+\S+|eyJ[\w-]+\.[\w.-]+)")
+_ACTION = re.compile(r"perform action '([\w./*]+)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +54,28 @@ class Sent:
     operation: str = ""
 
 
+class State(StrEnum):
+    """How a long-running operation stands. ``UNKNOWN`` proves nothing: the app itself is read either way."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the platform reports of an operation; ``detail`` is its reason for a failure, or why nothing is known."""
+
+    state: State
+    detail: str = ""
+
+
 class ContainerApps:
     """The Container Apps an identity may see or change. Raises ValueError for a static token that would leave loopback.
 
-    Reads are tried three times by the SDK; a PATCH is sent once, so that no failure of the network doubles it.
+    Reads are tried three times by the SDK; a PATCH is sent once, so that no failure of the network doubles it. Nothing
+    waits because a server says so: what is throttled is left to a later tick.
     """
 
     def __init__(self, credential: TokenCredential, endpoint: str | None = None) -> None:
@@ -59,10 +88,9 @@ class ContainerApps:
         """Return the app with its revisions as they are now, or why they could not be read."""
 
         def read(client: ContainerAppsAPIClient) -> App:
-            options = {**self._options(), "retry_total": 2}
-            app = client.container_apps.get(target.resource_group, target.container_app, **options)
+            app = client.container_apps.get(target.resource_group, target.container_app, **self._options(2))
             revisions = client.container_apps_revisions.list_revisions(
-                target.resource_group, target.container_app, **options
+                target.resource_group, target.container_app, **self._options(2)
             )
             return _app(app.as_dict(), [each.as_dict() for each in revisions], target)
 
@@ -73,10 +101,31 @@ class ContainerApps:
         return self._patch(target, {"location": app.location, "properties": {"template": template}})
 
     def patch_traffic(self, target: Target, app: App, revision: str) -> Sent | NoAnswer:
-        """Give all traffic to one revision, for an app in ``Multiple`` mode."""
-        traffic = [{"revisionName": revision, "weight": 100}]
+        """Give all traffic to the newest revision, for an app in ``Multiple`` mode.
+
+        An app that follows its newest revision goes on doing so; one with pinned traffic has it pinned to this one.
+        """
+        follows = any(entry.get("latestRevision") for entry in app.traffic)
+        traffic = [{"weight": 100, **({"latestRevision": True} if follows else {"revisionName": revision})}]
         properties = {"configuration": {"ingress": {"traffic": traffic}}}
         return self._patch(target, {"location": app.location, "properties": properties})
+
+    def operation(self, target: Target, url: str) -> Progress:
+        """Return how the operation at ``url`` stands, as the header of a PATCH named it.
+
+        ``UNKNOWN`` when it cannot be read: the right to read it is at the subscription, which an identity scoped to one
+        app does not have. An address that is not the platform's own is never asked, as the request carries a token.
+        """
+        if not self._own(url):
+            return Progress(State.UNKNOWN, "the address of the operation is not the platform's")
+
+        def ask(client: ContainerAppsAPIClient) -> Progress:
+            from azure.core.rest import HttpRequest
+
+            return _progress(client.send_request(HttpRequest("GET", url), **self._options(2)))
+
+        found = self._safely(target, ask)
+        return Progress(State.UNKNOWN, f"{found.why}: {found.detail}") if isinstance(found, NoAnswer) else found
 
     def _patch(self, target: Target, body: Mapping[str, Any]) -> Sent | NoAnswer:
         headers: dict[str, str] = {}
@@ -88,9 +137,8 @@ class ContainerApps:
                 io.BytesIO(json.dumps(body).encode()),
                 content_type="application/json",
                 polling=False,
-                retry_total=0,
                 raw_response_hook=lambda response: headers.update(response.http_response.headers),
-                **self._options(),
+                **self._options(0),
             )
             found = {name.lower(): value for name, value in headers.items()}
             return Sent(found.get("azure-asyncoperation") or found.get("location") or "")
@@ -100,21 +148,19 @@ class ContainerApps:
     def _safely(self, target: Target, call: Callable[[ContainerAppsAPIClient], T]) -> T | NoAnswer:
         from azure.core import exceptions
 
+        # What failed on the way, and who could not sign in, are HttpResponseErrors too: they come first.
+        lost = (exceptions.ServiceRequestError, exceptions.ServiceResponseError, exceptions.IncompleteReadError)
         try:
             return call(self._client(target.subscription))
-        except exceptions.HttpResponseError as error:
-            return _refused(error.status_code or 0, error)
-        except exceptions.ClientAuthenticationError as error:
-            return NoAnswer(Why.FORBIDDEN, _words(error))
-        except (
-            exceptions.ServiceRequestError,
-            exceptions.ServiceResponseError,
-            exceptions.IncompleteReadError,
-        ) as error:
+        except lost as error:
             late = "timed out" in str(error).lower()
             return NoAnswer(Why.TIMEOUT if late else Why.UNREACHABLE, _words(error))
+        except exceptions.ClientAuthenticationError as error:
+            return NoAnswer(Why.FORBIDDEN, _words(error))
+        except exceptions.HttpResponseError as error:
+            return _refused(error.status_code or 0, error)
         except LookupError as error:
-            return NoAnswer(Why.BROKEN, str(error))
+            return NoAnswer(Why.BROKEN, _words(error))
         except (exceptions.AzureError, TypeError, ValueError) as error:
             return NoAnswer(Why.FAILED, f"{type(error).__name__}: {_words(error)}")
 
@@ -123,23 +169,58 @@ class ContainerApps:
             from azure.mgmt.appcontainers import ContainerAppsAPIClient
 
             self._clients[subscription] = ContainerAppsAPIClient(
-                self._credential, subscription, self._endpoint, retry_backoff_factor=0.2
+                self._credential, subscription, self._endpoint, retry_policy=_unhurried()
             )
         return self._clients[subscription]
 
-    def _options(self) -> dict[str, Any]:
-        return {**_TIMEOUTS, **request_options(self._endpoint)}
+    def _options(self, retries: int) -> dict[str, Any]:
+        return {"retry_total": retries, **_TIMEOUTS, **request_options(self._endpoint)}
+
+    def _own(self, url: str) -> bool:
+        asked, own = urlsplit(url), urlsplit(self._endpoint or _AZURE)
+        return (asked.scheme, asked.netloc) == (own.scheme, own.netloc)
+
+
+def _unhurried() -> RetryPolicy[Any, Any]:
+    """Return the SDK's retries, short ones, without its obedience to ``Retry-After``: a tick has no time to sleep."""
+    from azure.core.pipeline import PipelineResponse
+    from azure.core.pipeline.policies import RetryPolicy
+
+    class Unhurried(RetryPolicy[Any, Any]):
+        def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
+            throttled = response.http_response.status_code == 429
+            return not throttled and super().is_retry(settings, response)
+
+        def get_retry_after(self, response: PipelineResponse[Any, Any]) -> float | None:  # noqa: ARG002
+            return None
+
+    return Unhurried(retry_backoff_factor=0.2)
 
 
 def _refused(status: int, error: Any) -> NoAnswer:
     after = error.response.headers.get("Retry-After") if error.response is not None else None
     seconds = float(after) if after and after.isdigit() else None
-    return NoAnswer(_STATUS.get(status, Why.FAILED), f"{status}: {_words(error)}", seconds)
+    words = _words(error)
+    missing = _ACTION.search(words) if status == 403 else None
+    named = f"the identity lacks {missing[1]}: " if missing else ""
+    return NoAnswer(_STATUS.get(status, Why.FAILED), f"{status}: {named}{words}", seconds)
 
 
-def _words(error: Exception) -> str:
+def _words(error: object) -> str:
     """Return the provider's words on one line, without tokens."""
     return _SECRETS.sub("…", " ".join(str(error).split()))[:500]
+
+
+def _progress(response: HttpResponse) -> Progress:
+    """Read either way of reporting: a status in the body, or 202 until it is 200 or 204."""
+    response.raise_for_status()
+    body = response.json() if response.content else {}
+    status = body.get("status") or ("InProgress" if response.status_code == 202 else "Succeeded")
+    if status == "Succeeded":
+        return Progress(State.SUCCEEDED)
+    if status in ("Failed", "Canceled"):
+        return Progress(State.FAILED, _words((body.get("error") or {}).get("message") or status))
+    return Progress(State.RUNNING)
 
 
 def _app(app: Mapping[str, Any], revisions: list[dict[str, Any]], target: Target) -> App:
@@ -155,6 +236,7 @@ def _app(app: Mapping[str, Any], revisions: list[dict[str, Any]], target: Target
         multiple=multiple,
         provisioning=properties.get("provisioningState") or "",
         latest=properties.get("latestRevisionName") or "",
+        traffic=tuple((configuration.get("ingress") or {}).get("traffic") or ()),
     )
 
 
@@ -168,10 +250,18 @@ def _revision(revision: Mapping[str, Any], target: Target, multiple: bool) -> Re
     return Revision(
         name=revision["name"],
         active=active,
-        # In Single mode whatever is active and runs may still answer: the old revision drains while the new takes over.
-        weight=weight if multiple else max(weight, 100 if active and running else 0),
+        # In Single mode whatever is active and up may still answer: the old revision drains while the new takes over.
+        weight=weight if multiple else max(weight, 100 if active and state in _UP else 0),
         running=running,
-        env=environment(properties.get("template") or {}, target.container),
+        env=_environment(properties.get("template") or {}, target.container),
         created=datetime.fromisoformat(created) if created else None,
-        state=state,
+        state=": ".join(filter(None, (state, _words(properties.get("provisioningError") or "")))),
     )
+
+
+def _environment(template: Mapping[str, Any], container: str) -> dict[str, str]:
+    """Return the variables of a revision; an old one may be from before the container had its name, and has none."""
+    try:
+        return environment(template, container)
+    except LookupError:
+        return {}

@@ -32,6 +32,7 @@ class Revision:
     env: Mapping[str, str]
     created: datetime | None = None
     state: str = ""
+    """What the platform calls its state, and why, where it says so."""
 
     @property
     def serving(self) -> bool:
@@ -41,7 +42,10 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The app at one moment. ``template`` is the platform's JSON, whole; ``env`` what the watched container has."""
+    """The app at one moment. ``template`` is the platform's JSON, whole; ``env`` what the watched container has.
+
+    ``traffic`` is the platform's JSON of how requests are shared out; empty where requests do not come in at all.
+    """
 
     id: str
     location: str
@@ -52,11 +56,17 @@ class App:
     provisioning: str = "Succeeded"
     latest: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
+    traffic: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def serving(self) -> tuple[Revision, ...]:
         """The revisions that requests can reach."""
         return tuple(revision for revision in self.revisions if revision.serving)
+
+    @property
+    def newest(self) -> Revision | None:
+        """The revision that the platform made last, or None while it is not listed."""
+        return next((revision for revision in self.revisions if revision.name == self.latest), None)
 
 
 def environment(template: Mapping[str, Any], container: str) -> dict[str, str]:
@@ -68,9 +78,13 @@ def environment(template: Mapping[str, Any], container: str) -> dict[str, str]:
 def with_variable(template: Mapping[str, Any], container: str, name: str, value: str) -> dict[str, Any]:
     """Return ``template`` with one variable of one container set, and nothing else different.
 
+    A ``revisionSuffix`` of the deployment's own is given up, so that the platform names the revision: one used twice is
+    refused, or makes no revision at all while the change is reported as a success.
     Raises LookupError when the container is not in the template, ValueError when the variable is a secret reference.
     """
     changed = copy.deepcopy(dict(template))
+    if changed.get("revisionSuffix"):
+        changed["revisionSuffix"] = None
     entries = _container(changed, container).setdefault("env", [])
     if entries is None:
         entries = _container(changed, container)["env"] = []
@@ -111,13 +125,25 @@ def verify(app: App, variable: str, on: bool) -> Look:
     """Return whether every revision that serves has the switch as wanted and runs; without any, nothing is proven."""
     if not app.serving:
         return Look(False, "no revision serves")
+    hidden = [each.name for each in app.serving if each.env.get(variable) == SECRET]
     wrong = [each.name for each in app.serving if engaged(each.env.get(variable)) != on]
-    down = [each.name for each in app.serving if not each.running]
+    down = [f"{each.name} ({each.state or 'state unknown'})" for each in app.serving if not each.running]
+    if hidden:
+        return Look(False, f"{variable} is a reference to a secret on {', '.join(hidden)}: it cannot be read")
     if wrong:
-        return Look(False, f"{variable} is not {'on' if on else 'off'} on {', '.join(wrong)}")
+        words = f"{variable} is not {'on' if on else 'off'} on {', '.join(wrong)}"
+        return Look(False, words + _coming(app, variable, on))
     if down:
         return Look(False, f"not running yet: {', '.join(down)}")
     return Look(True, f"{variable} is {'on' if on else 'off'} on {', '.join(each.name for each in app.serving)}")
+
+
+def _coming(app: App, variable: str, on: bool) -> str:
+    """Return how far the newest revision has come when it has the switch as wanted and does not serve yet."""
+    new = app.newest
+    if new is None or new.serving or engaged(new.env.get(variable)) != on:
+        return ""
+    return f"; {new.name} has it and is {new.state or 'not serving'}"
 
 
 def manual(target: Target, variable: str, value: str) -> str:

@@ -1,0 +1,88 @@
+"""Every story comes true, through the production adapters over HTTP, and says so to people and programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tocsin.cli.commands import program
+from tocsin.local.stories import STORIES
+
+runner = CliRunner()
+
+
+def played(root: Path, *arguments: str) -> dict[str, object]:
+    result = runner.invoke(program, ["demo", "--speed", "0", "--root", str(root), "--output", "json", *arguments])
+    document: dict[str, object] = json.loads(result.stdout)
+    assert result.exit_code == 0, document["unmet"]
+    return document
+
+
+@pytest.mark.parametrize("story", list(STORIES))
+def test_every_story_comes_true(root: Path, story: str) -> None:
+    document = played(root, "--story", story)
+    assert document["true"]
+    assert not document["unmet"]
+    assert all(document["claims"].values())  # type: ignore[attr-defined]
+    assert all(document["milestones"].values())  # type: ignore[attr-defined]
+
+
+def test_the_mission_shows_every_milestone_the_summary_promises(root: Path) -> None:
+    names = list(played(root)["milestones"])  # type: ignore[call-overload]
+    assert names == [
+        "first misconfigured event",
+        "rule pending",
+        "rule firing",
+        "page accepted by PagerDuty",
+        "page accepted by Teams",
+        "intent recorded",
+        "PATCH sent",
+        "revision serving",
+        "tools seen stopped",
+    ]
+
+
+def test_the_mission_comes_true_on_recorded_load(root: Path, data: Path) -> None:
+    assert played(root, "--trace", str(data / "llm-inference-2023" / "code.csv"))["true"]
+
+
+def test_the_same_seed_tells_the_same_story(root: Path) -> None:
+    assert played(root, "--seed", "3") == played(root, "--seed", "3")
+
+
+def test_a_policy_that_only_observes_makes_the_mission_untrue(root: Path, tmp_path: Path) -> None:
+    """The demo can fail: nothing in it is written down beforehand."""
+    for name in ("rules", "remediations"):
+        (tmp_path / name).mkdir()
+        for path in (root / name).glob("*.yaml"):
+            (tmp_path / name / path.name).write_text(path.read_text())
+    config = (root / "tocsin.yaml").read_text().replace("automation: act", "automation: observe")
+    (tmp_path / "tocsin.yaml").write_text(config)
+    result = runner.invoke(program, ["demo", "--speed", "0", "--root", str(tmp_path), "--output", "json"])
+    document = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert "not seen: PATCH sent" in document["unmet"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--story", "nonsense"], "known: mission, configuration, outage, recovers"),
+        (["--speed", "61"], "at most 60"),
+        (["--trace", "no-such-file.csv"], "no trace at"),
+    ],
+)
+def test_a_wrong_call_says_what_would_be_right(arguments: list[str], words: str) -> None:
+    result = runner.invoke(program, ["demo", *arguments])
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_the_summary_for_people_is_plain_text_where_there_is_no_terminal(root: Path) -> None:
+    result = runner.invoke(program, ["demo", "--speed", "0", "--story", "outage", "--root", str(root)])
+    assert result.exit_code == 0
+    assert "The story came true." in result.stdout
+    assert "\x1b[" not in result.stdout
