@@ -90,7 +90,7 @@ def test_engaging_changes_exactly_one_variable_and_sends_nothing_but_the_templat
     before = platform.arm.template(TARGET)
     applied = platform.engage()
     assert applied.did is Did.DONE
-    assert "/operations/op1" in applied.operation
+    assert applied.operation.endswith("/containerappOperationStatuses/op1")
     (patch,) = platform.arm.patches
     assert set(patch.body) == {"location", "properties"}
     assert set(patch.body["properties"]) == {"template"}
@@ -131,11 +131,13 @@ def test_the_switch_is_proven_only_when_the_revision_that_serves_has_it_and_runs
 
 def test_engaging_twice_is_engaging_once(platform: Platform) -> None:
     platform.engage()
-    assert platform.engage().did is Did.BUSY, "the first operation still runs"
+    early = platform.engage()
+    assert early.did is Did.ALREADY
+    assert "sales-api--0000002 has it and is Processing" in early.detail
     platform.wait()
     again = platform.engage()
     assert again.did is Did.ALREADY
-    assert "already engaged" in again.detail
+    assert again.detail == "already engaged; KILLSWITCH_TOOLS is on on sales-api--0000002"
     assert len(platform.arm.patches) == 1
 
 
@@ -170,9 +172,30 @@ def test_a_variable_that_refers_to_a_secret_is_not_touched(platform: Platform) -
     template["containers"][0]["env"].append({"name": SWITCH, "secretRef": "switch"})
     platform.arm.set_template(TARGET, template)
     platform.wait()
-    applied = platform.engage()
-    assert (applied.did, "reference to a secret" in applied.detail) == (Did.FAILED, True)
+    for applied in (platform.engage(), platform.release()):
+        assert (applied.did, "reference to a secret" in applied.detail) == (Did.FAILED, True)
     assert not platform.arm.patches
+    assert actuators.made(platform.apps)["killswitch.release"].holds(TARGET, TOOLS) is None
+    for on in (True, False):
+        assert "cannot be read" in verify(platform.read(), SWITCH, on).words, "neither on nor off is proven"
+
+
+def test_a_deployments_own_revision_suffix_is_given_up_as_it_may_not_be_used_twice(platform: Platform) -> None:
+    template = {**platform.arm.template(TARGET), "revisionSuffix": "build-81"}
+    platform.arm.set_template(TARGET, template)
+    platform.wait()
+    assert platform.engage().did is Did.DONE
+    platform.wait()
+    assert platform.arm.serving(TARGET) == [("sales-api--0000003", 100)]
+    assert difference(template, platform.arm.template(TARGET)) == [".containers[0].env[2]", ".revisionSuffix"]
+
+
+def test_secrets_registries_and_ingress_are_neither_sent_nor_changed(platform: Platform) -> None:
+    before = platform.arm.configuration(TARGET)
+    platform.engage()
+    assert platform.arm.configuration(TARGET) == before
+    assert before["secrets"] == [{"name": "appinsights", "value": "never returned"}]
+    assert "never returned" not in repr(platform.read())
 
 
 def test_a_container_that_is_not_in_the_app_is_named_with_those_that_are(platform: Platform) -> None:
@@ -202,6 +225,83 @@ def test_a_deployment_between_the_two_reads_is_never_overwritten(platform: Platf
     assert not platform.arm.patches
 
 
+def changing_behind(platform: Platform, reads: int) -> None:
+    """Let somebody else deploy right after each of the next ``reads`` reads of the app."""
+
+    class Racing(ContainerApps):
+        left = reads
+
+        def get(self, target: Target) -> App | NoAnswer:
+            found = super().get(target)
+            if Racing.left:
+                Racing.left -= 1
+                newer = platform.arm.template(TARGET)
+                newer["containers"][0]["image"] += "1"
+                platform.arm.set_template(TARGET, newer)
+            return found
+
+    platform.apps.__class__ = Racing
+
+
+def test_a_deployment_that_ended_between_the_two_reads_is_carried_over(platform: Platform) -> None:
+    platform.arm.ready_after = timedelta(0)
+    changing_behind(platform, 1)
+    assert platform.engage().did is Did.DONE
+    template = platform.arm.template(TARGET)
+    assert template["containers"][0]["image"].endswith("2026.111")
+    assert platform.arm.template_env(TARGET)[SWITCH] == "on"
+
+
+def test_an_app_that_changes_at_each_read_is_left_to_a_later_tick(platform: Platform) -> None:
+    platform.arm.ready_after = timedelta(0)
+    changing_behind(platform, 10)
+    applied = platform.engage()
+    assert (applied.did, "a deployment is in progress" in applied.detail) == (Did.BUSY, True)
+    assert not platform.arm.patches
+
+
+def test_a_deployment_under_way_is_waited_for(platform: Platform) -> None:
+    platform.arm.provision(TARGET, {"A": "1"})
+    assert platform.engage().did is Did.BUSY
+    platform.wait()
+    assert platform.engage().did is Did.DONE
+
+
+def test_a_deployment_that_failed_does_not_stand_in_the_way(platform: Platform) -> None:
+    platform.arm.failing = "Container crashing: api"
+    platform.arm.provision(TARGET, {"A": "1"})
+    platform.wait()
+    assert platform.read().provisioning == "Failed"
+    platform.arm.failing = ""
+    assert platform.engage().did is Did.DONE
+    platform.wait()
+    assert platform.proven()
+
+
+def test_an_operation_that_never_ends_is_neither_repeated_nor_proven(platform: Platform) -> None:
+    platform.arm.stuck = True
+    assert platform.engage().did is Did.DONE
+    for _ in range(3):
+        platform.wait(3600)
+        assert platform.engage().did is Did.ALREADY
+    assert len(platform.arm.patches) == 1
+    assert not platform.proven()
+
+
+def test_a_change_whose_answer_was_lost_is_said_to_be_unknown_and_is_not_sent_again(platform: Platform) -> None:
+    platform.arm.lose_answers = 1
+    lost = platform.engage()
+    assert (lost.did, "is unknown until the app is read again" in lost.detail) == (Did.BUSY, True)
+    assert platform.engage().did is Did.ALREADY
+    assert len(platform.arm.patches) == 1
+
+
+def test_an_app_that_was_deleted_ends_the_execution(platform: Platform) -> None:
+    platform.arm.delete(TARGET)
+    applied = platform.engage()
+    assert (applied.did, "was not found" in applied.detail) == (Did.FAILED, True)
+
+
 def test_in_multiple_mode_every_revision_with_traffic_must_have_it_and_traffic_is_moved(platform: Platform) -> None:
     platform.arm.create(TARGET, {}, multiple=True)
     platform.engage()
@@ -209,7 +309,7 @@ def test_in_multiple_mode_every_revision_with_traffic_must_have_it_and_traffic_i
     assert not platform.proven(), "the old revision keeps its traffic"
     moved = platform.engage()
     assert moved.did is Did.DONE
-    assert "was sales-api--0000001 100%" in moved.detail
+    assert moved.detail == "all traffic to sales-api--0000002; it was sales-api--0000001 100%"
     assert set(platform.arm.patches[-1].body["properties"]) == {"configuration"}
     assert platform.arm.serving(TARGET) == [("sales-api--0000002", 100)]
     assert platform.proven()
@@ -221,7 +321,67 @@ def test_a_revision_that_never_becomes_ready_is_never_proven(platform: Platform)
     platform.engage()
     platform.wait(3600)
     assert not platform.proven()
-    assert "is not on on sales-api--0000001" in verify(platform.read(), SWITCH, True).words
+    words = verify(platform.read(), SWITCH, True).words
+    assert words.endswith("is not on on sales-api--0000001; sales-api--0000002 has it and is Processing")
+
+
+def test_a_revision_that_fails_is_never_proven_and_the_platforms_reason_is_told(platform: Platform) -> None:
+    platform.arm.failing = "Container crashing: api"
+    platform.engage()
+    platform.wait()
+    assert not platform.proven()
+    assert verify(platform.read(), SWITCH, True).words.endswith("has it and is Failed: Container crashing: api")
+
+
+def test_in_multiple_mode_traffic_waits_for_the_revision_that_has_the_switch(platform: Platform) -> None:
+    platform.arm.create(TARGET, {}, multiple=True)
+    platform.arm.never_ready = True
+    platform.engage()
+    platform.wait()
+    assert platform.engage().did is Did.ALREADY
+    assert len(platform.arm.patches) == 1
+    assert platform.arm.serving(TARGET) == [("sales-api--0000001", 100)]
+
+
+def test_split_traffic_goes_to_the_newest_revision_and_the_old_shares_are_told(platform: Platform) -> None:
+    platform.arm.create(TARGET, {}, multiple=True)
+    platform.arm.provision(TARGET, {"CANARY": "1"})
+    platform.wait()
+    one, two = "sales-api--0000001", "sales-api--0000002"
+    shares = [{"revisionName": one, "weight": 80}, {"revisionName": two, "weight": 20, "label": "canary"}]
+    platform.arm.set_traffic(TARGET, shares)
+    before = platform.arm.configuration(TARGET)
+    platform.engage()
+    platform.wait()
+    assert "is not on on sales-api--0000001, sales-api--0000002" in verify(platform.read(), SWITCH, True).words
+    moved = platform.engage()
+    assert moved.detail.endswith(f"it was {one} 80%, {two} 20% (label canary)")
+    assert platform.proven()
+    after = platform.arm.configuration(TARGET)
+    assert all(path.startswith(".ingress.traffic[") for path in difference(before, after))
+
+
+def test_an_app_that_follows_its_newest_revision_goes_on_doing_so(platform: Platform) -> None:
+    platform.arm.create(TARGET, {}, multiple=True)
+    shares = [{"revisionName": "sales-api--0000001", "weight": 90}, {"latestRevision": True, "weight": 10}]
+    platform.arm.set_traffic(TARGET, shares)
+    platform.engage()
+    platform.wait()
+    assert not platform.proven(), "nine requests of ten still reach a revision without the switch"
+    assert platform.engage().did is Did.DONE
+    assert platform.arm.configuration(TARGET)["ingress"]["traffic"] == [{"weight": 100, "latestRevision": True}]
+    assert platform.proven()
+
+
+def test_in_multiple_mode_a_release_moves_traffic_too(platform: Platform) -> None:
+    platform.arm.create(TARGET, {}, multiple=True)
+    for step in (platform.engage, platform.release):
+        step()
+        platform.wait()
+        assert step().did is Did.DONE
+    assert platform.arm.serving(TARGET) == [("sales-api--0000003", 100)]
+    assert verify(platform.read(), SWITCH, False).holds
+    assert platform.release().did is Did.ALREADY
 
 
 @pytest.mark.parametrize(
@@ -239,11 +399,17 @@ def test_a_revision_that_never_becomes_ready_is_never_proven(platform: Platform)
 def test_what_the_platform_answers_to_a_patch_decides_whether_it_is_tried_again(
     platform: Platform, fault: str, did: Did
 ) -> None:
-    platform.arm.faults.add(fault, times=1, matching="PATCH", message="missing Microsoft.App/containerApps/write")
+    words = (
+        "The client 'c' does not have authorization to perform action 'Microsoft.App/containerApps/write' over '/s'."
+    )
+    platform.arm.faults.add(fault, times=1, matching="PATCH", message=words, retry_after=3600)
     applied = platform.engage()
     assert applied.did is did
-    if did is Did.FAILED:
-        assert "Microsoft.App/containerApps/write" in applied.detail
+    if fault == "forbidden":
+        assert "the identity lacks Microsoft.App/containerApps/write" in applied.detail
+    if fault == "throttled":
+        assert applied.detail.endswith("again in 3600 s, it says")
+    assert ("unknown" in applied.detail) == (fault in ("error", "unavailable", "disconnect"))
     assert platform.engage().did is Did.DONE
     assert len(platform.arm.patches) == 1, "no retry of the SDK doubles a PATCH"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tocsin.connections.identity import loopback
 
@@ -13,12 +16,15 @@ if TYPE_CHECKING:
     import httpx
 
 TIMEOUT = 10.0
-"""Seconds for a whole request: shorter than a delivery is held against other writers."""
+"""Seconds that connecting, sending and waiting for the answer may each take; three are less than a delivery's hold."""
+
+_LONGEST_BODY = 64 * 1024
+"""Bytes of an answer that are read; no receiver needs more to say what it thinks of a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server answered; header names are in lower case."""
+    """What a server answered; header names are in lower case, ``text`` is cut to 2,000 characters."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -33,8 +39,25 @@ class Unreached:
     maybe: bool
 
 
+def checked(url: str) -> str:
+    """Return ``url`` when a request may go there. Raises ValueError, without naming it, when it may not.
+
+    That is HTTPS to a named host, or plain HTTP to this machine; all of it printable ASCII, and no user or password.
+    """
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        named = False
+    if not named or not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("the address is not a URL with a host")
+    if parts.scheme != "https" and not (parts.scheme == "http" and loopback(url)):
+        raise ValueError("the address must be https://, or http:// on loopback")
+    return url
+
+
 class Http:
-    """Sends requests. Follows no redirect, and speaks plain HTTP with this machine only."""
+    """Sends requests. Follows no redirect, verifies certificates, and speaks plain HTTP with this machine only."""
 
     def __init__(self, timeout: float = TIMEOUT) -> None:
         self._timeout = timeout
@@ -44,23 +67,60 @@ class Http:
     def post(
         self, url: str, *, json: Any = None, content: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Reply | Unreached:
-        """Send one POST and return what came of it. Raises ValueError for an address that is not HTTPS or loopback."""
-        if not (url.startswith("https://") or (url.startswith("http://") and loopback(url))):
-            raise ValueError("the address must be https://, or http:// on loopback")
+        """Send one POST and return what came of it. Raises ValueError for an address that is not ``checked``."""
+        checked(url)
         import httpx
 
         try:
-            reply = self._opened().post(url, json=json, content=content, headers=headers)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+            with self._opened().stream("POST", url, json=json, content=content, headers=headers) as answer:
+                return Reply(answer.status_code, dict(answer.headers), self._text(answer))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return Unreached(type(error).__name__, maybe=False)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.ProxyError) as error:
+            return Unreached(type(error).__name__, maybe=False)
+        except httpx.HTTPError as error:
             return Unreached(type(error).__name__, maybe=True)
-        return Reply(reply.status_code, dict(reply.headers), reply.text[:2000])
 
-    def _opened(self) -> httpx.Client:
+    def close(self) -> None:
+        """Give back the connections; a later request opens new ones."""
+        with self._mutex:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _text(self, answer: httpx.Response) -> str:
+        """Return the beginning of the body. The status already says what came of it: a body that fails is no failure.
+
+        It is read as it came, never unpacked, and for as long as one wait may take: an endless answer delays nobody.
+        """
         import httpx
 
+        until, body = time.monotonic() + self._timeout, b""
+        try:
+            for chunk in answer.iter_raw():
+                body += chunk
+                if len(body) >= _LONGEST_BODY or time.monotonic() >= until:
+                    break
+        except httpx.HTTPError:
+            pass
+        return body.decode("utf-8", "replace")[:2000]
+
+    def _opened(self) -> httpx.Client:
         with self._mutex:
             if self._client is None:
-                self._client = httpx.Client(timeout=self._timeout, follow_redirects=False)
+                self._client = _client(self._timeout)
             return self._client
+
+
+def _client(timeout: float) -> httpx.Client:
+    import httpx
+
+    # httpx logs the address of every request, and here addresses are secrets.
+    logging.getLogger("httpx").addFilter(_nothing)
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    direct: dict[str, httpx.BaseTransport | None] = {f"all://{host}": None for host in ("127.0.0.1", "localhost")}
+    return httpx.Client(timeout=timeout, follow_redirects=False, mounts=direct, headers={"accept-encoding": "identity"})
+
+
+def _nothing(_record: logging.LogRecord) -> bool:
+    return False

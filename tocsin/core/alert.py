@@ -207,8 +207,7 @@ def _unknown(alert: Alert, timing: Timing, slot: datetime) -> tuple[Alert, Chang
 
 def resolved(alert: Alert, slot: datetime, change: Change = Change.RESOLVED) -> tuple[Alert, Change]:
     """Return the alert with its episode ended in ``slot``; its ``fired`` stays, so the episode can still be named."""
-    cleared = replace(alert, state=State.INACTIVE, since=slot, held=timedelta(), clear_for=timedelta(), history=())
-    return cleared, change
+    return replace(alert, state=State.INACTIVE, since=slot, held=timedelta(), clear_for=timedelta()), change
 
 
 def signature(rule: Rule) -> str:
@@ -219,7 +218,7 @@ def signature(rule: Rule) -> str:
 
 def rule_changed(alert: Alert, slot: datetime) -> tuple[Alert, Change]:
     """Return the alert ended because its rule measures something else now; an alert that never fired ends silently."""
-    ended, change = resolved(alert, slot, Change.RULE_CHANGED)
+    ended, change = resolved(replace(alert, history=()), slot, Change.RULE_CHANGED)
     return ended, change if alert.open else Change.DROPPED
 
 

@@ -1,13 +1,14 @@
 """A rule and a target become KQL. No query holds a wall clock: its window is bound by ``_from`` and ``_to``.
 
 Every query answers with one row per window and instance: ``_window`` (the window's start, in seconds after ``_from``),
-the ``by`` columns as text, ``value`` (real), ``events`` (how many the value rests on) and ``detail``.
+the ``by`` columns as text, ``value`` (real), ``events`` (long: how many the value rests on) and perhaps ``detail``.
+A window without events has no row.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,10 +17,12 @@ from tocsin.core.answer import Query
 from tocsin.core.config import Target
 from tocsin.core.rule import Rule
 from tocsin.core.schema import TABLES
-from tocsin.core.signal import Logs, Signal
+from tocsin.core.signal import TOOLS, Logs, Signal
 
 FRESHNESS_TABLES = ("AppTraces", "AppRequests", "AppDependencies")
 """Where a target that is alive leaves something."""
+
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,10 @@ class Ask:
     query: Query
     windows: tuple[Window, ...]
 
-    def window(self, offset: int) -> Window | None:
-        """Return the window whose rows carry ``offset``."""
-        at = self.query.start + timedelta(seconds=offset)
-        return next((window for window in self.windows if window.start == at), None)
+    def at(self, offset: int) -> tuple[Window, ...]:
+        """Return the windows whose rows carry ``offset``: one slot's window may be another's earlier one."""
+        start = self.query.start + offset * _SECOND
+        return tuple(window for window in self.windows if window.start == start)
 
 
 def windows(rule: Rule, slots: Sequence[datetime]) -> tuple[Window, ...]:
@@ -58,23 +61,33 @@ def windows(rule: Rule, slots: Sequence[datetime]) -> tuple[Window, ...]:
 def compile_logs(
     rule: Rule, signal: Signal | None, source: Logs | None, target: Target, spans: Sequence[Window]
 ) -> tuple[Ask, ...]:
-    """Return queries that measure ``spans``: one for a signal, however many windows; one a window for raw ``kql``."""
+    """Return queries that measure ``spans``: one for a signal, however many windows; one a window for raw ``kql``.
+
+    Raises ValueError for raw ``kql`` that reads past its window, KeyError for a ``by`` the signal has no dimension for.
+    """
     if signal is None or source is None:
         return tuple(Ask(_raw(rule, target, window), (window,)) for window in spans)
     dimensions = {name: signal.dimensions[name] for name in rule.when.by}
-    return (Ask(_signal(source, dimensions, target, spans), tuple(spans)),)
+    return (Ask(_measured(source, dimensions, target, spans), tuple(spans)),) if spans else ()
 
 
 def compile_signal(source: Logs, target: Target, start: datetime, end: datetime) -> Query:
     """Return the query that measures one source of a signal over one window, outside any rule."""
-    return _signal(source, {}, target, [Window(end, start, end)])
+    return _measured(source, {}, target, [Window(end, start, end)])
 
 
 def freshness(target: Target, start: datetime, end: datetime) -> Query:
-    """Return the query for the minutes of ``[start, end)`` in which anything arrived from the target (``minute``)."""
+    """Return the query for the minutes of ``[start, end)`` in which anything arrived from the target (``minute``).
+
+    A table that does not exist yet holds nothing, and hides nothing that the others hold.
+    """
     parts = ", ".join(f"({table} | where {_bounds(target)} | project TimeGenerated)" for table in FRESHNESS_TABLES)
-    text = f"{_let(start, end)}union {parts}\n| summarize events = count() by minute = bin(TimeGenerated, 1m)"
-    return Query(text, start, end)
+    return Query(
+        f"{_let(start, end)}union isfuzzy=true {parts}\n"
+        "| summarize events = count() by minute = bin(TimeGenerated, 1m)",
+        start,
+        end,
+    )
 
 
 def _let(start: datetime, end: datetime) -> str:
@@ -85,23 +98,31 @@ def _bounds(target: Target) -> str:
     return f"TimeGenerated >= _from and TimeGenerated < _to and AppRoleName == {kql.text(target.role_name)}"
 
 
-def _signal(source: Logs, dimensions: dict[str, str], target: Target, spans: Sequence[Window]) -> Query:
+def _measured(source: Logs, dimensions: Mapping[str, str], target: Target, spans: Sequence[Window]) -> Query:
     start, end = min(window.start for window in spans), max(window.end for window in spans)
-    where = source.where.replace("{side_effect_tools}", kql.texts(target.side_effect_tools))
-    lines = [source.table, f"where {_bounds(target)}", f"where {where}"]
-    many = len(spans) > 1
-    if many:
-        lines += _expand(start, spans)
+    where = source.where.replace(TOOLS, kql.texts(target.side_effect_tools))
     by = [f"{kql.name(name)} = {expression}" for name, expression in dimensions.items()]
-    lines.append(_summary(source, [*by, *(["_window"] if many else [])]))
-    if not many:
-        lines.append("extend _window = 0")
+    lines = [source.table, f"where {_bounds(target)}", *_gap(spans), f"where {where}"]
+    if len(spans) > 1:
+        lines += [*_expand(start, spans), _summary(source, ["_window", *by]), "where events > 0"]
+    else:
+        lines += [_summary(source, by), "where events > 0", "extend _window = 0"]
     return Query(_let(start, end) + "\n| ".join(lines), start, end)
+
+
+def _gap(spans: Sequence[Window]) -> list[str]:
+    """Leave out the rows between the windows and those earlier that they are compared with, where nothing is asked."""
+    before, now = [each for each in spans if each.earlier], [each for each in spans if not each.earlier]
+    if not before or not now or max(each.end for each in before) >= min(each.start for each in now):
+        return []
+    earlier = max(each.end for each in before) - min(each.start for each in before)
+    later = max(each.end for each in now) - min(each.start for each in now)
+    return [f"where TimeGenerated < _from + {kql.span(earlier)} or TimeGenerated >= _to - {kql.span(later)}"]
 
 
 def _expand(start: datetime, spans: Sequence[Window]) -> list[str]:
     """Give each row to every window it falls in, in one pass over the table."""
-    offsets = ", ".join(str(int((window.start - start).total_seconds())) for window in spans)
+    offsets = ", ".join(str(offset) for offset in sorted({(window.start - start) // _SECOND for window in spans}))
     over = kql.span(spans[0].end - spans[0].start)
     return [
         f"mv-expand _window = dynamic([{offsets}]) to typeof(long)",
@@ -110,7 +131,7 @@ def _expand(start: datetime, spans: Sequence[Window]) -> list[str]:
 
 
 def _summary(source: Logs, by: Iterable[str]) -> str:
-    aggregates = [f"value = todouble({source.value})", f"events = {source.events}"]
+    aggregates = [f"value = todouble({source.value})", f"events = tolong({source.events})"]
     if source.detail:
         aggregates.append(f"detail = {source.detail}")
     split = ", ".join(by)
@@ -119,9 +140,13 @@ def _summary(source: Logs, by: Iterable[str]) -> str:
 
 def _raw(rule: Rule, target: Target, window: Window) -> Query:
     """Wrap an author's text: the tables it names are bound to the window and the target before it sees them."""
-    text = (rule.when.kql or "").strip().rstrip(";")
+    text = (rule.when.kql or "").strip().rstrip("; \n")
+    past = kql.past_the_window(text)
+    if past:
+        raise ValueError(f"the query reads past its window and target: {', '.join(past)}")
     named = [table for table in TABLES if re.search(rf"\b{table}\b", text)]
     lets = "".join(f"let {table} = {table} | where {_bounds(target)};\n" for table in named)
     by = [f"{kql.name(name)} = tostring({kql.name(name)})" for name in rule.when.by]
-    shape = ", ".join([*by, "value = todouble(value)", "_window = 0"])
+    counted = ["events = tolong(events)"] if re.search(r"\bevents\b", kql.code(text)) else []
+    shape = ", ".join(["_window = 0", *by, "value = todouble(value)", *counted])
     return Query(f"{_let(window.start, window.end)}{lets}{text}\n| project {shape}", window.start, window.end)

@@ -16,6 +16,10 @@ class Target(Model):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     workspace: str
+    workspace_resource: str = Field(
+        default="", pattern=r"^(/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/\S+)?$"
+    )
+    """The workspace's whole resource id; with it, messages link to the query behind a value."""
     role_name: str
     subscription: str = ""
     resource_group: str = ""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_MOST_CHOICES = 40
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing wrong in one place. ``line`` and ``column`` count from 1; each ``id`` is in ``docs/problems.md``."""
+    """One thing wrong in one place. ``line`` and ``column`` count from 1; each ``id`` is in ``docs/problems.md``.
+
+    ``choices`` are what would be valid there and ``listed`` says what they are: ``signals``, ``keys``.
+    """
 
     path: str
     line: int
@@ -20,12 +27,18 @@ class Problem:
     width: int = 1
     hint: str = ""
     choices: tuple[str, ...] = ()
+    listed: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the problem as values that JSON knows."""
+        return {**asdict(self), "choices": list(self.choices)}
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the choice closest to ``word``, or an empty text when none is close."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
-    return f"did you mean '{found[0]}'?" if found else ""
+    folded = {choice.casefold(): choice for choice in choices}
+    found = difflib.get_close_matches(word.casefold()[:100], folded, n=1, cutoff=0.6)
+    return f"did you mean '{folded[found[0]]}'?" if found else ""
 
 
 def render(problems: Iterable[Problem]) -> str:
@@ -34,14 +47,34 @@ def render(problems: Iterable[Problem]) -> str:
 
 
 def _render(problem: Problem) -> str:
-    lines = [f"{problem.path}:{problem.line}:{problem.column}: error[{problem.id}]: {problem.message}"]
+    place = f"{printable(problem.path)}:{problem.line}:{problem.column}"
+    lines = [f"{place}: error[{problem.id}]: {printable(problem.message)}"]
     if problem.source:
-        gutter = f"{problem.line:>3}"
-        carets = " " * (problem.column - 1) + "^" * max(1, problem.width)
-        lines.append(f"{gutter} | {problem.source}")
-        lines.append(f"{'':>3} | {carets} {problem.hint}".rstrip())
+        lines.append(f"{problem.line:>3} | {printable(problem.source)}")
+        lines.append(f"{'':>3} | {_carets(problem)} {printable(problem.hint)}".rstrip())
     elif problem.hint:
-        lines.append(f"    = {problem.hint}")
+        lines.append(f"    = {printable(problem.hint)}")
     if problem.choices:
-        lines.append(f"    = known: {', '.join(problem.choices)}")
+        lines.append(f"    = {' '.join(['known', problem.listed]).strip()}: {_listing(problem.choices)}")
     return "\n".join(lines)
+
+
+def _carets(problem: Problem) -> str:
+    """Underline the place; a wide letter takes two columns of a terminal."""
+    start = problem.column - 1
+    before, under = problem.source[:start], problem.source[start : start + problem.width]
+    return " " * (_columns(before) + start - len(before)) + "^" * max(1, _columns(under))
+
+
+def _columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _listing(choices: tuple[str, ...]) -> str:
+    more = f", … ({len(choices) - _MOST_CHOICES} more)" if len(choices) > _MOST_CHOICES else ""
+    return printable(", ".join(choices[:_MOST_CHOICES])) + more
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line and without what could move a terminal's cursor or colour it."""
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "·" for letter in text)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from tocsin.core.alert import STORM, Alert, Instance, Seen, State, Verdict, instance
+from tocsin.core.alert import STORM, Alert, Instance, Seen, Verdict, instance
 from tocsin.core.answer import NoAnswer, Rows
 from tocsin.core.compile import Ask, Window
-from tocsin.core.rule import Op, Rule
-from tocsin.core.signal import Signal
+from tocsin.core.condition import Point, compare, judge, together
+from tocsin.core.rule import Rule
+from tocsin.core.signal import Configured, Signal
 
 _MINUTE = timedelta(minutes=1)
 _MISSING_SLOTS = 2
@@ -34,7 +35,7 @@ class Freshness:
         return cls(frozenset(row["minute"] for row in answer.dicts()), "")
 
     def at(self, slot: datetime, within: timedelta) -> bool | None:
-        """Return whether anything arrived in ``[slot − within, slot)``; None when that is not known."""
+        """Return whether anything arrived in ``[slot − within, slot)``, to the minute; None when that is not known."""
         if self.minutes is None:
             return None
         return any(slot - within - _MINUTE < minute < slot for minute in self.minutes)
@@ -42,31 +43,45 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What one source said: its answers to each query, or the findings in the configuration."""
+    """What one source said: its answers to each query, or the findings in the configuration, or why it said nothing."""
 
     answers: tuple[tuple[Ask, Rows | NoAnswer], ...] = ()
     findings: tuple[str, ...] | None = None
     refused: NoAnswer | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One measured value: how many events it rests on (None: not counted) and a safe word of evidence."""
-
-    value: float | None
-    events: float | None
-    detail: str = ""
+_Key = tuple[datetime, bool]
+"""A slot, and whether its earlier window is meant."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """One source made ready: points by window start and instance, or why there are none."""
+    """One source made ready: its points, or why there are none. ``found`` is what the configuration holds now."""
 
-    points: Mapping[tuple[datetime, bool], Mapping[Instance, Point]] = field(default_factory=dict)
-    refused: Mapping[tuple[datetime, bool], str] = field(default_factory=dict)
-    always: Point | None = None
+    configured: bool = False
+    points: Mapping[_Key, Mapping[Instance, Point]] = field(default_factory=dict)
+    refused: Mapping[_Key, str] = field(default_factory=dict)
+    found: Point | None = None
     silenced: str = ""
     """Why this source says nothing for any slot."""
+
+    def at(self, slot: datetime) -> Mapping[Instance, Point]:
+        """Return the points of one slot's window."""
+        return self.points.get((slot, False), {})
+
+    def refusal(self, slot: datetime, change: bool) -> str:
+        """Return why this source says nothing of the slot, or an empty text."""
+        earlier = self.refused.get((slot, True), "") if change else ""
+        return self.silenced or self.refused.get((slot, False), "") or earlier
+
+
+@dataclass(frozen=True, slots=True)
+class _Sky:
+    """What one slot knows of the target's telemetry: whether it is alive, or why nobody can say."""
+
+    slot: datetime
+    alive: bool | None
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,78 +91,88 @@ class Measured:
     rule: Rule
     counting: bool
     sources: tuple[_Source, ...]
+    newest: datetime | None = None
+    """The slot that a reading of the configuration belongs to; None when it belongs to whichever is judged."""
 
     def at(
         self, slot: datetime, alerts: Mapping[Instance, Alert], fresh: Freshness, within: timedelta
     ) -> dict[Instance, Seen]:
-        """Return one observation for every instance that has a row, that is known, or that stands for the rule."""
-        alive = True if self._any_rows(slot) else fresh.at(slot, within)
-        seen = {by: self._instance(by, slot, alerts.get(by), alive, fresh) for by in self._instances(slot, alerts)}
-        return _calm(seen, self.rule.max_instances, alerts)
+        """Return one observation for every instance that has a row, that is known, or that stands for the rule.
+
+        Call it slot by slot, oldest first, with the alerts as the slot before left them: hysteresis and missing
+        instances depend on them.
+        """
+        rows_prove = self.rule.when.over <= within and self._any_rows(slot)
+        sky = _Sky(slot, True if rows_prove else fresh.at(slot, within), fresh.why)
+        seen = {by: self._instance(by, alerts.get(by), sky) for by in self._instances(sky, alerts)}
+        return self._calm(seen, alerts, sky)
 
     def _any_rows(self, slot: datetime) -> bool:
-        found = (source.points.get((slot, False), {}) for source in self.sources)
-        return any(point.events for points in found for point in points.values())
+        return any(point.events for source in self.sources for point in source.at(slot).values())
 
-    def _instances(self, slot: datetime, alerts: Mapping[Instance, Alert]) -> list[Instance]:
-        known = [by for by, alert in alerts.items() if by != STORM and alert.state is not State.INACTIVE]
+    def _instances(self, sky: _Sky, alerts: Mapping[Instance, Alert]) -> list[Instance]:
+        known = [by for by, alert in alerts.items() if by != STORM and not alert.idle]
         if not self.rule.when.by:
             return [(), *(by for by in known if by)]
-        rows = (by for source in self.sources for by in source.points.get((slot, False), {}))
-        findings = (
-            [_configured(self.rule)] if any(source.always and source.always.value for source in self.sources) else []
-        )
-        return list(dict.fromkeys([*known, *rows, *findings]))
+        rows = [by for source in self.sources for by in source.at(sky.slot)]
+        found = [self._configuration] if any(source.found and source.found.value for source in self.sources) else []
+        # Nobody to fire on is no reason to stay silent about silence.
+        nobody: list[Instance] = [()] if sky.alive is False and self.rule.on_silence == "fire" and not known else []
+        return list(dict.fromkeys([*known, *rows, *found, *nobody]))
 
-    def _instance(
-        self, by: Instance, slot: datetime, alert: Alert | None, alive: bool | None, fresh: Freshness
-    ) -> Seen:
-        opened = alert is not None and alert.open
-        each = [self._source(source, by, slot, alert, alive, fresh, opened) for source in self.sources]
-        return _together([seen for seen in each if seen is not None])
+    @property
+    def _configuration(self) -> Instance:
+        """The instance a finding in the configuration belongs to: it has none of the rows' dimensions."""
+        return instance(dict.fromkeys(self.rule.when.by, "(configuration)"))
 
-    def _source(
-        self,
-        source: _Source,
-        by: Instance,
-        slot: datetime,
-        alert: Alert | None,
-        alive: bool | None,
-        fresh: Freshness,
-        opened: bool,
-    ) -> Seen | None:
-        """Return what one source says of one instance; None when it cannot know that instance."""
-        if source.always is not None:
-            point: Point | None = source.always
-            return None if by not in ((), _configured(self.rule)) else _compare(self.rule, _given(point), opened)
-        why = (
-            source.silenced
-            or source.refused.get((slot, False))
-            or (source.refused.get((slot, True)) if self.rule.when.change else None)
-        )
-        if why:
-            return Seen(Verdict.UNKNOWN, reason=why)
-        point = source.points.get((slot, False), {}).get(by)
-        if point is None or (not point.events and point.events is not None):
-            return self._absent(alert, alive, fresh, opened)
-        if point.events is not None and point.events < self._minimum():
-            return Seen(Verdict.UNKNOWN, point.value, "too little traffic")
-        if self.rule.when.change:
-            return _changed(self.rule, point, source.points.get((slot, True), {}).get(by))
-        return _compare(self.rule, point, opened)
+    # One instance
 
-    def _minimum(self) -> int:
-        return 1 if self.rule.when.minimum is None else self.rule.when.minimum
+    def _instance(self, by: Instance, alert: Alert | None, sky: _Sky) -> Seen:
+        """A rule with ``by`` asks the configuration of its own instance only, and the rows of all the others."""
+        own = by == self._configuration
+        asked = [source for source in self.sources if not by or source.configured == own]
+        return together([self._source(source, by, alert, sky) for source in asked])
 
-    def _absent(self, alert: Alert | None, alive: bool | None, fresh: Freshness, opened: bool) -> Seen:
+    def _source(self, source: _Source, by: Instance, alert: Alert | None, sky: _Sky) -> Seen:
+        refusal = source.refusal(sky.slot, self.rule.when.change is not None)
+        if refusal:
+            return Seen(Verdict.UNKNOWN, reason=refusal)
+        if source.found is not None:
+            return self._found(source.found, alert, sky.slot)
+        point = source.at(sky.slot).get(by)
+        if point is None or self._made_of_nothing(point, sky):
+            return self._absent(alert, sky)
+        then = source.points.get((sky.slot, True), {}).get(by)
+        return judge(self.rule, point, then, counting=self.counting, opened=_opened(alert))
+
+    def _found(self, point: Point, alert: Alert | None, slot: datetime) -> Seen:
+        """Judge the configuration. It was read once, now: an older slot is known if the slot before it says the same.
+
+        Between two readings that agree nothing is assumed to have changed and changed back; where they differ, nobody
+        knows when it changed.
+        """
+        seen = compare(self.rule, point, _opened(alert))
+        before = alert.last if alert and not alert.idle else Verdict.CLEAR
+        if self.newest is None or slot >= self.newest or seen.verdict is before:
+            return seen
+        return Seen(Verdict.UNKNOWN, reason="the configuration was read later")
+
+    def _made_of_nothing(self, point: Point, sky: _Sky) -> bool:
+        """Whether the point proves no telemetry: a raw query's sum is 0 over no rows, on a target that is silent."""
+        if point.events is None:
+            return not point.value and sky.alive is not True
+        return point.events == 0
+
+    def _absent(self, alert: Alert | None, sky: _Sky) -> Seen:
         """Judge an instance without a row: zero, gone, too little, or nobody knows."""
-        if alive is None:
-            return Seen(Verdict.UNKNOWN, reason=f"freshness unknown: {fresh.why}")
-        if not alive:
+        if sky.alive is None:
+            return Seen(Verdict.UNKNOWN, reason=f"freshness unknown: {sky.why}")
+        if not sky.alive:
             return self._silent()
-        if self.counting:
-            return _compare(self.rule, Point(0.0, None), opened)
-        if not self.rule.when.by or alert is None:
+        if self.counting and not self.rule.when.change:
+            return compare(self.rule, Point(0.0), _opened(alert))
+        vanishes = self.rule.when.by or self.rule.when.kql is not None
+        if alert is None or alert.idle or not vanishes:
             return Seen(Verdict.UNKNOWN, reason="too little traffic")
         missing = alert.missing + 1
         verdict = Verdict.UNKNOWN if missing <= _MISSING_SLOTS else Verdict.CLEAR
@@ -157,115 +182,78 @@ class Measured:
         verdicts = {"unknown": Verdict.UNKNOWN, "clear": Verdict.CLEAR, "fire": Verdict.BREACHED}
         return Seen(verdicts[self.rule.on_silence], reason="target is silent")
 
+    # Too many at once
 
-def measure(rule: Rule, signal: Signal | None, heard: Sequence[Heard]) -> Measured:
-    """Return the rule's measurements from what each of its sources said."""
-    counting = signal.counting if signal else False
-    return Measured(rule, counting, tuple(_source(rule, each) for each in heard))
+    def _calm(self, seen: dict[Instance, Seen], alerts: Mapping[Instance, Alert], sky: _Sky) -> dict[Instance, Seen]:
+        """Return one storm alert in place of more breached instances than allowed; stored states then stand still."""
+        most = self.rule.max_instances
+        breached = float(sum(each.verdict is Verdict.BREACHED for each in seen.values()))
+        if breached > most:
+            still = Seen(Verdict.UNKNOWN, reason="storm")
+            storm = Seen(Verdict.BREACHED, breached, "storm", f"{breached:.0f} instances, at most {most} alone")
+            return {**{by: still for by in seen if by in alerts}, STORM: storm}
+        if STORM not in alerts or alerts[STORM].idle:
+            return seen
+        blind = self._blind(sky)
+        over = Seen(Verdict.UNKNOWN, reason=blind) if blind else Seen(Verdict.CLEAR, breached, "storm is over")
+        return {**seen, STORM: over}
+
+    def _blind(self, sky: _Sky) -> str:
+        """Return why few breached instances prove nothing in this slot, or an empty text."""
+        refusals = (source.refusal(sky.slot, self.rule.when.change is not None) for source in self.sources)
+        unsure = f"freshness unknown: {sky.why}" if sky.alive is None else "" if sky.alive else "target is silent"
+        return next(filter(None, refusals), unsure)
 
 
-def _source(rule: Rule, heard: Heard) -> _Source:
+def _opened(alert: Alert | None) -> bool:
+    return alert is not None and alert.open
+
+
+def measure(rule: Rule, signal: Signal | None, heard: Sequence[Heard], newest: datetime | None = None) -> Measured:
+    """Return the rule's measurements from what each of its sources said, in the order of the signal's sources.
+
+    ``newest`` is the newest slot due, to which a reading of the configuration belongs.
+    """
+    kinds = signal.sources if signal and len(signal.sources) == len(heard) else (None,) * len(heard)
+    sources = (_source(rule, each, isinstance(kind, Configured)) for kind, each in zip(kinds, heard, strict=True))
+    return Measured(rule, signal.counting if signal else False, tuple(sources), newest)
+
+
+def _source(rule: Rule, heard: Heard, configured: bool) -> _Source:
     if heard.findings is not None:
-        return _Source(always=Point(float(len(heard.findings)), None, "; ".join(heard.findings)))
+        return _Source(True, found=Point(float(len(heard.findings)), None, "; ".join(heard.findings)))
     if heard.refused is not None:
-        return _Source(silenced=heard.refused.why.value)
-    points: dict[tuple[datetime, bool], dict[Instance, Point]] = {}
-    refused: dict[tuple[datetime, bool], str] = {}
+        return _Source(configured, silenced=heard.refused.why.value)
+    points: dict[_Key, dict[Instance, Point]] = {}
+    refused: dict[_Key, str] = {}
     for ask, answer in heard.answers:
         if isinstance(answer, NoAnswer):
             refused.update({_key(window): answer.why.value for window in ask.windows})
             continue
-        for row in answer.dicts():
-            window = ask.window(int(row.get("_window") or 0))
-            if window is not None:
-                points.setdefault(_key(window), {})[_by(rule, row)] = _point(row)
-    return _Source(points, refused)
+        for key, by, point in _points(rule, ask, answer):
+            if by in points.setdefault(key, {}):
+                refused[key] = "two rows for one instance: the `by` columns do not tell them apart"
+            points[key][by] = point
+    return _Source(False, points, refused)
 
 
-def _key(window: Window) -> tuple[datetime, bool]:
+def _points(rule: Rule, ask: Ask, rows: Rows) -> Iterator[tuple[_Key, Instance, Point]]:
+    for row in rows.dicts():
+        by = instance({name: str(row.get(name) or "") for name in rule.when.by})
+        for window in ask.at(int(row.get("_window") or 0)):
+            yield _key(window), by, _point(row)
+
+
+def _key(window: Window) -> _Key:
     return window.slot, window.earlier
-
-
-def _by(rule: Rule, row: Mapping[str, Any]) -> Instance:
-    return instance({name: str(row.get(name) or "") for name in rule.when.by})
 
 
 def _point(row: Mapping[str, Any]) -> Point:
     events = row.get("events")
-    return Point(_number(row.get("value")), None if events is None else float(events), str(row.get("detail") or ""))
+    return Point(_number(row.get("value")), None if events is None else int(events), str(row.get("detail") or ""))
 
 
 def _number(value: Any) -> float | None:
     """Return a finite number, or None for what is none: NaN and infinity say that nothing was divided by something."""
     number = float(value) if isinstance(value, int | float) else math.nan
     return number if math.isfinite(number) else None
-
-
-def _given(point: Point | None) -> Point:
-    return point or Point(None, None)
-
-
-def _configured(rule: Rule) -> Instance:
-    """Return the instance a finding in the configuration belongs to: it has none of the rows' dimensions."""
-    return instance(dict.fromkeys(rule.when.by, "(configuration)"))
-
-
-def _compare(rule: Rule, point: Point, opened: bool) -> Seen:
-    limit = rule.when.limit
-    if point.value is None or limit is None:
-        return Seen(Verdict.UNKNOWN, reason="no value")
-    if opened and rule.resolve and rule.resolve.limit:
-        return _verdict(not _holds(rule.resolve.limit, point.value), point)
-    return _verdict(_holds(limit, point.value), point)
-
-
-def _holds(limit: tuple[Op, float], value: float) -> bool:
-    return limit[0].holds(value, limit[1])
-
-
-def _verdict(breached: bool, point: Point) -> Seen:
-    if breached:
-        return Seen(Verdict.BREACHED, point.value, "condition holds", point.detail)
-    return Seen(Verdict.CLEAR, point.value, "condition does not hold")
-
-
-def _changed(rule: Rule, now: Point, then: Point | None) -> Seen:
-    """Judge a rise against the same window earlier; without an earlier value there is nothing to compare with."""
-    change = rule.when.change
-    if change is None or now.value is None:
-        return Seen(Verdict.UNKNOWN, reason="no value")
-    if then is None or not then.value:
-        return Seen(Verdict.UNKNOWN, reason="nothing to compare with")
-    rise = (now.value - then.value) / abs(then.value)
-    detail = f"{now.value:.6g} against {then.value:.6g} before"
-    return _verdict(rise > change.more_than, replace(now, value=rise, detail=detail))
-
-
-def _together(seen: Sequence[Seen]) -> Seen:
-    """Return the verdict of several sources: a breach in any stands; else an unknown in any; else clear."""
-    if not seen:
-        return Seen(Verdict.UNKNOWN, reason="no source knows this instance")
-    for verdict in (Verdict.BREACHED, Verdict.UNKNOWN):
-        found = [each for each in seen if each.verdict is verdict]
-        if found:
-            return replace(found[0], value=_sum(found), detail="; ".join(each.detail for each in found if each.detail))
-    return replace(seen[0], value=_sum(seen))
-
-
-def _sum(seen: Iterable[Seen]) -> float | None:
-    values = [each.value for each in seen if each.value is not None]
-    return values[0] if len(values) == 1 else sum(values) if values else None
-
-
-def _calm(seen: dict[Instance, Seen], most: int, alerts: Mapping[Instance, Alert]) -> dict[Instance, Seen]:
-    """Return one storm alert in place of more breached instances than allowed; stored states then stand still."""
-    breached = [by for by, each in seen.items() if each.verdict is Verdict.BREACHED]
-    if len(breached) > most:
-        still = Seen(Verdict.UNKNOWN, reason="storm")
-        storm = Seen(
-            Verdict.BREACHED, float(len(breached)), "storm", f"{len(breached)} instances, at most {most} alone"
-        )
-        return {**{by: still for by in seen if by in alerts}, STORM: storm}
-    if STORM in alerts:
-        return {**seen, STORM: Seen(Verdict.CLEAR, float(len(breached)), "storm is over")}
-    return seen

@@ -32,7 +32,8 @@ class Fact:
 class Notice:
     """What happened, in plain text. Any text in it may come from telemetry: a notifier escapes all of it.
 
-    ``episode`` is what receivers deduplicate by. ``manual`` is the command that works when the watcher does not.
+    ``episode`` is what receivers deduplicate by. ``manual`` is the command that works when the watcher does not, and
+    ``manual_does`` says what it does. ``query`` is the KQL behind the value, for people; empty when there is none.
     """
 
     id: str
@@ -51,6 +52,8 @@ class Notice:
     labels: Mapping[str, str] = field(default_factory=dict)
     value: float | None = None
     provenance: str = ""
+    manual_does: str = "By hand"
+    query: str = ""
 
 
 class Settled(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,10 @@ from tocsin.core.errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value. ``text`` for a scalar, ``pairs`` for a mapping (key and value nodes), ``items`` for a list."""
+    """One value. ``text`` for a scalar, ``pairs`` for a mapping (key and value nodes), ``items`` for a list.
+
+    ``typed`` is what stands in the file where ``text`` holds the values of settings, which no message may repeat.
+    """
 
     path: str
     line: int
@@ -21,11 +24,14 @@ class Node:
     pairs: tuple[tuple[Node, Node], ...] | None = None
     items: tuple[Node, ...] | None = None
     width: int = 1
+    typed: str | None = None
 
     @property
     def kind(self) -> str:
         """What it is, in the words of a message."""
-        return "a text" if self.text is not None else "a mapping" if self.pairs is not None else "a list"
+        if self.text is not None:
+            return "a text" if self.text else "nothing"
+        return "a mapping" if self.pairs is not None else "a list"
 
     def plain(self) -> Any:
         """Return the value as plain Python: every scalar is the text in the file."""
@@ -60,26 +66,44 @@ class Node:
         for item in self.items or ():
             yield from item.scalars()
 
-    def without(self, paths: Collection[tuple[str | int, ...]]) -> Node:
-        """Return the tree without the entries at these paths of one or two parts; a scalar goes whole."""
-        pairs = []
-        for key, value in self.pairs or ():
-            inner = {path[1] for path in paths if path[0] == key.text and len(path) > 1}
-            if (value.text is not None and inner) or (key.text,) in paths:
-                continue
-            pairs.append((key, value._dropping(inner)))
-        return replace(self, pairs=tuple(pairs))
+    def without(self, path: Sequence[str | int]) -> Node:
+        """Return the tree without the entry or item at ``path``; without its nearest owner if there is none."""
+        if not path:
+            return replace(self, text=None, pairs=(), items=None)
+        return self._with(path, lambda _: None)
 
-    def _dropping(self, names: Collection[str | int]) -> Node:
-        if self.pairs is not None:
-            return replace(self, pairs=tuple(pair for pair in self.pairs if pair[0].text not in names))
-        if self.items is not None:
-            return replace(self, items=tuple(item for at, item in enumerate(self.items) if at not in names))
+    def having(self, path: Sequence[str | int], name: str, text: str) -> Node:
+        """Return the tree in which the mapping at ``path`` says ``text`` for ``name``, in place of what it said."""
+        return self._with(path, lambda owner: owner._saying(name, text))
+
+    def _saying(self, name: str, text: str) -> Node:
+        if self.pairs is None:
+            return self
+        said = replace(self, text=name, pairs=None), replace(self, text=text, pairs=None)
+        return replace(self, pairs=(*(pair for pair in self.pairs if pair[0].text != name), said))
+
+    def _with(self, path: Sequence[str | int], change: Callable[[Node], Node | None]) -> Node:
+        here, rest = path[0], path[1:]
+        if self.pairs is not None and isinstance(here, str):
+            changed = ((key, _changed(value, rest, change) if key.text == here else value) for key, value in self.pairs)
+            return replace(self, pairs=tuple((key, value) for key, value in changed if value is not None))
+        if self.items is not None and isinstance(here, int):
+            found = (_changed(item, rest, change) if at == here else item for at, item in enumerate(self.items))
+            return replace(self, items=tuple(item for item in found if item is not None))
         return self
 
-    def problem(self, identity: str, message: str, hint: str = "", choices: tuple[str, ...] = ()) -> Problem:
+    def problem(
+        self, identity: str, message: str, hint: str = "", choices: tuple[str, ...] = (), listed: str = ""
+    ) -> Problem:
         """Return a problem at this place."""
-        return Problem(self.path, self.line, self.column, identity, message, self.source, self.width, hint, choices)
+        if self.typed is not None and self.text:
+            message, hint = message.replace(self.text, self.typed), ""
+        at = (self.path, self.line, self.column)
+        return Problem(*at, identity, message, self.source, self.width, hint, choices, listed)
+
+
+def _changed(node: Node, path: Sequence[str | int], change: Callable[[Node], Node | None]) -> Node | None:
+    return node._with(path, change) if path else change(node)
 
 
 def _item(node: Node, index: int) -> Node | None:
@@ -89,7 +113,7 @@ def _item(node: Node, index: int) -> Node | None:
 def with_texts(node: Node, texts: Mapping[int, str]) -> Node:
     """Return the tree with the scalars named by ``id`` holding other texts, at the same places."""
     if id(node) in texts:
-        return replace(node, text=texts[id(node)])
+        return replace(node, text=texts[id(node)], typed=node.text)
     if node.pairs is not None:
         return replace(node, pairs=tuple((key, with_texts(value, texts)) for key, value in node.pairs))
     if node.items is not None:
@@ -97,17 +121,19 @@ def with_texts(node: Node, texts: Mapping[int, str]) -> Node:
     return node
 
 
-_COMPARISONS = frozenset({"above", "at_least", "below", "at_most", "change"})
+_INSTEAD = (
+    frozenset({"above", "at_least", "below", "at_most", "change"}),
+    frozenset({"signal", "kql"}),
+    frozenset({"for", "in"}),
+)
+"""Keys of which a rule has one: tuning one of them takes the place of whichever the rule has."""
 
 
 def tuned(node: Node, changes: Node) -> Node:
-    """Return a rule's tree with ``tuning``'s keys over it; what is tuned keeps its place in ``tocsin.yaml``.
-
-    A comparison that is tuned takes the place of the rule's own, whichever that was.
-    """
+    """Return a rule's tree with ``tuning``'s keys over it; what is tuned keeps its place in ``tocsin.yaml``."""
     given = {key.text for key, _ in changes.pairs or ()}
-    dropped = _COMPARISONS if given & _COMPARISONS else frozenset()
-    kept = [(key, value) for key, value in node.pairs or () if key.text not in given | dropped]
+    dropped = given.union(*(keys for keys in _INSTEAD if given & keys))
+    kept = [(key, value) for key, value in node.pairs or () if key.text not in dropped]
     added = [(key, _over(node.get(key.text or ""), value)) for key, value in changes.pairs or ()]
     return replace(node, pairs=(*kept, *added))
 

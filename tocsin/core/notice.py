@@ -9,30 +9,40 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import datetime
-from urllib.parse import quote
+from datetime import UTC, datetime
 
 from tocsin import __version__
-from tocsin.core import container, units
+from tocsin.core import container, portal, units
 from tocsin.core.alert import Alert, Change
-from tocsin.core.answer import NoAnswer
+from tocsin.core.answer import NoAnswer, Query
+from tocsin.core.compile import Window, compile_logs
 from tocsin.core.config import Target
 from tocsin.core.container import App
 from tocsin.core.message import Fact, Kind, Notice
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import Execution, Phase
 from tocsin.core.rule import Rule
-from tocsin.core.signal import Signal
+from tocsin.core.signal import Logs, Signal
 
 _LONGEST = 1_000
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f")
+"""Letters that show nothing, though Unicode counts them neither as spaces nor as control characters."""
+_MARKS = re.compile(
+    r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe2f]{2})[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe2f]+"
+)
+"""More than two marks on one letter: they would be drawn over the lines above and below."""
 
 
 def scrub(text: str, longest: int = _LONGEST) -> str:
     """Return ``text`` without control, bidirectional and invisible characters, on one line, cut to ``longest``."""
-    kept = "".join(letter for letter in text if unicodedata.category(letter)[0] != "C" or letter in "\n\t")
-    line = " ".join(kept.split())
+    kept = "".join(letter for letter in text if _visible(letter))
+    line = " ".join(_MARKS.sub(r"\1", kept).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _visible(letter: str) -> bool:
+    return letter in "\n\t" or (unicodedata.category(letter)[0] != "C" and letter not in _BLANK)
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -55,18 +65,8 @@ def compose(
     at = alert.slot or alert.fired
     if at is None:
         raise ValueError("an alert that has seen no slot has nothing to tell")
-    unit = signal.unit if signal and not rule.when.change else "ratio" if rule.when.change else "count"
-    values = placeholders(alert, rule, target, unit)
-    facts = [
-        Fact("State", f"{kind.value}, {rule.severity.value}"),
-        Fact("Why", f"{change.value}; {alert.reason}" if alert.reason else change.value),
-        *([Fact("Value", _against_limit(values))] if alert.value is not None else []),
-        *([Fact("Evidence", scrub(alert.detail))] if alert.detail else []),
-        Fact("Target", target.name),
-        *(Fact(scrub(name, 60), scrub(value)) for name, value in alert.by),
-        *([Fact("Tocsin", will)] if kind is not Kind.RESOLVED else []),
-        *([Fact("Killswitch", switch_line(app))] if target.container_app else []),
-    ]
+    values = placeholders(alert, rule, target, _unit(rule, signal))
+    query = query_behind(rule, signal, target, at)
     return Notice(
         id=f"{alert.episode}/{kind.value}/{at:%Y%m%dT%H%M%SZ}",
         kind=kind,
@@ -75,20 +75,80 @@ def compose(
         target=target.name,
         severity=rule.severity,
         at=at,
-        title=scrub(_headline(kind, fill(rule.summary, values)), 300),
+        title=scrub(_headline(change, fill(rule.summary, values)), 300),
         text=scrub(fill(rule.description, values)),
-        facts=tuple(facts),
-        first_step=f"Open the runbook: {rule.runbook}" if rule.runbook else "",
-        manual=_by_hand(target, engage=True) if kind is Kind.FIRED else "",
-        links=_links(rule, target),
-        labels={**target.labels, **rule.labels, **dict(alert.by)},
+        facts=_facts(alert, change, kind, rule, target, values, will, app),
+        first_step=_first_step(rule),
+        manual=_by_hand(target, container.SCOPES["tools"], on=True) if kind is not Kind.RESOLVED else "",
+        manual_does="Stop its tools by hand",
+        links=_links(rule, target, query),
+        labels={**target.labels, **rule.labels, **{scrub(name, 60): scrub(value) for name, value in alert.by}},
         value=alert.value,
         provenance=f"{rule.file or rule.id} · tocsin {__version__}",
+        query=query.text if query else "",
     )
 
 
-def _against_limit(values: Mapping[str, str]) -> str:
-    return f"{values['value']} (limit {values['threshold']} over {values['window']})"
+def _facts(
+    alert: Alert,
+    change: Change,
+    kind: Kind,
+    rule: Rule,
+    target: Target,
+    values: Mapping[str, str],
+    will: str,
+    app: App | NoAnswer,
+) -> tuple[Fact, ...]:
+    why = f"{change.value}; {alert.reason}" if alert.reason else change.value
+    found = [
+        Fact("State", f"{kind.value}, {rule.severity.value}"),
+        Fact("Why", scrub(why)),
+        *([Fact("Value", _against_limit(rule, values))] if alert.value is not None else []),
+        Fact("For", how_long(alert, change, rule)),
+        *([Fact("Evidence", scrub(alert.detail))] if alert.detail else []),
+        Fact("Target", target.name),
+        *(Fact(scrub(name, 60), scrub(value)) for name, value in alert.by),
+        *([Fact("Tocsin", will)] if kind is not Kind.RESOLVED else []),
+        Fact("Killswitch", switch_line(app) if target.container_app else "none: the target names no Container App"),
+    ]
+    return tuple(found)
+
+
+def _unit(rule: Rule, signal: Signal | None) -> str:
+    if rule.when.change:
+        return "ratio"
+    return signal.unit if signal else "count"
+
+
+def _against_limit(rule: Rule, values: Mapping[str, str]) -> str:
+    if rule.when.change:
+        versus = units.spell(rule.when.change.versus)
+        return (
+            f"{values['value']} (limit: more than {values['threshold']} from {versus} earlier, over {values['window']})"
+        )
+    op = rule.when.limit[0].value.replace("_", " ") if rule.when.limit else ""
+    return f"{values['value']} (limit: {op} {values['threshold']} over {values['window']})"
+
+
+def how_long(alert: Alert, change: Change, rule: Rule) -> str:
+    """Return for how long it has been bad, or was, in words; times are in UTC."""
+    if alert.fired is None or alert.slot is None:
+        return "not at all"
+    if change is Change.FIRED:
+        waited = f"{rule.in_.hits} of {rule.in_.slots} looks" if rule.in_ else units.spell(rule.for_)
+        return f"{waited} until it fired at {_minute(alert.fired)}" if rule.in_ or rule.for_ else _at_once(alert.fired)
+    length = units.spell(alert.slot - alert.fired)
+    if change is Change.BLIND:
+        return f"firing for {length}; nothing known since {_minute(alert.known or alert.fired)}"
+    return f"{length}, from {_minute(alert.fired)} to {_minute(alert.slot)}"
+
+
+def _at_once(fired: datetime) -> str:
+    return f"fired at once, at {_minute(fired)}"
+
+
+def _minute(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def placeholders(alert: Alert, rule: Rule, target: Target, unit: str) -> dict[str, str]:
@@ -107,9 +167,13 @@ def placeholders(alert: Alert, rule: Rule, target: Target, unit: str) -> dict[st
     return {**labels, **own}
 
 
-def _headline(kind: Kind, summary: str) -> str:
-    leads = {Kind.RESOLVED: "Resolved: ", Kind.BLIND: "Blind: nothing is known any more. Before that: "}
-    return leads.get(kind, "") + summary
+def _headline(change: Change, summary: str) -> str:
+    leads = {
+        Change.RESOLVED: "Resolved: ",
+        Change.RULE_CHANGED: "Ended, because its rule was changed: ",
+        Change.BLIND: "Blind: nothing is known any more. Before that: ",
+    }
+    return leads.get(change, "") + summary
 
 
 def switch_line(app: App | NoAnswer) -> str:
@@ -122,18 +186,32 @@ def switch_line(app: App | NoAnswer) -> str:
     return f"{', '.join(on)} engaged" if on else "not engaged"
 
 
+def query_behind(rule: Rule, signal: Signal | None, target: Target, at: datetime) -> Query | None:
+    """Return the query for the value at slot ``at``, over that slot's window alone; None when no query gives it."""
+    source = next((each for each in signal.sources if isinstance(each, Logs)), None) if signal else None
+    if source is None and rule.when.kql is None:
+        return None
+    try:
+        asks = compile_logs(rule, signal, source, target, [Window(at, at - rule.when.over, at)])
+    except (LookupError, ValueError):  # a rule that cannot be asked is told as such; its messages still go out
+        return None
+    return asks[0].query
+
+
 def story(execution: Execution, policy: Policy, rule: Rule, target: Target, kind: Kind, at: datetime) -> Notice:
     """Return the notice for what a policy did, would do, asks for, or failed to do, as of ``at``."""
+    args = ", ".join(f"{key}={value}" for key, value in execution.args.items())
     facts = [
         Fact("State", execution.phase.value),
-        Fact("Action", f"{execution.action} {', '.join(f'{key}={value}' for key, value in execution.args.items())}"),
+        Fact("Action", f"{execution.action} {args}".strip()),
         Fact("Why", scrub(execution.reason)),
         Fact("Target", target.name),
-        *([Fact("Before", execution.before)] if execution.before else []),
-        *([Fact("After", execution.after)] if execution.after else []),
+        *([Fact("Before", scrub(execution.before))] if execution.before else []),
+        *([Fact("After", scrub(execution.after))] if execution.after else []),
+        Fact("Killswitch", _switch_story(execution)),
         Fact("Undo", f"by {policy.undo.by}" + (f", after {policy.undo.after}" if policy.undo.after else "")),
     ]
-    engaged = execution.phase in (Phase.APPLIED, Phase.VERIFIED)
+    does, manual = _opposite(execution, target)
     return Notice(
         id=f"{execution.id}/{execution.phase.value}",
         kind=kind,
@@ -145,9 +223,10 @@ def story(execution: Execution, policy: Policy, rule: Rule, target: Target, kind
         title=scrub(f"{_PHRASES[execution.phase]}: {execution.action} on {target.name} ({policy.id})", 300),
         text=scrub(policy.summary),
         facts=tuple(facts),
-        first_step=f"Open the runbook: {rule.runbook}" if rule.runbook else "",
-        manual=_by_hand(target, engage=not engaged),
-        links=_links(rule, target),
+        first_step=_first_step(rule),
+        manual=manual,
+        manual_does=does,
+        links=_links(rule, target, None),
         labels={**target.labels, **rule.labels},
         provenance=f"{policy.file or policy.id} · tocsin {__version__}",
     )
@@ -165,23 +244,51 @@ _PHRASES = {
     Phase.STOOD_DOWN: "No longer needed",
 }
 
+_SWITCHED = {
+    Phase.APPLIED: "being {done}; not proven on every serving revision yet",
+    Phase.VERIFIED: "{done}, proven on every serving revision",
+    Phase.UNVERIFIED: "told to be {done}, but not proven: look at the serving revisions",
+}
 
-def _by_hand(target: Target, *, engage: bool) -> str:
+
+def _switch_story(execution: Execution) -> str:
+    """Return what the policy did to the killswitch, in words."""
+    known = execution.action in ("killswitch.engage", "killswitch.release")
+    if not known or execution.phase not in _SWITCHED:
+        return "not touched by this policy"
+    variable = container.SCOPES[execution.args.get("scope", "tools")]
+    done = "engaged" if execution.action == "killswitch.engage" else "released"
+    return f"{variable} {_SWITCHED[execution.phase].format(done=done)}"
+
+
+def _opposite(execution: Execution, target: Target) -> tuple[str, str]:
+    """Return what a person can do by hand, and the command: take back what was done, or do what was not."""
+    variable = container.SCOPES.get(execution.args.get("scope", "tools"), container.SCOPES["tools"])
+    done = execution.phase in (Phase.APPLIED, Phase.VERIFIED)
+    wanted = execution.action != "killswitch.release"
+    words = "Undo it by hand" if done else "Do it by hand"
+    return words, _by_hand(target, variable, on=wanted != done)
+
+
+def _by_hand(target: Target, variable: str, *, on: bool) -> str:
     """Return the command that works when the watcher does not."""
-    if not target.container_app:
+    return container.manual(target, variable, "on" if on else "off") if target.container_app else ""
+
+
+def _first_step(rule: Rule) -> str:
+    if not rule.runbook:
         return ""
-    return container.manual(target, container.SCOPES["tools"], "on" if engage else "off")
+    return "Open the runbook: its link is below." if _web(rule.runbook) else f"Open the runbook: {rule.runbook}"
 
 
-def _links(rule: Rule, target: Target) -> tuple[tuple[str, str], ...]:
-    links = [("Runbook", rule.runbook)] if rule.runbook.startswith("https://") else []
+def _web(runbook: str) -> bool:
+    return runbook.startswith("https://")
+
+
+def _links(rule: Rule, target: Target, query: Query | None) -> tuple[tuple[str, str], ...]:
+    found = [("Runbook", rule.runbook)] if _web(rule.runbook) else []
+    if query and target.workspace_resource:
+        found.append(("Query", portal.logs(target.workspace_resource, query)))
     if target.container_app:
-        resource = resource_id(target)
-        links.append(("Container App", f"https://portal.azure.com/#resource{quote(resource)}/containerapp"))
-    return tuple(links)
-
-
-def resource_id(target: Target) -> str:
-    """Return the target's Container App as Azure names it."""
-    group = f"/subscriptions/{target.subscription}/resourceGroups/{target.resource_group}"
-    return f"{group}/providers/Microsoft.App/containerApps/{target.container_app}"
+        found.append(("Container App", portal.app(target)))
+    return tuple(found)

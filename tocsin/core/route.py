@@ -17,13 +17,15 @@ class Matched:
 
 
 def receivers(route: Route, labels: Mapping[str, str]) -> tuple[Matched, ...]:
-    """Return the receivers for these labels, each once, in the order they were reached.
+    """Return the receivers for these labels, each once, in the order they were first reached.
 
-    Children are tried in order; the first that matches wins unless it says ``continue``. A route whose children do not
-    match, or that has none, tells its own receivers.
+    Children are tried in order; the first that matches wins unless it says ``continue``. A route none of whose children
+    match, or that has none, tells its own receivers; one that names none tells those of the route above it.
     """
-    found = {each.receiver: each for each in reversed([*_walk(route, labels, "routes")])}
-    return tuple(reversed(found.values()))
+    found: dict[str, Matched] = {}
+    for each in _walk(route, labels, "routes", ()):
+        found.setdefault(each.receiver, each)
+    return tuple(found.values())
 
 
 def matches(route: Route, labels: Mapping[str, str]) -> bool:
@@ -31,14 +33,14 @@ def matches(route: Route, labels: Mapping[str, str]) -> bool:
     return all(labels.get(key, "") in accepted for key, accepted in route.match.items())
 
 
-def _walk(route: Route, labels: Mapping[str, str], place: str) -> Iterator[Matched]:
-    taken = False
+def _walk(route: Route, labels: Mapping[str, str], place: str, above: tuple[str, ...]) -> Iterator[Matched]:
+    told, taken = route.to or above, False
     for number, child in enumerate(route.routes):
         if matches(child, labels):
             taken = True
-            yield from _walk(child, labels, f"{place}[{number}]")
+            yield from _walk(child, labels, f"{place}[{number}]", told)
             if not child.continue_:
                 return
     if not taken:
         why = ", ".join(f"{key}={'|'.join(accepted)}" for key, accepted in route.match.items())
-        yield from (Matched(name, f"{place} ({why or 'default'})") for name in route.to)
+        yield from (Matched(name, f"{place} ({why or 'default'})") for name in told)

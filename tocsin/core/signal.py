@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+TOOLS = "{side_effect_tools}"
+"""Stands in a ``where`` for the target's own list of tools that have side effects: ``… in {side_effect_tools}``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Logs:
     """Rows of one workspace table.
 
-    ``where`` is a KQL predicate that picks the rows; ``value`` an aggregate over them that yields a number;
-    ``events`` an aggregate that yields how many events were seen, for ``minimum``. Rows are sampled, so events are
-    ``sum(ItemCount)``, never ``count()``. ``detail`` is an optional aggregate that yields one safe word of evidence.
+    ``where`` is a KQL predicate that picks the rows, and may hold ``TOOLS``; ``value`` an aggregate over them that
+    yields a number; ``events`` an aggregate that yields how many events were seen, for ``minimum``. Rows are sampled,
+    so events are ``sum(ItemCount)``, never ``count()``. ``detail`` is an optional aggregate that yields one safe word
+    of evidence: a word of the author's, never a text out of the telemetry.
     """
 
     table: str
@@ -36,7 +40,8 @@ class Signal:
 
     ``unit`` is ``ratio``, ``ms``, ``usd`` or ``count``. With ``counting`` no rows mean zero (on a target whose
     telemetry is fresh); otherwise no rows mean nothing is known. ``dimensions`` are what a rule may split ``by``:
-    name → KQL expression over the row.
+    name → KQL expression over the row that yields a string. A dimension's values reach messages, so a key under
+    ``args_redacted.`` is one only where the signal's author lists it here.
     """
 
     name: str

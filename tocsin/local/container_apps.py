@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from tocsin.core.config import Target
 from tocsin.core.container import environment
-from tocsin.local.faults import STATUS, Faults, respond
+from tocsin.local.faults import STATUS, Dropped, Faults, respond
 from tocsin.local.revisions import (
     LOCATION,
     LocalApp,
@@ -52,7 +52,7 @@ class ContainerAppsStandIn:
     """Apps that answer as the platform does. ``faults`` go wrong on request; ``patches`` holds what was asked for.
 
     What the next changes of a template come to: ``never_ready`` revisions start and never serve, ``failing`` ones fail
-    with these words, and ``stuck`` operations never end.
+    with these words, and ``stuck`` operations never end. ``lose_answers`` PATCHes are carried out and never answered.
     """
 
     def __init__(self, now: Callable[[], datetime], ready_after: timedelta = READY_AFTER) -> None:
@@ -63,6 +63,7 @@ class ContainerAppsStandIn:
         self.never_ready = False
         self.failing = ""
         self.stuck = False
+        self.lose_answers = 0
         self._apps: dict[str, LocalApp] = {}
         self._operations: dict[str, Operation] = {}
         self._mutex = threading.RLock()
@@ -92,7 +93,7 @@ class ContainerAppsStandIn:
             self._change(app, template)
 
     def set_template(self, target: Target, template: Mapping[str, Any]) -> None:
-        """Deploy a whole template, as a concurrent deployment does. Raises Refused for a revision suffix used before."""
+        """Deploy a whole template, as a concurrent deployment does. Raises Refused for a suffix used before."""
         with self._mutex:
             self._change(self._app(target), copy.deepcopy(dict(template)))
 
@@ -158,7 +159,11 @@ class ContainerAppsStandIn:
     async def _patch(self, request: Request) -> Response:
         body = json.loads(await request.body())
         base = str(request.url).partition("/subscriptions/")[0]
-        return await self._answer(request, lambda app: self._patched(app, body, base))
+        answer = await self._answer(request, lambda app: self._patched(app, body, base))
+        if not self.lose_answers:
+            return answer
+        self.lose_answers -= 1
+        return Dropped()
 
     async def _operation(self, request: Request) -> Response:
         """Two ways to ask: a status in the body, or 202 until the result is there."""

@@ -23,7 +23,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How the next revision will go. ``ready_after`` None: never; ``failed``: why it fails; ``stuck``: never decided."""
+    """How the next revision goes: ``ready_after`` None: never; ``failed``: why it fails; ``stuck``: never decided."""
 
     ready_after: timedelta | None
     operation_after: timedelta

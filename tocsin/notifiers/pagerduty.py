@@ -1,7 +1,8 @@
 """PagerDuty, through Events API v2. The episode is the deduplication key, so what is sent twice is one incident.
 
-``fired`` triggers, ``resolved`` resolves; what was done or went blind is added to the same incident. A failed action
-has its own key, so that it pages again; the end of the episode resolves both.
+``fired`` triggers, ``blind`` is added to the same incident, ``resolved`` resolves. What Tocsin did is a change event on
+the service: it pages nobody, and coming after the end of an episode it opens nothing anew. A failed action has a key of
+its own, so that it pages again; the end of the episode resolves it too.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tocsin.connections.http import Http, Reply
+from tocsin.connections.http import Http, Reply, checked
 from tocsin.core.fields import Severity
 from tocsin.core.message import Kind, Notice, Outcome, Said
-from tocsin.notifiers.plain import cut
+from tocsin.notifiers.plain import cut, details, line, links
 from tocsin.notifiers.statuses import outcome
 
 OPTIONS: Mapping[str, bool] = {"key_setting": True, "endpoint": False}
@@ -24,7 +25,8 @@ OPTIONS: Mapping[str, bool] = {"key_setting": True, "endpoint": False}
 ENDPOINT = "https://events.pagerduty.com"
 
 _SEVERITY = {Severity.P0: "critical", Severity.P1: "error", Severity.P2: "warning", Severity.P3: "info"}
-_LONGEST_KEY, _LONGEST_SUMMARY, _LONGEST_FACT = 255, 1024, 2_000
+_LONGEST_KEY, _LONGEST_SUMMARY, _LONGEST_SOURCE, _LONGEST_DETAIL = 255, 1024, 250, 1_000
+_KEY_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +41,29 @@ class PagerDuty:
         return "PagerDuty(key=…)"
 
     def deliver(self, notice: Notice) -> Outcome:
-        """Send one event for each key the notice is about; the first that is not accepted decides."""
-        outcomes = (self._send(event(notice, self.key, key)) for key in dedup_keys(notice))
-        return next((each for each in outcomes if each.said is not Said.ACCEPTED), Outcome(Said.ACCEPTED, "202"))
-
-    def _send(self, body: Mapping[str, Any]) -> Outcome:
-        answer = self.http.post(f"{self.endpoint.rstrip('/')}/v2/enqueue", json=body)
-        return outcome(answer, _words(answer) if isinstance(answer, Reply) else "")
+        """Send every event the notice makes, in order; the first that is not accepted ends it and decides."""
+        said = Outcome(Said.ACCEPTED, "nothing to send")
+        for path, body in events(notice, self.key):
+            answer = self.http.post(self.endpoint.rstrip("/") + path, json=body)
+            said = outcome(answer, _words(answer, self.key) if isinstance(answer, Reply) else "")
+            if said.said is not Said.ACCEPTED:
+                break
+        return said
 
 
 def make(options: Mapping[str, str], secret: Callable[[str], str], http: Http) -> PagerDuty:
-    """Return the notifier of a receiver. Raises LookupError when the setting is not set."""
-    return PagerDuty(secret(options["key_setting"]), options.get("endpoint") or ENDPOINT, http)
+    """Return the notifier of a receiver. Raises LookupError for a setting that is not set, ValueError for a bad one."""
+    key = secret(options["key_setting"])
+    if len(key) != _KEY_LENGTH or not key.isascii() or not key.isalnum():
+        raise ValueError(f"{options['key_setting']} must hold a routing key of {_KEY_LENGTH} letters and digits")
+    return PagerDuty(key, checked(options.get("endpoint") or ENDPOINT), http)
 
 
-def event(notice: Notice, routing_key: str, dedup_key: str) -> dict[str, Any]:
-    """Return the event as the API takes it."""
-    action = "resolve" if notice.kind is Kind.RESOLVED else "trigger"
-    base = {"routing_key": routing_key, "event_action": action, "dedup_key": dedup_key}
-    return base if action == "resolve" else {**base, **_contents(notice)}
+def events(notice: Notice, routing_key: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the events the notice makes, each with its path and as the API takes it."""
+    if notice.kind is Kind.ACTED:
+        return [("/v2/change/enqueue", _change(notice, routing_key))]
+    return [("/v2/enqueue", _event(notice, routing_key, key)) for key in dedup_keys(notice)]
 
 
 def dedup_keys(notice: Notice) -> list[str]:
@@ -67,27 +73,44 @@ def dedup_keys(notice: Notice) -> list[str]:
     return [key if len(key) <= _LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest() for key in keys]
 
 
-def _contents(notice: Notice) -> dict[str, Any]:
-    details = {cut(fact.name, 100): cut(fact.value, _LONGEST_FACT) for fact in notice.facts[:40]}
-    texts = {"Text": notice.text, "First": notice.first_step, "By hand": notice.manual, "From": notice.provenance}
+def _event(notice: Notice, routing_key: str, dedup_key: str) -> dict[str, Any]:
+    action = "resolve" if notice.kind is Kind.RESOLVED else "trigger"
+    base: dict[str, Any] = {"routing_key": routing_key, "event_action": action, "dedup_key": dedup_key}
+    if action == "resolve":
+        return base
+    place = {"severity": _SEVERITY[notice.severity], "component": cut(notice.target, _LONGEST_SOURCE)}
+    payload = {**_payload(notice), **place, "group": cut(notice.rule, _LONGEST_SOURCE), "class": notice.kind.value}
+    return {**base, "payload": payload, "links": _links(notice)}
+
+
+def _change(notice: Notice, routing_key: str) -> dict[str, Any]:
+    return {"routing_key": routing_key, "payload": _payload(notice), "links": _links(notice)}
+
+
+def _payload(notice: Notice) -> dict[str, Any]:
     return {
-        "payload": {
-            "summary": cut(f"[{notice.severity}] {notice.title}", _LONGEST_SUMMARY),
-            "source": notice.target,
-            "severity": _SEVERITY[notice.severity],
-            "timestamp": notice.at.isoformat(),
-            "component": notice.target,
-            "group": notice.rule,
-            "class": notice.kind.value,
-            "custom_details": {**details, **{name: cut(text, _LONGEST_FACT) for name, text in texts.items() if text}},
-        },
-        "links": [{"href": url, "text": name} for name, url in notice.links if url.startswith("https://")],
+        "summary": cut(line(f"[{notice.severity}] {notice.title}", _LONGEST_SUMMARY), _LONGEST_SUMMARY),
+        "source": cut(notice.target, _LONGEST_SOURCE),
+        "timestamp": notice.at.isoformat(),
+        "custom_details": {name: _detail(name, value, notice) for name, value in details(notice)},
     }
 
 
-def _words(reply: Reply) -> str:
+def _detail(name: str, value: str, notice: Notice) -> str:
+    # A command and a query are of no use when they were changed to be harmless; neither is telemetry's text.
+    own = name in ("Query", notice.manual_does) and value in (notice.query, notice.manual)
+    return cut(value, 4 * _LONGEST_DETAIL) if own else line(value, _LONGEST_DETAIL)
+
+
+def _links(notice: Notice) -> list[dict[str, str]]:
+    return [{"href": url, "text": cut(name, 100)} for name, url in links(notice)[:10]]
+
+
+def _words(reply: Reply, key: str) -> str:
+    """Return what the API said is wrong. Its words are shown to operators, so the key is taken out of them."""
     try:
         said = json.loads(reply.text)
-        return cut(str(said.get("message", "")), 200)
-    except (json.JSONDecodeError, AttributeError):
+        wrong = "; ".join(str(each) for each in said.get("errors") or ())
+        return cut(f"{said.get('message', '')} {wrong}".strip().replace(key, "…"), 200)
+    except (json.JSONDecodeError, AttributeError, TypeError):
         return ""

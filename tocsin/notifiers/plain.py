@@ -1,22 +1,96 @@
-"""Telemetry text made harmless: no receiver makes a link, a mention or a tag of it."""
+"""A notice for receivers: its text made harmless, its links sifted, and all of it as JSON values.
+
+Text from telemetry may try to be a link, a mention or a tag. Receivers differ in what they make of text, and programs on
+phones make links of what no specification calls one; so addresses are broken where a person still reads them.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import Any
+
+from tocsin.core.message import Notice
+from tocsin.core.notice import scrub
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=//)")
-_BARE = re.compile(r"(?i)\b(www|mailto|javascript|data|tel)([.:])")
+_WORDS = re.compile(r"(?i)(?<![A-Za-z0-9])(mailto|javascript|vbscript|tel|sms|sip|callto|msteams|file|data):(?=\S)")
+_WWW = re.compile(r"(?i)(?<![A-Za-z0-9])www\.")
+_TOPS = "com|net|org|info|biz|io|co|ru|cn|xyz|top|online|site|live|link|click|zip|mov|ms|ly|me|app|dev|ai"
+_HOST = re.compile(rf"(?i)(?<=\w)\.(?=(?:{_TOPS})(?![\w-]|\.\w))")
+_HOST_AND_MORE = re.compile(r"(?<=\w)\.(?=[A-Za-z]{2,24}(?:[/?]\w|:\d))")
+
+
+def unlinked(text: str) -> str:
+    """Return ``text`` with addresses that no program follows: ``https[:]//…``, ``www[.]…``, ``host[.]com``."""
+    broken = _WORDS.sub(r"\1[:]", _SCHEME.sub(r"\1[:]", text))
+    return _HOST_AND_MORE.sub("[.]", _HOST.sub("[.]", _WWW.sub(lambda match: f"{match[0][:-1]}[.]", broken)))
 
 
 def defang(text: str) -> str:
-    """Return ``text`` with addresses that no reader's program follows: ``https[:]//…``, ``www[.]…``; and no tags or @s.
-
-    Angle brackets and @ become their full-width likes, so that neither a tag nor a mention can begin.
-    """
-    safe = _BARE.sub(lambda match: f"{match[1]}[{match[2]}]", _SCHEME.sub(r"\1[:]", text))
-    return safe.replace("<", "‹").replace(">", "›").replace("@", "＠")
+    """Return ``text`` unlinked, and with neither tags nor mentions: < > and @ become letters that look like them."""
+    return unlinked(text).replace("<", "‹").replace(">", "›").replace("@", "＠")
 
 
 def cut(text: str, longest: int) -> str:
     """Return ``text`` with at most ``longest`` characters, an ellipsis in place of what is missing."""
     return text if len(text) <= longest else text[: max(0, longest - 1)] + "…"
+
+
+def line(text: str, longest: int) -> str:
+    """Return ``text`` scrubbed, cut and unlinked, for a receiver that knows no markup. A broken address adds a little."""
+    return unlinked(cut(scrub(text, longest), longest))
+
+
+def links(notice: Notice, longest: int = 4_000) -> list[tuple[str, str]]:
+    """Return the notice's links that are HTTPS, printable ASCII and not longer than ``longest``."""
+    return [
+        (name, url)
+        for name, url in notice.links
+        if url.startswith("https://") and len(url) <= longest and url.isascii() and url.isprintable() and " " not in url
+    ]
+
+
+def details(notice: Notice, count: int = 40) -> list[tuple[str, str]]:
+    """Return up to ``count`` facts as pairs, and besides them the texts that are not empty; no name stands twice."""
+    pairs = [(fact.name, fact.value) for fact in notice.facts[:count]]
+    pairs += [("What", notice.text), ("First", notice.first_step), (notice.manual_does, notice.manual)]
+    pairs += [("Query", notice.query), ("From", notice.provenance)]
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if value:
+            found[_free(scrub(name, 60) or "-", found)] = value
+    return list(found.items())
+
+
+def _free(name: str, taken: dict[str, str]) -> str:
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} ({number})"
+    return free
+
+
+def document(notice: Notice) -> dict[str, Any]:
+    """Return the notice as JSON values, every text as it is: the receiver escapes for its own readers."""
+    return {
+        "type": f"alert.{notice.kind.value.replace(' ', '_')}",
+        "timestamp": notice.at.isoformat(),
+        "data": {
+            "id": notice.id,
+            "episode": notice.episode,
+            "rule": notice.rule,
+            "target": notice.target,
+            "severity": notice.severity.value,
+            "title": notice.title,
+            "text": notice.text,
+            "facts": [{"name": fact.name, "value": fact.value} for fact in notice.facts],
+            "first_step": notice.first_step,
+            "manual": notice.manual,
+            "manual_does": notice.manual_does,
+            "links": [{"name": name, "url": url} for name, url in notice.links],
+            "query": notice.query,
+            "labels": dict(notice.labels),
+            "value": notice.value,
+            "provenance": notice.provenance,
+        },
+    }

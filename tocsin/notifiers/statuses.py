@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -28,22 +29,25 @@ def outcome(answer: Reply | Unreached, words: str = "") -> Outcome:
     if 200 <= answer.status < 300:
         return Outcome(Said.ACCEPTED, detail)
     if answer.status in _AGAIN or answer.status >= 500:
-        return Outcome(Said.AGAIN, detail, retry_after(answer.headers.get("retry-after")))
+        return Outcome(Said.AGAIN, detail, retry_after(answer.headers))
     return Outcome(Said.REFUSED, detail)
 
 
-def retry_after(header: str | None) -> timedelta | None:
-    """Return how long a ``Retry-After`` asks to wait, in seconds or until a date; at most an hour, None when absent."""
-    if header is None:
-        return None
+def retry_after(headers: Mapping[str, str]) -> timedelta | None:
+    """Return how long ``Retry-After`` asks to wait, at most an hour; None when it is absent or cannot be read.
+
+    Given as a date, it is measured against the answer's own ``Date``: whose clock is wrong does not matter.
+    """
+    asked = headers.get("retry-after", "").strip()
     try:
-        waits = timedelta(seconds=int(header)) if header.strip().isdigit() else _until(header)
-    except (ValueError, OverflowError):
+        wait = timedelta(seconds=int(asked)) if asked.isdigit() else _date(asked) - _date(headers.get("date", ""))
+    except OverflowError:
+        return _LONGEST_WAIT
+    except ValueError:
         return None
-    return max(timedelta(), min(waits, _LONGEST_WAIT))
+    return max(timedelta(), min(wait, _LONGEST_WAIT))
 
 
-def _until(header: str) -> timedelta:
-    at = parsedate_to_datetime(header)
-    # The receiver's date is measured against this machine's clock, whatever time a story plays at.
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)
+def _date(text: str) -> datetime:
+    at = parsedate_to_datetime(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

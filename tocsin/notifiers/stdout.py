@@ -10,14 +10,14 @@ from typing import TextIO
 
 from tocsin.connections.http import Http
 from tocsin.core.message import Notice, Outcome, Said
-from tocsin.notifiers.webhook import document
+from tocsin.notifiers.plain import document
 
 OPTIONS: Mapping[str, bool] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Stdout:
-    """Writes notices as they come."""
+    """Writes notices as they come, in ASCII: nothing in them can steer a terminal."""
 
     stream: TextIO | None = None
 

@@ -1,7 +1,7 @@
 """Microsoft Teams, through a Workflows webhook. The whole address is a secret; a 2xx does not prove that it was posted.
 
-Every text stands in a ``RichTextBlock``, which knows no Markdown, and is defanged besides. A card is kept under 20 KB
-by dropping details, then facts: it never fails for size.
+Every text stands in a ``RichTextBlock``, which knows no Markdown, and is defanged besides. A card is kept under 20 KB,
+counted as a writer would that escapes all it may, by shortening texts and dropping facts: it never fails for size.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tocsin.connections.http import Http
+from tocsin.connections.http import Http, checked
 from tocsin.core.message import Kind, Notice, Outcome
-from tocsin.notifiers.plain import cut, defang
+from tocsin.core.notice import scrub
+from tocsin.notifiers.plain import cut, defang, links
 from tocsin.notifiers.statuses import outcome
 
 if TYPE_CHECKING:
@@ -25,7 +26,22 @@ OPTIONS: Mapping[str, bool] = {"url_setting": True}
 LIMIT = 20_000
 """Bytes of the envelope; Teams refuses 28,672 after writing it anew, which makes it longer."""
 
+_SHORT_QUERY = 300
+"""Characters up to which a query is shown in the card; a longer one is behind its button."""
+
 _COLOURS = {Kind.FIRED: "Attention", Kind.FAILED: "Attention", Kind.RESOLVED: "Good", Kind.ACTED: "Accent"}
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much a card may hold: letters a text, facts, and letters of a command or a link."""
+
+    text: int
+    facts: int
+    whole: int
+
+
+_ROOMS = (Room(1_000, 20, 4_000), Room(300, 20, 2_000), Room(120, 12, 1_000), Room(40, 6, 300))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,44 +60,59 @@ class Teams:
 
 
 def make(options: Mapping[str, str], secret: Callable[[str], str], http: Http) -> Teams:
-    """Return the notifier of a receiver. Raises LookupError when the setting is not set."""
-    return Teams(secret(options["url_setting"]), http)
+    """Return the notifier of a receiver. Raises LookupError for a setting that is not set, ValueError for a bad one."""
+    return Teams(checked(secret(options["url_setting"])), http)
 
 
 def envelope(notice: Notice) -> dict[str, Any]:
     """Return the message as the Workflows webhook takes it, smaller than ``LIMIT`` whatever the notice holds."""
-    for longest, facts in ((1_000, 20), (300, 12), (120, 8), (60, 4)):
-        made = _envelope(notice, longest, facts)
-        if len(json.dumps(made, ensure_ascii=False).encode()) <= LIMIT:
-            return made
+    for room in _ROOMS:
+        made = _envelope(notice, room)
+        if weight(made) <= LIMIT:
+            break
     return made
 
 
-def _envelope(notice: Notice, longest: int, facts: int) -> dict[str, Any]:
-    card = json.loads(_card(notice, longest, facts).model_dump_json(exclude_none=True, by_alias=True))
+def weight(message: Mapping[str, Any]) -> int:
+    """Return how many bytes ``message`` has when every character that JSON may escape is written as ``\\uXXXX``."""
+    text = json.dumps(message)
+    return (
+        len(text) + 5 * sum(text.count(letter) for letter in "&'+<>`/") + 4 * (text.count('\\"') + text.count("\\\\"))
+    )
+
+
+def _envelope(notice: Notice, room: Room) -> dict[str, Any]:
+    card = json.loads(_card(notice, room).model_dump_json(exclude_none=True, by_alias=True))
     content_type = "application/vnd.microsoft.card.adaptive"
     return {"type": "message", "attachments": [{"contentType": content_type, "contentUrl": None, "content": card}]}
 
 
-def _card(notice: Notice, longest: int, facts: int) -> AdaptiveCard:
+def _card(notice: Notice, room: Room) -> AdaptiveCard:
     from microsoft_teams.cards import AdaptiveCard, OpenUrlAction
 
     lines = [_line(f"{notice.severity} {notice.kind.value}", colour=_COLOURS.get(notice.kind, "Warning"))]
-    lines.append(_line(_safe(notice.title, longest), size="Large"))
-    lines += [_pair(_safe(fact.name, 60), _safe(fact.value, longest)) for fact in notice.facts[:facts]]
-    lines += [_line(_safe(text, longest)) for text in (notice.text, notice.first_step) if text]
-    if notice.manual:
-        lines.append(_pair("By hand", cut(notice.manual, 500), font="Monospace"))
-    lines.append(_line(_safe(notice.provenance, 200), subtle=True))
-    buttons = [
-        OpenUrlAction(title=cut(name, 40), url=url) for name, url in notice.links[:4] if url.startswith("https://")
-    ]
-    summary = _safe(notice.title, 200)
+    lines.append(_line(_safe(notice.title, room.text), size="Large"))
+    lines += [_line(_safe(notice.text, room.text))] if notice.text else []
+    lines += [_pair(_safe(fact.name, 40), _safe(fact.value, room.text)) for fact in notice.facts[: room.facts]]
+    lines += [_line(_safe(notice.first_step, room.text))] if notice.first_step else []
+    lines += _commands(notice, room)
+    lines.append(_line(_safe(notice.provenance, min(200, room.text)), subtle=True))
+    buttons = [OpenUrlAction(title=cut(name, 40), url=url) for name, url in links(notice, room.whole)[:4]]
+    # Shown where no card can be drawn, and by notifications: nothing of it comes from telemetry.
+    summary = cut(f"{notice.severity} {notice.kind.value}: {notice.rule} on {notice.target}", 160)
     return AdaptiveCard(version="1.4", fallback_text=summary, body=list(lines), actions=list(buttons) or None)
 
 
+def _commands(notice: Notice, room: Room) -> list[RichTextBlock]:
+    """Return what is to be copied, whole or not at all: half a command is worse than none."""
+    found = [(notice.manual_does, notice.manual)] if notice.manual and len(notice.manual) <= room.whole else []
+    found += [("Query", notice.query)] if notice.query and len(notice.query) <= min(_SHORT_QUERY, room.whole) else []
+    return [_pair(name, text, font="Monospace") for name, text in found]
+
+
 def _safe(text: str, longest: int) -> str:
-    return cut(defang(text), longest)
+    # Cut first: what is left after cutting may be an address again.
+    return defang(cut(scrub(text, longest), longest))
 
 
 def _line(text: str, *, size: Any = None, colour: Any = None, subtle: bool = False) -> RichTextBlock:
