@@ -1,4 +1,4 @@
-"""The real SDK against the local platform, and against documents as the platform writes them: what is read, and sent."""
+"""The real SDK against the local platform, and against documents as the platform writes them."""
 
 from __future__ import annotations
 
@@ -349,7 +349,7 @@ def test_in_single_mode_an_old_revision_that_is_still_up_may_answer_whatever_its
     assert documents.look().holds
 
 
-def test_in_multiple_mode_a_revision_without_traffic_does_not_count(here: Here) -> None:
+def test_in_multiple_mode_a_revision_without_traffic_does_not_count() -> None:
     documents = Documents("Multiple")
     documents.add("app--1", trafficWeight=0)
     documents.add("app--2", env=ON, trafficWeight=100)

@@ -165,7 +165,7 @@ def _notifiers(project: Project, given: Settings, http: Http) -> tuple[dict[str,
 
 
 def _log() -> Log:
-    """Return a log of one JSON object a line, through the standard library, from where the Functions host exports it."""
+    """Return a log of one JSON object a line, through the standard library, which the Functions host exports."""
     import structlog
 
     processors: list[Any] = [

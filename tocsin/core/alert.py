@@ -113,7 +113,10 @@ class Alert:
 
     @property
     def episode(self) -> str:
-        """The id every receiver and remediation deduplicates by; empty while nothing fires."""
+        """The id every receiver and remediation deduplicates by; empty until something fires.
+
+        After an episode ended it still names that one, so that its resolution can be told, until the next wait begins.
+        """
         if self.fired is None:
             return ""
         return f"{self.rule}/{self.target}/{by_hash(self.by)}/{self.fired:%Y%m%dT%H%M%SZ}"
@@ -161,7 +164,9 @@ def _remember(alert: Alert, seen: Seen, timing: Timing) -> Alert:
     remembered = replace(alert, history=history, reason=seen.reason, missing=seen.missing)
     if seen.verdict is Verdict.UNKNOWN:
         return remembered
-    return replace(remembered, value=seen.value, detail=seen.detail or alert.detail)
+    # A resolution still shows what its episode was about; the next one shows its own evidence or none.
+    earlier = "" if alert.state is State.INACTIVE else alert.detail
+    return replace(remembered, value=seen.value, detail=seen.detail or earlier)
 
 
 def _breached(alert: Alert, timing: Timing, slot: datetime, step: timedelta) -> tuple[Alert, Change]:
@@ -174,7 +179,7 @@ def _breached(alert: Alert, timing: Timing, slot: datetime, step: timedelta) -> 
         enough = sum(alert.history) >= timing.out_of.hits
         return _fire(alert, slot) if enough else (alert, Change.STEADY)
     if alert.state is State.INACTIVE:
-        waiting = replace(alert, state=State.PENDING, since=slot, held=timedelta())
+        waiting = replace(alert, state=State.PENDING, since=slot, held=timedelta(), fired=None)
         return _fire(alert, slot) if not timing.for_ else (waiting, Change.PENDING)
     grown = replace(alert, held=held)
     return _fire(grown, slot) if held >= timing.for_ else (grown, Change.STEADY)
@@ -216,14 +221,24 @@ def signature(rule: Rule) -> str:
     return hashlib.sha256(repr(measured).encode()).hexdigest()[:12]
 
 
-def rule_changed(alert: Alert, slot: datetime) -> tuple[Alert, Change]:
-    """Return the alert ended because its rule measures something else now; an alert that never fired ends silently."""
+def rule_changed(alert: Alert, slot: datetime, measure: str | None = None) -> tuple[Alert, Change]:
+    """Return the alert ended because its rule measures something else now; an alert that never fired ends silently.
+
+    ``measure`` is the signature of the new rule. The ended alert takes it over: with the old one it would be ended
+    anew, and its receivers paged anew, in every tick in which the new measure is breached.
+    """
+    alert = replace(alert, signature=alert.signature if measure is None else measure)
     ended, change = resolved(replace(alert, history=()), slot, Change.RULE_CHANGED)
     return ended, change if alert.open else Change.DROPPED
 
 
 def missed(alert: Alert, count: int, newest: datetime, timing: Timing) -> tuple[Alert, Change]:
-    """Return the alert after ``count`` slots that nobody evaluated, up to ``newest``: each counts as unknown."""
+    """Return the alert after ``count`` slots that nobody evaluated, up to ``newest``: each counts as unknown.
+
+    Costs the same for a million slots as for one. Told twice of the same slots, it changes nothing the second time.
+    """
+    if alert.slot is not None and newest <= alert.slot:
+        return alert, Change.OLD_SLOT
     unknown = Seen(Verdict.UNKNOWN, reason=f"{count} slots missed")
     if timing.out_of and count > 1:
         pushed = (*alert.history, *(False,) * min(count - 1, timing.out_of.slots))[-timing.out_of.slots :]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tocsin.core.fields import Automation, Count, Duration, Flag, Model, Texts, Wait
+from tocsin.core.fields import Automation, Count, Duration, Flag, Model, Some, Texts, Wait
 
 
 class Target(Model):
@@ -72,7 +72,7 @@ class Route(Model):
 class Budgets(Model):
     """Upper bounds on what the watcher itself may use."""
 
-    queries_at_once: Count = 4
+    queries_at_once: Some = 4
     actions_per_hour: Count = 6
 
 

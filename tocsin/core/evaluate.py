@@ -76,7 +76,7 @@ class _Source:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sky:
+class _Liveness:
     """What one slot knows of the target's telemetry: whether it is alive, or why nobody can say."""
 
     slot: datetime
@@ -103,21 +103,21 @@ class Measured:
         instances depend on them.
         """
         rows_prove = self.rule.when.over <= within and self._any_rows(slot)
-        sky = _Sky(slot, True if rows_prove else fresh.at(slot, within), fresh.why)
-        seen = {by: self._instance(by, alerts.get(by), sky) for by in self._instances(sky, alerts)}
-        return self._calm(seen, alerts, sky)
+        live = _Liveness(slot, True if rows_prove else fresh.at(slot, within), fresh.why)
+        seen = {by: self._instance(by, alerts.get(by), live) for by in self._instances(live, alerts)}
+        return self._calm(seen, alerts, live)
 
     def _any_rows(self, slot: datetime) -> bool:
         return any(point.events for source in self.sources for point in source.at(slot).values())
 
-    def _instances(self, sky: _Sky, alerts: Mapping[Instance, Alert]) -> list[Instance]:
+    def _instances(self, live: _Liveness, alerts: Mapping[Instance, Alert]) -> list[Instance]:
         known = [by for by, alert in alerts.items() if by != STORM and not alert.idle]
         if not self.rule.when.by:
             return [(), *(by for by in known if by)]
-        rows = [by for source in self.sources for by in source.at(sky.slot)]
+        rows = [by for source in self.sources for by in source.at(live.slot)]
         found = [self._configuration] if any(source.found and source.found.value for source in self.sources) else []
         # Nobody to fire on is no reason to stay silent about silence.
-        nobody: list[Instance] = [()] if sky.alive is False and self.rule.on_silence == "fire" and not known else []
+        nobody: list[Instance] = [()] if live.alive is False and self.rule.on_silence == "fire" and not known else []
         return list(dict.fromkeys([*known, *rows, *found, *nobody]))
 
     @property
@@ -127,22 +127,22 @@ class Measured:
 
     # One instance
 
-    def _instance(self, by: Instance, alert: Alert | None, sky: _Sky) -> Seen:
+    def _instance(self, by: Instance, alert: Alert | None, live: _Liveness) -> Seen:
         """A rule with ``by`` asks the configuration of its own instance only, and the rows of all the others."""
         own = by == self._configuration
         asked = [source for source in self.sources if not by or source.configured == own]
-        return together([self._source(source, by, alert, sky) for source in asked])
+        return together([self._source(source, by, alert, live) for source in asked])
 
-    def _source(self, source: _Source, by: Instance, alert: Alert | None, sky: _Sky) -> Seen:
-        refusal = source.refusal(sky.slot, self.rule.when.change is not None)
+    def _source(self, source: _Source, by: Instance, alert: Alert | None, live: _Liveness) -> Seen:
+        refusal = source.refusal(live.slot, self.rule.when.change is not None)
         if refusal:
             return Seen(Verdict.UNKNOWN, reason=refusal)
         if source.found is not None:
-            return self._found(source.found, alert, sky.slot)
-        point = source.at(sky.slot).get(by)
-        if point is None or self._made_of_nothing(point, sky):
-            return self._absent(alert, sky)
-        then = source.points.get((sky.slot, True), {}).get(by)
+            return self._found(source.found, alert, live.slot)
+        point = source.at(live.slot).get(by)
+        if point is None or self._made_of_nothing(point, live):
+            return self._absent(alert, live)
+        then = source.points.get((live.slot, True), {}).get(by)
         return judge(self.rule, point, then, counting=self.counting, opened=_opened(alert))
 
     def _found(self, point: Point, alert: Alert | None, slot: datetime) -> Seen:
@@ -157,17 +157,17 @@ class Measured:
             return seen
         return Seen(Verdict.UNKNOWN, reason="the configuration was read later")
 
-    def _made_of_nothing(self, point: Point, sky: _Sky) -> bool:
+    def _made_of_nothing(self, point: Point, live: _Liveness) -> bool:
         """Whether the point proves no telemetry: a raw query's sum is 0 over no rows, on a target that is silent."""
         if point.events is None:
-            return not point.value and sky.alive is not True
+            return not point.value and live.alive is not True
         return point.events == 0
 
-    def _absent(self, alert: Alert | None, sky: _Sky) -> Seen:
+    def _absent(self, alert: Alert | None, live: _Liveness) -> Seen:
         """Judge an instance without a row: zero, gone, too little, or nobody knows."""
-        if sky.alive is None:
-            return Seen(Verdict.UNKNOWN, reason=f"freshness unknown: {sky.why}")
-        if not sky.alive:
+        if live.alive is None:
+            return Seen(Verdict.UNKNOWN, reason=f"freshness unknown: {live.why}")
+        if not live.alive:
             return self._silent()
         if self.counting and not self.rule.when.change:
             return compare(self.rule, Point(0.0), _opened(alert))
@@ -184,7 +184,9 @@ class Measured:
 
     # Too many at once
 
-    def _calm(self, seen: dict[Instance, Seen], alerts: Mapping[Instance, Alert], sky: _Sky) -> dict[Instance, Seen]:
+    def _calm(
+        self, seen: dict[Instance, Seen], alerts: Mapping[Instance, Alert], live: _Liveness
+    ) -> dict[Instance, Seen]:
         """Return one storm alert in place of more breached instances than allowed; stored states then stand still."""
         most = self.rule.max_instances
         breached = float(sum(each.verdict is Verdict.BREACHED for each in seen.values()))
@@ -194,14 +196,14 @@ class Measured:
             return {**{by: still for by in seen if by in alerts}, STORM: storm}
         if STORM not in alerts or alerts[STORM].idle:
             return seen
-        blind = self._blind(sky)
+        blind = self._blind(live)
         over = Seen(Verdict.UNKNOWN, reason=blind) if blind else Seen(Verdict.CLEAR, breached, "storm is over")
         return {**seen, STORM: over}
 
-    def _blind(self, sky: _Sky) -> str:
+    def _blind(self, live: _Liveness) -> str:
         """Return why few breached instances prove nothing in this slot, or an empty text."""
-        refusals = (source.refusal(sky.slot, self.rule.when.change is not None) for source in self.sources)
-        unsure = f"freshness unknown: {sky.why}" if sky.alive is None else "" if sky.alive else "target is silent"
+        refusals = (source.refusal(live.slot, self.rule.when.change is not None) for source in self.sources)
+        unsure = f"freshness unknown: {live.why}" if live.alive is None else "" if live.alive else "target is silent"
         return next(filter(None, refusals), unsure)
 
 

@@ -27,11 +27,17 @@ def _read(parse: Callable[[str], Any], problem: str) -> BeforeValidator:
         if not isinstance(value, str):
             return value
         try:
-            return parse(value)
+            return parse(_short(value))
         except ValueError as error:
             raise PydanticCustomError(problem, "{why}", {"why": str(error)}) from None
 
     return BeforeValidator(convert)
+
+
+def _short(text: str) -> str:
+    if len(text) > 100:
+        raise ValueError(f"a text of {len(text)} letters is too long for this")
+    return text
 
 
 def _positive(text: str) -> timedelta:
@@ -56,9 +62,15 @@ def _count(text: str) -> int:
 def _instant(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise ValueError(f"'{text}' is not a day or time; write it like 2026-12-01 or 2026-12-01T08:00:00Z") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _some(text: str) -> int:
+    if not (count := _count(text)):
+        raise ValueError("'0' is too few; the number must be at least 1")
+    return count
 
 
 Instant = Annotated[datetime, _read(_instant, "bad-time")]
@@ -75,6 +87,8 @@ Flag = Annotated[bool, _read(_flag, "bad-flag")]
 """``true`` or ``false``, and no other word."""
 Count = Annotated[int, _read(_count, "bad-count")]
 """A whole number of at least zero."""
+Some = Annotated[int, _read(_some, "bad-count")]
+"""A whole number of at least one."""
 
 
 class Severity(StrEnum):

@@ -15,7 +15,7 @@ _PAST_THE_WINDOW = (
     re.compile(r"\b(ago|now)\s*\("),
     re.compile(r"\b(cluster|database|workspace|app|resource|adx|arg|table|external_table|materialized_view)\s*\("),
     re.compile(r"\b(externaldata)\b"),
-    re.compile(r"(?:^|[;(])\s*(search|find)\b"),
+    re.compile(r"(?:^|;|(?<!\w)\()\s*(search|find)\b"),
     re.compile(r"\b(union)\b[^|;]*\*"),
 )
 

@@ -34,6 +34,7 @@ class Notice:
 
     ``episode`` is what receivers deduplicate by. ``manual`` is the command that works when the watcher does not, and
     ``manual_does`` says what it does. ``query`` is the KQL behind the value, for people; empty when there is none.
+    ``over`` says that the episode had ended when this was written, so that nothing is opened anew for it.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Notice:
     provenance: str = ""
     manual_does: str = "By hand"
     query: str = ""
+    over: bool = False
 
 
 class Settled(StrEnum):

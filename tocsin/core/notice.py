@@ -6,8 +6,6 @@ where to look. Text from telemetry is scrubbed here and escaped by each receiver
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -23,31 +21,7 @@ from tocsin.core.policy import Policy
 from tocsin.core.remedy import Execution, Phase
 from tocsin.core.rule import Rule
 from tocsin.core.signal import Logs, Signal
-
-_LONGEST = 1_000
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f")
-"""Letters that show nothing, though Unicode counts them neither as spaces nor as control characters."""
-_MARKS = re.compile(
-    r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe2f]{2})[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe00-\ufe2f]+"
-)
-"""More than two marks on one letter: they would be drawn over the lines above and below."""
-
-
-def scrub(text: str, longest: int = _LONGEST) -> str:
-    """Return ``text`` without control, bidirectional and invisible characters, on one line, cut to ``longest``."""
-    kept = "".join(letter for letter in text if _visible(letter))
-    line = " ".join(_MARKS.sub(r"\1", kept).split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
-
-
-def _visible(letter: str) -> bool:
-    return letter in "\n\t" or (unicodedata.category(letter)[0] != "C" and letter not in _BLANK)
-
-
-def fill(template: str, values: Mapping[str, str]) -> str:
-    """Return ``template`` with each ``{name}`` replaced by its value as plain text; an unknown name stays as it is."""
-    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
+from tocsin.core.text import fill, scrub
 
 
 def compose(
@@ -198,8 +172,13 @@ def query_behind(rule: Rule, signal: Signal | None, target: Target, at: datetime
     return asks[0].query
 
 
-def story(execution: Execution, policy: Policy, rule: Rule, target: Target, kind: Kind, at: datetime) -> Notice:
-    """Return the notice for what a policy did, would do, asks for, or failed to do, as of ``at``."""
+def story(
+    execution: Execution, policy: Policy, rule: Rule, target: Target, kind: Kind, at: datetime, *, over: bool = False
+) -> Notice:
+    """Return the notice for what a policy did, would do, asks for, or failed to do, as of ``at``.
+
+    ``over`` says that the alert's episode has ended by then.
+    """
     args = ", ".join(f"{key}={value}" for key, value in execution.args.items())
     facts = [
         Fact("State", execution.phase.value),
@@ -228,6 +207,7 @@ def story(execution: Execution, policy: Policy, rule: Rule, target: Target, kind
         manual_does=does,
         links=_links(rule, target, None),
         labels={**target.labels, **rule.labels},
+        over=over,
         provenance=f"{policy.file or policy.id} · tocsin {__version__}",
     )
 

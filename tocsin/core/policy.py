@@ -36,7 +36,17 @@ class Step(Model):
     args: dict[str, str] = {}
 
 
+_LATER = frozenset({"id", "undo", "undo_on_failure", "within"})
+"""Keys of a step that are part of the language, but not of this version."""
+
+
 def _step(value: Any) -> Any:
+    if isinstance(value, Step):
+        return value
+    later = sorted(_LATER & value.keys()) if isinstance(value, dict) else ()
+    if later:
+        said = {"key": later[0], "at": later[0]}
+        raise PydanticCustomError("not-yet", "'{key}' is part of the language, but not of this version", said)
     if isinstance(value, dict) and len(value) == 1 and "action" not in value:
         ((action, args),) = value.items()
         return {"action": action, "args": args or {}}
@@ -61,10 +71,10 @@ class Check(Limits):
     def _one_kind(self) -> Check:
         if (self.container_env is None) == (self.signal is None):
             raise PydanticCustomError("bad-check", "a check is about `container_env` or about `signal`")
-        if self.container_env and self.is_ is None:
-            raise PydanticCustomError("bad-check", "`container_env` needs `is: on` or `is: off`")
-        if self.signal and self.limit is None:
-            raise PydanticCustomError("bad-check", "`signal` needs one of above, at_least, below, at_most")
+        if self.container_env and (self.is_ is None or self.limits):
+            raise PydanticCustomError("bad-check", "`container_env` needs `is: on` or `is: off`, and no comparison")
+        if self.signal and (self.is_ is not None or len(self.limits) != 1):
+            raise PydanticCustomError("bad-check", "`signal` needs one of above, at_least, below, at_most, and no `is`")
         return self
 
 
@@ -76,17 +86,22 @@ class Rate(Model):
 
 
 def _rate(value: Any) -> Any:
-    if not isinstance(value, str):
+    if isinstance(value, Rate):
         return value
+    if not isinstance(value, str):
+        raise PydanticCustomError("wrong-kind", "a text like '1 per 1h' was expected")
     match = re.fullmatch(r"(\d{1,4})(?: targets?)? per (\S+)", value)
+    per = _length(match[2]) if match else timedelta()
+    if not match or not per:
+        raise PydanticCustomError("bad-rate", "'{given}' is not like '1 per 1h'", {"given": value})
+    return Rate(count=int(match[1]), per=per)
+
+
+def _length(text: str) -> timedelta:
     try:
-        return Rate(count=int(match[1]), per=units.duration(match[2])) if match else _no_rate(value)
+        return units.duration(text)
     except ValueError:
-        return _no_rate(value)
-
-
-def _no_rate(value: str) -> Rate:
-    raise PydanticCustomError("bad-rate", "'{given}' is not like '1 per 1h'", {"given": value})
+        return timedelta()
 
 
 AtMost = Annotated[Rate, BeforeValidator(_rate)]

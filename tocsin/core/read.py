@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,6 +18,10 @@ from tocsin.core.policy import Policy
 from tocsin.core.rule import Rule
 
 M = TypeVar("M", bound=BaseModel)
+Path = tuple[str | int, ...]
+
+MOST = 100
+"""How many problems of one file are told; a file with more is something else altogether."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,69 +42,142 @@ LATER: Mapping[str, frozenset[str]] = {
     "When": frozenset({"unusual", "burn_rate", "absent_for", "event"}),
     "Guard": frozenset({"blast_radius", "needs", "hours"}),
     "Policy": frozenset({"hold"}),
+    "Target": frozenset({"queues", "probes"}),
+    "Route": frozenset({"group_by", "group_wait", "group_interval", "repeat_interval"}),
     "Config": frozenset({"inhibit", "quiet_hours", "silences", "escalate"}),
-    "Step": frozenset({"id", "undo_on_failure"}),
 }
 """Keys of the language that this version does not have yet: named as such, never as misspelt."""
 
 
-def build(model: type[M], node: Node, extra: Mapping[str, str]) -> tuple[M | None, list[Problem]]:
-    """Return the model of a document, or None and every problem in it. ``extra`` are keys that are not in the file."""
+def build(
+    model: type[M], node: Node, extra: Mapping[str, str], incomplete: bool = False
+) -> tuple[M | None, list[Problem]]:
+    """Return the model of a document, or None and every problem in it. ``extra`` are keys that are not in the file.
+
+    Of an ``incomplete`` document, some of which was refused before, nothing is said to be missing.
+    """
     if node.pairs is None:
         return None, [node.problem("not-a-mapping", f"a mapping was expected, found {node.kind}")]
-    try:
-        return model.model_validate({**node.plain(), **extra}), []
-    except ValidationError as error:
-        return None, _once(_problem(model, node, each) for each in error.errors())
+    made, errors = _validated(model, node, extra)
+    return made, _problems(model, node, errors, incomplete)
 
 
-def build_what_can_be(model: type[M], node: Node) -> tuple[M | None, list[Problem]]:
-    """Return the model without the parts that have problems, and every problem.
+def build_what_can_be(model: type[M], node: Node, incomplete: bool = False) -> tuple[M | None, list[Problem], Node]:
+    """Return the model without the parts that have problems, every problem, and the nodes of what was kept.
 
-    For the one file everything depends on: a misspelt receiver must not stop the watch over every target.
+    For the one file everything depends on: a misspelt receiver must not stop the watch over every target. What is left
+    out errs towards watching and telling, never towards acting: see ``_marked``.
     """
-    made, problems = build(model, node, {})
-    if made is not None or node.pairs is None:
-        return made, problems
+    made, problems = build(model, node, {}, incomplete)
+    kept = node
+    while made is None and kept.pairs:
+        _, errors = _validated(model, kept, {})
+        bad = {_bad(kept, error) for error in errors[:MOST]}
+        for path in bad:
+            kept = _marked(kept, path)
+        for path in sorted(bad, key=_order, reverse=True):
+            kept = kept.without(path) if path[-1:] != ("automation",) or len(path) == 1 else kept
+        made, _ = _validated(model, kept, {})
+    return made, problems, kept
+
+
+def _bad(node: Node, error: ErrorDetails) -> Path:
+    """Return what has to go for an error to go: the value it is about, or the owner that lacks one."""
+    return _steps(node, error["loc"][:-1] if error["type"] == "missing" else error["loc"])[0]
+
+
+def _marked(node: Node, path: Path) -> Node:
+    """Tell Tocsin to be careful with what has lost a part: no action on a target, no route that ends the search."""
+    if path[:1] == ("targets",) and len(path) > 2:
+        return node.having(path[:2], "automation", "off")
+    routes = [at for at in range(2, len(path)) if path[at - 2] == "routes" and isinstance(path[at - 1], int)]
+    return node.having(path[: max(routes)], "continue", "true") if routes and path[0] == "routes" else node
+
+
+def _order(path: Path) -> list[tuple[bool, str | int]]:
+    return [(isinstance(part, str), part) for part in path]
+
+
+def _validated(model: type[M], node: Node, extra: Mapping[str, str]) -> tuple[M | None, list[ErrorDetails]]:
     try:
-        model.model_validate(node.plain())
+        return model.model_validate({**node.plain(), **extra}, by_alias=True, by_name=False), []
     except ValidationError as error:
-        kept = node.without([tuple(each["loc"][:2]) for each in error.errors()])
-        made, _ = build(model, kept, {})
-    return made, problems
+        return None, error.errors(include_url=False, include_input=False)
 
 
-def _once(problems: Iterable[Problem]) -> list[Problem]:
-    """Keep the first problem of each place: what is wrong there is one thing."""
-    return list({(each.line, each.column): each for each in reversed(list(problems))}.values())
+def _steps(node: Node, path: Sequence[str | int]) -> tuple[Path, Node]:
+    """Return how far a path of the model goes in the file, and the node there.
+
+    A receiver's ``options`` and a step's ``args`` stand in the model alone; in the file they are their owner's keys.
+    """
+    here = node
+    taken: list[str | int] = []
+    for part in path:
+        below = here.at(part)
+        name: str | int = part
+        if below is here and part == "args" and here.pairs and len(here.pairs) == 1:
+            name, below = here.pairs[0][0].text or "", here.pairs[0][1]
+        if below is not here:
+            taken.append(name)
+            here = below
+        elif part != "options":
+            break
+    return tuple(taken), here
+
+
+def _problems(model: type[BaseModel], node: Node, errors: Sequence[ErrorDetails], incomplete: bool) -> list[Problem]:
+    told = [error for error in errors if error["type"] != "missing"]
+    found = [_problem(model, node, error) for error in told[:MOST]]
+    if len(told) > MOST:
+        found.append(node.problem("too-many", f"{len(told) - MOST} more problems in this file"))
+    return found if incomplete else [*found, *_missing_keys(model, node, errors)]
+
+
+def _missing_keys(model: type[BaseModel], node: Node, errors: Sequence[ErrorDetails]) -> Iterator[Problem]:
+    """Yield one problem for each mapping that lacks keys; of a key that is misspelt nothing is said to be missing."""
+    lacking: dict[Path, list[str]] = {}
+    for error in errors:
+        if error["type"] == "missing":
+            lacking.setdefault(_steps(node, error["loc"][:-1])[0], []).append(str(error["loc"][-1]))
+    extra = [error["loc"] for error in errors[:MOST] if error["type"] == "extra_forbidden"]
+    for path, names in lacking.items():
+        meant = [nearest(str(loc[-1]), _keys(model, loc[:-1])) for loc in extra if loc[:-1] == path]
+        left = [name for name in names if f"did you mean '{name}'?" not in meant]
+        if left:
+            listed = " and ".join(f"'{name}'" for name in left)
+            yield node.at(*path).problem("missing-key", f"{listed} {'is' if len(left) == 1 else 'are'} needed here")
 
 
 def _problem(model: type[BaseModel], node: Node, error: ErrorDetails) -> Problem:
     path = tuple(error["loc"])
     if error["type"] == "extra_forbidden":
         return _unknown_key(model, node, path)
-    place = node.at(*path)
-    if error["type"] == "missing":
-        return _missing_key(node, path)
+    _, place = _steps(node, path)
+    inside = place.key(str(error.get("ctx", {}).get("at", "")))
+    if error["type"] == "too_long" and path == ("do",):
+        return node.at("do", 1).problem("not-yet", "several steps are part of the language, but not of this version")
     identity, message = _words(error, place)
     choices = _choices(error)
-    return place.problem(identity, message, nearest(place.text or "", choices), choices)
+    hint = nearest(place.text or "", choices) if choices else ""
+    return (inside or place).problem(identity, message, hint, choices, "values" if choices else "")
 
 
-def _unknown_key(model: type[BaseModel], node: Node, path: Sequence[str | int]) -> Problem:
+def _unknown_key(model: type[BaseModel], node: Node, path: Path) -> Problem:
     name = str(path[-1])
+    _, inside = _steps(node, path[:-1])
+    place = inside.key(name) or inside
     owner = _model_at(model, path[:-1])
-    place = node.at(*path[:-1]).key(name) or node.at(*path)
     if owner and name in LATER.get(owner.__name__, frozenset()):
         return place.problem("not-yet", f"'{name}' is part of the language, but not of this version")
-    known = tuple(sorted(found.alias or key for key, found in owner.model_fields.items())) if owner else ()
-    known = tuple(key for key in known if key not in ("id", "file"))
-    return place.problem("unknown-key", f"no key '{name}' here", nearest(name, known), known)
+    known = _keys(model, path[:-1])
+    return place.problem("unknown-key", f"no key '{name}' here", nearest(name, known), known, "keys")
 
 
-def _missing_key(node: Node, path: Sequence[str | int]) -> Problem:
-    owner, name = node.at(*path[:-1]), path[-1]
-    return owner.problem("missing-key", f"'{name}' is needed here")
+def _keys(model: type[BaseModel], path: Sequence[str | int]) -> tuple[str, ...]:
+    """Return the keys an operator may write at a path."""
+    owner = _model_at(model, path)
+    keys = sorted(found.alias or key for key, found in owner.model_fields.items()) if owner else ()
+    return tuple(key for key in keys if key not in ("id", "file"))
 
 
 _KINDS = {
@@ -110,7 +187,8 @@ _KINDS = {
     "tuple_type": "a list",
     "list_type": "a list",
     "string_type": "a text",
-    "timedelta_type": "a duration",
+    "time_delta_type": "a duration",
+    "datetime_type": "a day or a time",
     "float_type": "a number",
     "int_type": "a whole number",
     "bool_type": "true or false",
@@ -124,10 +202,11 @@ def _words(error: ErrorDetails, place: Node) -> tuple[str, str]:
     if kind in ("enum", "literal_error"):
         return "bad-choice", f"'{place.text}' is not one of the choices"
     if kind == "string_pattern_mismatch":
-        return "bad-name", f"'{place.text}' is not a name: small letters, digits and one kind of dash, a letter first"
+        return "bad-name", f"'{place.text}' is not a name: small letters, digits and -, a letter or digit first"
     if kind in ("string_too_short", "string_too_long", "too_short", "too_long"):
         return "bad-length", error["msg"][0].lower() + error["msg"][1:]
-    return kind, error["msg"]
+    # Our own kinds are written with a dash, as here; whatever else pydantic may find keeps its own sentence.
+    return kind if "-" in kind else "bad-value", error["msg"]
 
 
 def _choices(error: ErrorDetails) -> tuple[str, ...]:

@@ -7,10 +7,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from tocsin.core.fields import Count, Duration, Flag, Instant, Model, Number, Severity, Wait
+from tocsin.core.fields import Count, Duration, Flag, Instant, Model, Number, Severity, Some, Wait
 
 
 class Op(StrEnum):
@@ -39,10 +39,14 @@ class Limits(Model):
     at_most: Number | None = None
 
     @property
+    def limits(self) -> tuple[tuple[Op, float], ...]:
+        """Return every comparison that was written, with its number."""
+        return tuple((op, value) for op in Op if (value := getattr(self, op.value)) is not None)
+
+    @property
     def limit(self) -> tuple[Op, float] | None:
         """Return the comparison that was written, with its number."""
-        given = [(op, value) for op in Op if (value := getattr(self, op.value)) is not None]
-        return given[0] if given else None
+        return next(iter(self.limits), None)
 
 
 class Change(Model):
@@ -85,8 +89,10 @@ class OutOf(Model):
 
 
 def _out_of(value: Any) -> Any:
-    if not isinstance(value, str):
+    if value is None or isinstance(value, OutOf):
         return value
+    if not isinstance(value, str):
+        raise PydanticCustomError("wrong-kind", "a text like '3 of 5' was expected")
     match = re.fullmatch(r"(\d{1,3}) of (\d{1,3})", value)
     if not match or not 1 <= int(match[1]) <= int(match[2]) <= 100:
         raise PydanticCustomError("bad-in", "'{given}' is not like '3 of 5' (at most 100 slots)", {"given": value})
@@ -106,6 +112,18 @@ def _offset(value: Any) -> Any:
     return value
 
 
+def _counting(value: Any) -> Any:
+    if value == "arrivals":
+        raise PydanticCustomError("not-yet", "'counting: arrivals' is not available in this version; leave it out")
+    return value
+
+
+def _not_too_often(every: timedelta) -> timedelta:
+    if every < timedelta(seconds=30):
+        raise PydanticCustomError("too-often", "a rule runs every 30s at most")
+    return every
+
+
 class Rule(Model):
     """One alert rule. ``id`` is the file's name without its ending."""
 
@@ -117,27 +135,34 @@ class Rule(Model):
     for_: Wait = Field(default=timedelta(), alias="for")
     in_: Annotated[OutOf | None, BeforeValidator(_out_of)] = Field(default=None, alias="in")
     keep_firing_for: Wait = timedelta()
-    every: Duration = timedelta(minutes=1)
+    every: Annotated[Duration, AfterValidator(_not_too_often)] = timedelta(minutes=1)
     resolve: Limits | None = None
     targets: dict[str, str] = {}
     labels: dict[str, str] = {}
     runbook: str = ""
     owner: str = ""
     offset: Annotated[Wait | None, BeforeValidator(_offset)] = None
-    counting: Literal["events"] = "events"
-    max_instances: Count = 200
+    counting: Annotated[Literal["events"], BeforeValidator(_counting)] = "events"
+    max_instances: Some = 200
     blind_after: Duration = timedelta(minutes=5)
     on_silence: Literal["unknown", "clear", "fire"] = "unknown"
     enabled: Flag = True
     snooze: Snooze | None = None
     file: str = ""
 
-    @model_validator(mode="after")
-    def _sound(self) -> Rule:
-        if self.every < timedelta(seconds=30):
-            raise PydanticCustomError("too-often", "a rule runs every 30s at most")
-        if self.in_ and self.for_:
+    @field_validator("in_")
+    @classmethod
+    def _instead_of_for(cls, value: OutOf | None, rest: ValidationInfo) -> OutOf | None:
+        if value and rest.data.get("for_"):
             raise PydanticCustomError("for-and-in", "`in` replaces `for`: write one of them")
-        if self.resolve and (self.when.change or self.resolve.limit is None):
+        return value
+
+    @field_validator("resolve")
+    @classmethod
+    def _one_resolve(cls, value: Limits | None, rest: ValidationInfo) -> Limits | None:
+        when = rest.data.get("when")
+        if value and len(value.limits) != 1:
             raise PydanticCustomError("bad-resolve", "`resolve` takes one of above, at_least, below, at_most")
-        return self
+        if value and when and when.change:
+            raise PydanticCustomError("bad-resolve", "`resolve` has no place beside `change`")
+        return value

@@ -43,7 +43,9 @@ def newest_slot(every: timedelta, shift: timedelta, until: datetime) -> datetime
 def due(rule: Rule, target: str, last: datetime | None, now: datetime, offset: timedelta, catch_up: timedelta) -> Due:
     """Return every slot in ``(last, now − offset]``, of which only those within ``catch_up`` are evaluated.
 
-    Without ``last`` (the first run ever) the newest slot alone is due. A clock set back makes nothing due twice.
+    Without ``last`` (the first run ever) the newest slot alone is due; so it is when ``catch_up`` is zero. A clock set
+    back makes nothing due twice. ``catch_up`` is counted back from the newest slot, not from ``now``: what is evaluated
+    must not depend on when the timer fired.
     """
     reason = asleep(rule, now)
     if reason:
@@ -55,7 +57,7 @@ def due(rule: Rule, target: str, last: datetime | None, now: datetime, offset: t
         return Due((newest,))
     after = newest_slot(rule.every, shift, last)
     total = max(0, (newest - after) // rule.every)
-    kept = min(total, max(1, catch_up // rule.every))
+    kept = min(total, max(1, -(-catch_up // rule.every)))
     slots = tuple(newest - rule.every * back for back in reversed(range(kept)))
     missed = total - kept
     return Due(slots, missed, after + rule.every * missed if missed else None)

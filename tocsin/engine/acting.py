@@ -201,7 +201,8 @@ class Actor:
         target = next((each for each in self.project.config.targets if each.name == execution.target), None)
         if rule is None or policy is None or target is None:
             return []
-        notice = story(execution, policy, rule, target, kind, now)
+        alert = self._alert(execution)
+        notice = story(execution, policy, rule, target, kind, now, over=alert is None or not alert.open)
         labels = {**target.labels, **rule.labels, "rule": rule.id, "severity": rule.severity, "target": target.name}
         names = [matched.receiver for matched in receivers(self.project.config.routes, labels)]
         if kind is Kind.FAILED and policy.if_it_fails:

@@ -124,7 +124,8 @@ class Evaluator:
         try:
             spans = windows(rule, due_.slots)
             sources: Sequence[Logs | Configured | None] = signal.sources if signal else (None,)
-            return measure(rule, signal, [self._hear(rule, signal, source, spans, world) for source in sources])
+            heard = [self._hear(rule, signal, source, spans, world) for source in sources]
+            return measure(rule, signal, heard, due_.slots[-1])
         except Exception as error:  # whatever is wrong with one rule, the others are still evaluated
             self.log.error("rule failed", rule=rule.id, target=world.target.name, error=repr(error)[:200])
             return measure(rule, signal, [Heard(refused=NoAnswer(Why.BROKEN, type(error).__name__))])
@@ -202,7 +203,7 @@ class Evaluator:
         newest = due_.slots[-1]
         for by, each in list(alerts.items()):
             if each.signature != machine.signature(rule):
-                alerts[by], change = machine.rule_changed(each, newest)
+                alerts[by], change = machine.rule_changed(each, newest, machine.signature(rule))
             elif due_.missed and due_.missed_until:
                 alerts[by], change = machine.missed(each, due_.missed, due_.missed_until, Timing.of(rule))
             else:

@@ -232,6 +232,7 @@ def _nothing_leaked(stage: Stage) -> bool:
     texts = [
         repr(world.teams.cards),
         repr(world.pagerduty.received),
+        repr(world.pagerduty.changes),
         repr(stage.witness.events),
         repr(stage.engine.store.audit()),
     ]

@@ -20,7 +20,7 @@ from starlette.routing import Mount, Route
 
 from tocsin.core.config import Target
 from tocsin.local.accelerator import SIDE_EFFECTS, Accelerator
-from tocsin.local.approver import ApproverStandIn
+from tocsin.local.approver import ApproverStandIn, RemoteApprover
 from tocsin.local.container_apps import ContainerAppsStandIn
 from tocsin.local.load import from_trace, seeded
 from tocsin.local.pagerduty import PagerDutyStandIn
@@ -89,7 +89,7 @@ class World:
             self.serving_env,
             self.telemetry.load,
             load,
-            self.approver.decide,
+            RemoteApprover(),
             seed=seed,
             fork=fork,
         )
@@ -153,8 +153,9 @@ class World:
         """Move the story to ``until``, the accelerator with it."""
         with self._mutex:
             while self.clock.now() < until:
-                self.clock.advance_to(min(until, self.clock.now() + _STEP))
-                self.accelerator.advance(self.clock.now())
+                step = min(until, self.clock.now() + _STEP)
+                self.accelerator.advance(step, self.clock.advance_to)
+                self.clock.advance_to(step)
 
     def serving_env(self) -> dict[str, str]:
         """Return the variables of the revision that serves now."""

@@ -1,8 +1,8 @@
 """PagerDuty, through Events API v2. The episode is the deduplication key, so what is sent twice is one incident.
 
-``fired`` triggers, ``blind`` is added to the same incident, ``resolved`` resolves. What Tocsin did is a change event on
-the service: it pages nobody, and coming after the end of an episode it opens nothing anew. A failed action has a key of
-its own, so that it pages again; the end of the episode resolves it too.
+``fired`` triggers, ``resolved`` resolves; what was done or went blind is added to the same incident. What was done is
+told as a change event on the service once the episode is over: a trigger would open an incident that nothing closes.
+A failed action has a key of its own, so that it pages again; the end of the episode resolves it too.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def make(options: Mapping[str, str], secret: Callable[[str], str], http: Http) -
 
 def events(notice: Notice, routing_key: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the events the notice makes, each with its path and as the API takes it."""
-    if notice.kind is Kind.ACTED:
+    if notice.kind is Kind.ACTED and notice.over:
         return [("/v2/change/enqueue", _change(notice, routing_key))]
     return [("/v2/enqueue", _event(notice, routing_key, key)) for key in dedup_keys(notice)]
 

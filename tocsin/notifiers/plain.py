@@ -1,7 +1,7 @@
 """A notice for receivers: its text made harmless, its links sifted, and all of it as JSON values.
 
-Text from telemetry may try to be a link, a mention or a tag. Receivers differ in what they make of text, and programs on
-phones make links of what no specification calls one; so addresses are broken where a person still reads them.
+Text from telemetry may try to be a link, a mention or a tag. Receivers differ in what they make of text, and programs
+on phones make links of what no specification calls one; so addresses are broken where a person still reads them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from tocsin.core.message import Notice
-from tocsin.core.notice import scrub
+from tocsin.core.text import scrub
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=//)")
 _WORDS = re.compile(r"(?i)(?<![A-Za-z0-9])(mailto|javascript|vbscript|tel|sms|sip|callto|msteams|file|data):(?=\S)")
@@ -37,7 +37,7 @@ def cut(text: str, longest: int) -> str:
 
 
 def line(text: str, longest: int) -> str:
-    """Return ``text`` scrubbed, cut and unlinked, for a receiver that knows no markup. A broken address adds a little."""
+    """Return ``text`` scrubbed, cut and unlinked, for a receiver without markup. A broken address adds a little."""
     return unlinked(cut(scrub(text, longest), longest))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tocsin.connections.http import Http, checked
 from tocsin.core.message import Kind, Notice, Outcome
-from tocsin.core.notice import scrub
+from tocsin.core.text import scrub
 from tocsin.notifiers.plain import cut, defang, links
 from tocsin.notifiers.statuses import outcome
 

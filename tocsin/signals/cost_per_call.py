@@ -11,7 +11,7 @@ SIGNAL = Signal(
     sources=(
         Logs(
             table="AppTraces",
-            where="tostring(Properties.event_name) == 'cost.call' and isnotempty(tostring(Properties.value))",
+            where="tostring(Properties.event_name) == 'cost.call' and isfinite(todouble(tostring(Properties.value)))",
             value="sum(todouble(tostring(Properties.value)) * ItemCount) / sum(ItemCount)",
         ),
     ),
@@ -21,5 +21,5 @@ SIGNAL = Signal(
             "model": "tostring(Properties['args_redacted.model'])",
         }
     ),
-    needs="cost.call, which only exists where the partner wired it; without it this signal sees nothing for ever.",
+    needs="`cost.call`, which exists only where the partner wired it; without it this signal sees nothing for ever.",
 )

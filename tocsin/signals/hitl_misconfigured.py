@@ -14,7 +14,7 @@ SIGNAL = Signal(
             where="tostring(Properties.event_name) == 'tool.hitl_misconfigured' or "
             "(tostring(Properties.logger_name) == 'accelerator.hitl' and Message startswith 'HITL_DEV_MODE')",
             value="sum(ItemCount)",
-            # The words are ours: the dev-mode line itself holds the tool's arguments.
+            # The words are ours: the line itself holds the tool's arguments. Of both, "event" is the greater text.
             detail="max(iff(tostring(Properties.event_name) == 'tool.hitl_misconfigured', "
             "'event tool.hitl_misconfigured', 'HITL_DEV_MODE approves by itself'))",
         ),
@@ -23,5 +23,7 @@ SIGNAL = Signal(
     ),
     counting=True,
     dimensions=MappingProxyType({"tool": "tostring(Properties.external_system)"}),
-    needs="nothing: the app's own configuration is enough; events and log lines tell of older forks and dev mode.",
+    needs="the target's `container_app` in `tocsin.yaml`, for its configuration. The current flagship checks for an "
+    "approver before it calls a tool and never emits `tool.hitl_misconfigured`; older forks do. The dev-mode line is a "
+    "log record of `accelerator.hitl`.",
 )

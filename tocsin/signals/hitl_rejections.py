@@ -17,5 +17,5 @@ SIGNAL = Signal(
     ),
     counting=True,
     dimensions=MappingProxyType({"tool": "tostring(Properties.external_system)"}),
-    needs="tool.hitl_rejected, emitted by the approval checkpoint.",
+    needs="`tool.hitl_rejected`, which the approval checkpoint emits.",
 )

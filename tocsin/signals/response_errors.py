@@ -1,7 +1,5 @@
 """The share of answers that failed."""
 
-from types import MappingProxyType
-
 from tocsin.core.signal import Logs, Signal
 
 SIGNAL = Signal(
@@ -11,11 +9,12 @@ SIGNAL = Signal(
     sources=(
         Logs(
             table="AppTraces",
-            where="tostring(Properties.event_name) == 'response.returned' and isnotempty(tostring(Properties.ok))",
-            # Older forks write "False", newer ones "false".
+            # Older forks write "False", newer ones "false"; an `ok` that is neither true nor false says nothing.
+            where="tostring(Properties.event_name) == 'response.returned' and "
+            "isnotnull(tobool(tostring(Properties.ok)))",
             value="todouble(sumif(ItemCount, tobool(tostring(Properties.ok)) == false)) / sum(ItemCount)",
         ),
     ),
-    dimensions=MappingProxyType({}),
-    needs="response.returned, which every accelerator emits; it names no agent or tool.",
+    needs="`response.returned`, which every accelerator emits. It names no agent and no tool, so there is nothing to "
+    "split by.",
 )

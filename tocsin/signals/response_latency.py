@@ -4,15 +4,18 @@ from tocsin.core.signal import Logs, Signal
 
 SIGNAL = Signal(
     name="response_latency",
-    summary="95th percentile of the end-to-end time of a response, in milliseconds.",
+    summary="95th percentile of the end-to-end time of a response, in milliseconds. Each row counts once, however "
+    "many events it stands for where telemetry is sampled.",
     unit="ms",
     sources=(
         Logs(
             table="AppTraces",
-            where="tostring(Properties.event_name) == 'response.returned' and isnotempty(tostring(Properties.value))",
-            # Over rows, not ItemCount: sampling keeps whole operations, and percentilew has no embedded counterpart.
+            where="tostring(Properties.event_name) == 'response.returned' and "
+            "isfinite(todouble(tostring(Properties.value)))",
+            # Not percentilew by ItemCount: the embedded engine has none, and what is tested must be what runs.
             value="percentile(todouble(tostring(Properties.value)), 95)",
         ),
     ),
-    needs="response.returned with its value; the request's own duration is near zero for streamed answers.",
+    needs="`response.returned` with its `value`. The request's own duration will not do: it is near zero for streamed "
+    "answers.",
 )

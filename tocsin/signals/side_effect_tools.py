@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from tocsin.core.signal import Logs, Signal
+from tocsin.core.signal import TOOLS, Logs, Signal
 
 SIGNAL = Signal(
     name="side_effect_tools",
@@ -12,11 +12,11 @@ SIGNAL = Signal(
         Logs(
             table="AppTraces",
             where="tostring(Properties.event_name) == 'tool.executed' and "
-            "tostring(Properties.external_system) in {side_effect_tools}",
+            f"tostring(Properties.external_system) in {TOOLS}",
             value="sum(ItemCount)",
         ),
     ),
     counting=True,
     dimensions=MappingProxyType({"tool": "tostring(Properties.external_system)"}),
-    needs="tool.executed, and the target's side_effect_tools.",
+    needs="`tool.executed`, and the target's `side_effect_tools` in `tocsin.yaml`.",
 )

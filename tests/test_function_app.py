@@ -1,0 +1,145 @@
+"""The functions as Azure sees them: three triggers, each a thin wrapper, and a health page that always answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import azure.functions as func
+import pytest
+
+import function_app
+from tests.conftest import ROOT
+from tocsin import app as composition
+from tocsin.local.world import World
+from tocsin.settings import Settings
+
+T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def functions() -> dict[str, Any]:
+    """The functions by name; the decorator library gives them out only once a process."""
+    return {each.get_function_name(): each for each in function_app.app.get_functions()}
+
+
+@pytest.fixture(autouse=True)
+def _composed_anew() -> Iterator[None]:
+    composition.current.cache_clear()
+    yield
+    composition.current.cache_clear()
+
+
+def binding(function: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(function.get_function_json())["bindings"][0]
+    return found
+
+
+def user_function(functions: dict[str, Any], name: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = functions[name].get_user_function()
+    return found
+
+
+def test_the_three_triggers_are_bound_as_documented(functions: dict[str, Any]) -> None:
+    assert {name: binding(each)["type"] for name, each in functions.items()} == {
+        "tick": "timerTrigger",
+        "react": "eventGridTrigger",
+        "health": "httpTrigger",
+    }
+    assert binding(functions["tick"])["schedule"] == "%TICK_SCHEDULE%"
+    assert (binding(functions["health"])["route"], binding(functions["health"])["methods"]) == ("health", ["GET"])
+
+
+def test_host_json_is_what_the_host_reads() -> None:
+    host = json.loads((ROOT / "host.json").read_text())
+    assert host["version"] == "2.0"
+    assert host["extensionBundle"]["version"] == "[4.*, 5.0.0)"
+    assert host["extensions"]["http"]["routePrefix"] == "api"
+    assert host["telemetryMode"] == "OpenTelemetry"
+
+
+def asked(functions: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    request = func.HttpRequest("GET", "http://localhost/api/health", body=b"")
+    answer = user_function(functions, "health")(request)
+    return answer.status_code, json.loads(answer.get_body())
+
+
+def test_health_says_which_file_is_missing_where_there_is_none(
+    functions: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AzureWebJobsScriptRoot", str(tmp_path))
+    status, said = asked(functions)
+    assert (status, said["status"]) == (503, "broken")
+    assert any("tocsin.yaml" in problem for problem in said["problems"])
+    assert "no target is watched" in said["problems"]
+
+
+def test_health_answers_even_when_nothing_can_be_composed(
+    functions: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOCSIN_STATIC_TOKEN", "a secret that must not be shown")
+    monkeypatch.setenv("TOCSIN_ARM_ENDPOINT", "https://management.azure.com")
+    status, said = asked(functions)
+    assert (status, said["status"]) == (503, "broken")
+    assert "composition failed" in said["problems"][0]
+    assert "must not be shown" not in json.dumps(said)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with World(T0, seed=1) as made:
+        values = {**made.settings(), "TOCSIN_STATE": str(tmp_path / "state.sqlite")}
+        parts = composition.Parts(clock=made.clock)
+        monkeypatch.setattr(composition, "current", _once(lambda: composition.compose(Settings(ROOT, values), parts)))
+        yield made
+
+
+def _once(make: Callable[[], composition.App]) -> Any:
+    from functools import cache
+
+    return cache(make)
+
+
+def test_tick_and_react_run_the_same_path_against_the_local_world(functions: dict[str, Any], world: World) -> None:
+    world.unset_approver()
+    world.advance(T0 + timedelta(minutes=3))
+    user_function(functions, "tick")(func.TimerRequest())
+    assert [alert.state.value for alert in composition.current().engine.store.open_alerts()] == ["pending"]
+    world.advance(T0 + timedelta(minutes=4))
+    target = world.target()
+    subject = (
+        f"/subscriptions/{target.subscription}/resourceGroups/{target.resource_group}"
+        f"/providers/Microsoft.App/containerApps/{target.container_app}"
+    )
+    event = func.EventGridEvent(
+        id="1",
+        topic="/t",
+        subject=subject,
+        data={},
+        event_type="Microsoft.Resources.ResourceWriteSuccess",
+        event_time=T0,
+        data_version="1",
+    )
+    user_function(functions, "react")(event)
+    assert [alert.state.value for alert in composition.current().engine.store.open_alerts()] == ["firing"]
+    assert len(world.teams.cards) == 1
+    status, said = asked(functions)
+    assert (status, said["status"], said["problems"]) == (200, "ok", [])
+
+
+def test_health_names_a_watcher_whose_ticks_have_stopped(functions: dict[str, Any], world: World) -> None:
+    user_function(functions, "tick")(func.TimerRequest())
+    world.clock.advance_to(T0 + timedelta(minutes=6))
+    status, said = asked(functions)
+    assert (status, said["status"]) == (200, "degraded")
+    assert "the last tick ended 0:06:00 ago" in said["problems"][0]
+
+
+def test_a_receiver_whose_secret_is_missing_is_named_and_silences_no_other(world: World, tmp_path: Path) -> None:
+    values = {**world.settings(), "TEAMS_WEBHOOK_URL": "", "TOCSIN_STATE": str(tmp_path / "other.sqlite")}
+    app = composition.compose(Settings(ROOT, values))
+    assert set(app.engine.notifiers) == {"oncall"}
+    assert "the app setting TEAMS_WEBHOOK_URL is not set" in app.problems[0].message

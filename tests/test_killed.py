@@ -1,0 +1,30 @@
+"""A process killed with -9 at any point of a tick loses no page, doubles no PATCH, and the next tick goes on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.slow
+def test_a_hundred_ticks_killed_at_random_moments_lose_nothing_and_double_nothing() -> None:
+    command = [sys.executable, "-m", "tests.killing", "100"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=400)
+    assert run.returncode == 0, run.stderr[-2000:]
+    came = json.loads(run.stdout)
+    assert came["killed"] >= 100
+    assert came["patches"] == 1
+    assert came["switch"] == "on"
+    (incident,) = came["incidents"]
+    assert incident[0] == "fired"
+    assert incident.count("acted") >= 2
+    assert {"P1 fired", "P1 acted"} <= set(came["cards"])
+    assert came["cards"].index("P1 fired") < came["cards"].index("P1 acted")
+    assert came["phases"] == ["verified"]
+    assert came["waiting"] == 0
+    assert came["chain"] is None

@@ -1,0 +1,67 @@
+"""Write what each receiver gets for each kind of notice into ``tests/golden/notices``, for a reviewer to read.
+
+python -m tools.golden_notices
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from tests.notices import CASES
+from tocsin.core.message import Notice
+from tocsin.notifiers import pagerduty, plain, teams
+
+GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden" / "notices"
+
+PAYLOADS: dict[str, Callable[[Notice], Any]] = {
+    "teams": teams.envelope,
+    "pagerduty": lambda notice: [{"path": path, "body": body} for path, body in pagerduty.events(notice, "0" * 32)],
+    "webhook": plain.document,
+    "stdout": plain.document,
+}
+"""Type of receiver → what it is sent for a notice."""
+
+
+def rendered() -> dict[str, str]:
+    """Return every golden file: its path below the folder, and its text."""
+    return {
+        f"{receiver}/{case}.json": _text(payload(notice()))
+        for receiver, payload in PAYLOADS.items()
+        for case, notice in CASES.items()
+    }
+
+
+def _text(payload: Any) -> str:
+    return _legible(json.dumps(payload, indent=1, ensure_ascii=False)) + "\n"
+
+
+def _legible(text: str) -> str:
+    """Write the query in a portal address as a query: packed, its bytes are those of one version of zlib."""
+    return re.sub(r"/q/([^/]+)/timespan/", lambda match: f"/q/({_unpacked(match[1])})/timespan/", text)
+
+
+def _unpacked(twice: str) -> str:
+    return json.dumps(gzip.decompress(b64decode(unquote(unquote(twice)))).decode())[1:-1].replace('"', "'")
+
+
+def main() -> None:
+    """Write every file, and remove those that no longer have a case."""
+    files = rendered()
+    for path in GOLDEN.rglob("*.json"):
+        if str(path.relative_to(GOLDEN)) not in files:
+            path.unlink()
+    for name, text in files.items():
+        (GOLDEN / name).parent.mkdir(parents=True, exist_ok=True)
+        (GOLDEN / name).write_text(text, encoding="utf-8")
+    print(f"{len(files)} files in tests/golden/notices")
+
+
+if __name__ == "__main__":
+    main()
