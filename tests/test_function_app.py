@@ -33,6 +33,14 @@ def _composed_anew() -> Iterator[None]:
     composition.current.cache_clear()
 
 
+class Due(func.TimerRequest):
+    """A timer that is due now."""
+
+    @property
+    def past_due(self) -> bool:
+        return False
+
+
 def binding(function: Any) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(function.get_function_json())["bindings"][0]
     return found
@@ -106,7 +114,7 @@ def _once(make: Callable[[], composition.App]) -> Any:
 def test_tick_and_react_run_the_same_path_against_the_local_world(functions: dict[str, Any], world: World) -> None:
     world.unset_approver()
     world.advance(T0 + timedelta(minutes=3))
-    user_function(functions, "tick")(func.TimerRequest())
+    user_function(functions, "tick")(Due())
     assert [alert.state.value for alert in composition.current().engine.store.open_alerts()] == ["pending"]
     world.advance(T0 + timedelta(minutes=4))
     target = world.target()
@@ -131,7 +139,7 @@ def test_tick_and_react_run_the_same_path_against_the_local_world(functions: dic
 
 
 def test_health_names_a_watcher_whose_ticks_have_stopped(functions: dict[str, Any], world: World) -> None:
-    user_function(functions, "tick")(func.TimerRequest())
+    user_function(functions, "tick")(Due())
     world.clock.advance_to(T0 + timedelta(minutes=6))
     status, said = asked(functions)
     assert (status, said["status"]) == (200, "degraded")

@@ -19,7 +19,8 @@ from tocsin.app import Parts, compose
 from tocsin.cli.output import Exit, Output, console, emit_json, stop
 from tocsin.cli.project import find_root
 from tocsin.cli.timeline import Timeline, since
-from tocsin.local.stories import STORIES, Moment, Played, Stage, Story, Witness, play, unmet
+from tocsin.local.play import Moment, Played, Stage, Story, Witness, play
+from tocsin.local.stories import STORIES
 from tocsin.local.world import World
 from tocsin.settings import Settings
 from tocsin.stores.sqlite import SqliteStore
@@ -55,7 +56,7 @@ def run(
         _summarise(played, screen)
     if picture:
         screen.save_svg(str(picture), title=f"tocsin demo --story {name}")
-    if not played.true:
+    if played.unmet:
         raise typer.Exit(int(Exit.BAD_NEWS.value))
 
 
@@ -107,10 +108,10 @@ def _summarise(played: Played, screen: Console) -> None:
     for name, held in played.claims:
         screen.print(Text.assemble(_tick(held), f" {'':17}  {name}"))
     verdict = (
-        Text("The story came true.", "bold green") if played.true else Text("The story did not come true:", "bold red")
+        Text("The story did not come true:", "bold red") if played.unmet else Text("The story came true.", "bold green")
     )
     screen.print(verdict)
-    for words in () if played.true else unmet(played):
+    for words in played.unmet:
         screen.print(Text(f"  {words}"))
 
 
@@ -124,9 +125,9 @@ def _document(played: Played) -> dict[str, Any]:
 
     return {
         "story": played.story,
-        "true": played.true,
+        "true": not played.unmet,
         "milestones": {name: at.isoformat() if at else None for name, at in played.milestones},
         "claims": dict(played.claims),
-        "unmet": list(unmet(played)),
+        "unmet": list(played.unmet),
         "timeline": [moment(each) for each in played.moments],
     }

@@ -74,7 +74,7 @@ def _loop(app: App, pause: float, ticks: int) -> None:
 def _local(stack: ExitStack, root: Path, speed: float, trace: Path | None) -> App:
     """Return the app of this folder's rules over a simulated world that runs ``speed`` times as fast as the clock."""
     from tocsin.app import compose
-    from tocsin.local.stories import Witness
+    from tocsin.local.play import Witness
     from tocsin.local.world import World, live
     from tocsin.settings import Settings
     from tocsin.stores.sqlite import SqliteStore

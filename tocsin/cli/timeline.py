@@ -7,7 +7,7 @@ from datetime import datetime
 from rich.console import Console
 from rich.text import Text
 
-from tocsin.local.stories import Moment
+from tocsin.local.play import Moment
 
 STYLES = {
     "world": ("○", "cyan"),
