@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -110,12 +110,13 @@ class _Builder:
                 break
             key = self._node(event, events)
             value = self._node(next(events), events)
-            if key is not None and key.text is None:
+            if key is not None and not key.text:
                 self._refuse(event.start_mark, "bad-key", f"a key is a text, found {key.kind}")
             elif key is not None and key.text in pairs:
                 self._add(key.problem("duplicate-key", f"'{key.text}' is there twice"))
             elif key is not None and value is not None:
-                pairs[key.text or ""] = (key, value)
+                # Nothing after a key stands nowhere: the parser puts it where the next thing begins.
+                pairs[key.text or ""] = (key, value if value.text != "" else replace(key, text=""))
         return self._made(start, pairs=tuple(pairs.values()))
 
     def _list(self, start: Any, events: Iterator[Any]) -> Node:

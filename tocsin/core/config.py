@@ -10,6 +10,9 @@ from pydantic_core import PydanticCustomError
 
 from tocsin.core.fields import Automation, Count, Duration, Flag, Model, Some, Texts, Wait
 
+APP_KEYS = ("subscription", "resource_group", "container_app")
+"""The keys of a target that name its Container App, together or not at all."""
+
 
 class Target(Model):
     """One watched system: its telemetry, its Container App, and what may be done to it."""
@@ -34,7 +37,7 @@ class Target(Model):
 
     @model_validator(mode="after")
     def _whole_address(self) -> Target:
-        parts = (self.subscription, self.resource_group, self.container_app)
+        parts = [getattr(self, key) for key in APP_KEYS]
         if any(parts) and not all(parts):
             raise PydanticCustomError(
                 "half-an-app", "a Container App is named by subscription, resource_group and container_app together"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tocsin.core.config import Config
+from tocsin.core.config import APP_KEYS, Config
 from tocsin.core.errors import Problem, nearest
 from tocsin.core.node import Node
 from tocsin.core.policy import Policy
@@ -72,7 +72,7 @@ def build_what_can_be(model: type[M], node: Node, incomplete: bool = False) -> t
     kept = node
     while made is None and kept.pairs:
         _, errors = _validated(model, kept, {})
-        bad = {_bad(kept, error) for error in errors[:MOST]}
+        bad = {path for error in errors[:MOST] for path in _bad(kept, error)}
         for path in bad:
             kept = _marked(kept, path)
         for path in sorted(bad, key=_order, reverse=True):
@@ -81,9 +81,11 @@ def build_what_can_be(model: type[M], node: Node, incomplete: bool = False) -> t
     return made, problems, kept
 
 
-def _bad(node: Node, error: ErrorDetails) -> Path:
+def _bad(node: Node, error: ErrorDetails) -> list[Path]:
     """Return what has to go for an error to go: the value it is about, or the owner that lacks one."""
-    return _steps(node, error["loc"][:-1] if error["type"] == "missing" else error["loc"])[0]
+    path, _ = _steps(node, error["loc"][:-1] if error["type"] == "missing" else error["loc"])
+    # A target whose app is half named is still watched by its telemetry.
+    return [(*path, key) for key in APP_KEYS] if error["type"] == "half-an-app" else [path]
 
 
 def _marked(node: Node, path: Path) -> Node:
@@ -126,7 +128,13 @@ def _steps(node: Node, path: Sequence[str | int]) -> tuple[Path, Node]:
 
 
 def _problems(model: type[BaseModel], node: Node, errors: Sequence[ErrorDetails], incomplete: bool) -> list[Problem]:
-    told = [error for error in errors if error["type"] != "missing"]
+    # An item that is wrong itself leaves its list too short; that is no second problem.
+    inside = {error["loc"][:-1] for error in errors}
+    told = [
+        each
+        for each in errors
+        if each["type"] != "missing" and not (each["type"] == "too_short" and each["loc"] in inside)
+    ]
     found = [_problem(model, node, error) for error in told[:MOST]]
     if len(told) > MOST:
         found.append(node.problem("too-many", f"{len(told) - MOST} more problems in this file"))
