@@ -1,6 +1,6 @@
-"""Write what each receiver gets for each kind of notice into ``tests/golden/notices``, for a reviewer to read.
+"""Write ``tests/golden``: what each receiver gets for each kind of notice, and each query, for a reviewer to read.
 
-python -m tools.golden_notices
+python -m tools.golden
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from tests import queries
 from tests.notices import CASES
 from tocsin.core.message import Notice
 from tocsin.notifiers import pagerduty, plain, teams
 
-GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden" / "notices"
+GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden"
 
 PAYLOADS: dict[str, Callable[[Notice], Any]] = {
     "teams": teams.envelope,
@@ -31,11 +32,12 @@ PAYLOADS: dict[str, Callable[[Notice], Any]] = {
 
 def rendered() -> dict[str, str]:
     """Return every golden file: its path below the folder, and its text."""
-    return {
-        f"{receiver}/{case}.json": _text(payload(notice()))
+    notices = {
+        f"notices/{receiver}/{case}.json": _text(payload(notice()))
         for receiver, payload in PAYLOADS.items()
         for case, notice in CASES.items()
     }
+    return {**notices, **{f"kql/{name}.kql": f"{query.text}\n" for name, query in queries.cases().items()}}
 
 
 def _text(payload: Any) -> str:
@@ -54,13 +56,13 @@ def _unpacked(twice: str) -> str:
 def main() -> None:
     """Write every file, and remove those that no longer have a case."""
     files = rendered()
-    for path in GOLDEN.rglob("*.json"):
+    for path in GOLDEN.rglob("*.*"):
         if str(path.relative_to(GOLDEN)) not in files:
             path.unlink()
     for name, text in files.items():
         (GOLDEN / name).parent.mkdir(parents=True, exist_ok=True)
         (GOLDEN / name).write_text(text, encoding="utf-8")
-    print(f"{len(files)} files in tests/golden/notices")
+    print(f"{len(files)} files in tests/golden")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""The queries that the golden KQL shows: the shipped rules' own, compiled for one target, with all that is fixed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+from tests.conftest import ROOT
+from tests.reading_cases import SETTINGS
+from tocsin import app, signals
+from tocsin.core.answer import Query
+from tocsin.core.compile import compile_logs, compile_signal, freshness, windows
+from tocsin.core.config import Target
+from tocsin.core.rule import Rule
+from tocsin.core.signal import Logs
+from tocsin.files import read_project
+
+AT = datetime(2026, 11, 20, 6, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+TARGET = Target(name="sales-research", workspace="w", role_name="sales-research-api")
+OWN = Rule.model_validate(
+    {
+        "id": "exceptions",
+        "summary": "{value} exceptions of {exception}",
+        "severity": "P3",
+        "when": {
+            "kql": "AppExceptions // by exception\n| summarize value = sum(ItemCount) by exception = ExceptionType;",
+            "above": "1",
+            "over": "1h",
+            "by": ["exception"],
+        },
+    }
+)
+PER_CALL = Rule.model_validate(
+    {
+        "id": "dear_calls",
+        "summary": "x",
+        "severity": "P2",
+        "when": {"signal": "cost_per_call", "above": "1", "over": "1h", "by": ["agent", "model"]},
+    }
+)
+
+
+@cache
+def shipped() -> dict[str, Rule]:
+    """Return the shipped rules by name."""
+    return {rule.id: rule for rule in read_project(ROOT, SETTINGS, app.known()).rules}
+
+
+def compiled(rule: Rule, *slots: datetime) -> Query:
+    """Return the one query of a rule over logs for these slots."""
+    signal = signals.known().get(rule.when.signal or "")
+    sources = [source for source in signal.sources if isinstance(source, Logs)] if signal else [None]
+    ((ask,),) = [compile_logs(rule, signal, source, TARGET, windows(rule, slots)) for source in sources]
+    return ask.query
+
+
+def _side_effects() -> Query:
+    (source,) = signals.known()["side_effect_tools"].sources
+    assert isinstance(source, Logs)
+    return compile_signal(source, TARGET, AT - 2 * MINUTE, AT)
+
+
+def cases() -> dict[str, Query]:
+    """Return every golden query by name."""
+    return {
+        **{name: compiled(rule, AT) for name, rule in shipped().items()},
+        "catch_up": compiled(shipped()["high_error_rate"], AT - 2 * MINUTE, AT - MINUTE, AT),
+        "cost_per_call": compiled(PER_CALL, AT),
+        "own_kql": compiled(OWN, AT),
+        "side_effect_tools": _side_effects(),
+        "freshness": freshness(TARGET, AT - 4 * MINUTE, AT),
+    }

@@ -1,0 +1,264 @@
+"""The golden files: queries as they stand, what they find in rows counted by hand, what Microsoft's parser says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kql.binder import Binder
+from tests.queries import AT, MINUTE, TARGET, cases, compiled, shipped
+from tocsin import signals
+from tocsin.core.answer import Query, Rows
+from tocsin.core.config import Target
+from tocsin.core.signal import Logs
+from tocsin.telemetry.embedded import EmbeddedTelemetry
+from tools.golden import GOLDEN, rendered
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize("name", sorted(rendered()))
+def test_the_golden_file_is_what_is_made_today(name: str) -> None:
+    path = GOLDEN / name
+    assert path.is_file(), "python -m tools.golden writes it"
+    assert path.read_text(encoding="utf-8") == rendered()[name], "python -m tools.golden writes it anew; read the diff"
+
+
+def test_no_golden_file_is_left_of_a_case_that_is_gone() -> None:
+    assert {str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*.*")} == set(rendered())
+
+
+# What they find
+
+
+def event(name: str, at: datetime, count: int = 1, role: str = TARGET.role_name, **told: Any) -> dict[str, Any]:
+    flat = {key.replace("__", "."): str(value) for key, value in told.items()}
+    properties = {"event_name": name, "logger_name": "accelerator.telemetry", **flat}
+    return {"TimeGenerated": at, "AppRoleName": role, "Message": name, "ItemCount": count, "Properties": properties}
+
+
+def line(logger: str, message: str, at: datetime, count: int = 1) -> dict[str, Any]:
+    row = event("", at, count)
+    return {**row, "Message": message, "Properties": {"logger_name": logger}}
+
+
+def minutes(count: float) -> datetime:
+    """Return the instant so many minutes before the slot."""
+    return AT - count * MINUTE
+
+
+def traces() -> Iterator[dict[str, Any]]:
+    # Responses, of which each window's edges and other roles, events and unreadable words do not count.
+    for at, ok, count in (
+        (minutes(15), "False", 1),
+        (minutes(10), "false", 1),
+        (minutes(8), "True", 1),
+        (minutes(7), "true", 1),
+        (minutes(0.5), "true", 4),
+        (minutes(5), "perhaps", 100),
+        (minutes(15) - timedelta(microseconds=1), "false", 100),
+        (AT, "false", 100),
+    ):
+        yield event("response.returned", at, count, ok=ok)
+    yield event("response.returned", minutes(5), 100, role="other-api", ok="false", value=1e6)
+    yield event("worker.completed", minutes(5), 100, ok="false", value=1e6)
+    for number in range(1, 21):
+        yield event("response.returned", minutes(50), ok="true", value=float(number * 100))
+    yield event("response.returned", minutes(50), value="NaN")
+    # Approval.
+    yield event("tool.hitl_misconfigured", minutes(3), ok="false")
+    yield line("accelerator.hitl", "HITL_DEV_MODE console review — tool=send_email args={}", minutes(2), 2)
+    yield line("accelerator.other", "HITL_DEV_MODE is a word", minutes(2), 100)
+    yield line("accelerator.hitl", "something else", minutes(2), 100)
+    for at in (minutes(60), minutes(30), minutes(1), minutes(61), AT):
+        yield event("tool.hitl_rejected", at)
+    # Side effects.
+    yield event("tool.executed", minutes(2), external_system="crm_write_contact")
+    yield event("tool.executed", minutes(0.01), external_system="send_email")
+    yield event("tool.executed", minutes(1), external_system="web_search")
+    yield event("tool.executed", minutes(3), external_system="send_email")
+    # Cost.
+    agents = {"args_redacted__agent": "planner", "args_redacted__model": "gpt"}
+    yield event("cost.call", minutes(30), value=0.3, **agents)
+    yield event("cost.call", minutes(20), 2, value=0.2, **{**agents, "args_redacted__agent": "writer"})
+    yield event("cost.call", AT - 7 * DAY - MINUTE, value=0.5)
+    yield event("cost.call", AT - 3 * DAY, value=9.0)
+    yield event("cost.call", AT - 8 * DAY - MINUTE, value=9.0)
+    yield event("cost.call", AT - 7 * DAY, value=9.0)
+
+
+def exception(kind: str, role: str, count: int, at: datetime) -> dict[str, Any]:
+    return {"TimeGenerated": at, "AppRoleName": role, "ExceptionType": kind, "ItemCount": count}
+
+
+@pytest.fixture(scope="module")
+def telemetry() -> Iterator[EmbeddedTelemetry]:
+    telemetry = EmbeddedTelemetry()
+    telemetry.load("AppTraces", traces())
+    telemetry.load("AppRequests", [{"TimeGenerated": minutes(3.5), "AppRoleName": TARGET.role_name}])
+    role = TARGET.role_name
+    telemetry.load("AppExceptions", [exception("ValueError", role, 3, minutes(60)), exception("KeyError", role, 1, AT)])
+    telemetry.load("AppExceptions", [exception("ValueError", role, 1, minutes(1))])
+    telemetry.load("AppExceptions", [exception("ValueError", "other-api", 9, minutes(1))])
+    yield telemetry
+    telemetry.close()
+
+
+BY_HAND: dict[str, list[dict[str, Any]]] = {
+    "high_error_rate": [{"_window": 0, "value": 0.25, "events": 8}],
+    "catch_up": [
+        {"_window": 0, "value": 102 / 104, "events": 104},
+        {"_window": 60, "value": 102 / 104, "events": 104},
+        {"_window": 120, "value": 0.25, "events": 8},
+    ],
+    "p95_latency": [{"_window": 0, "value": 1900.0, "events": 20}],
+    "hitl_misconfigured": [{"_window": 0, "value": 3.0, "events": 3, "detail": "event tool.hitl_misconfigured"}],
+    "hitl_rejection_spike": [{"_window": 0, "value": 3.0, "events": 3}],
+    "cost_jump": [{"_window": 0, "value": 0.5, "events": 1}, {"_window": 604800, "value": 0.7, "events": 3}],
+    "cost_per_call": [
+        {"_window": 0, "agent": "planner", "model": "gpt", "value": 0.3, "events": 1},
+        {"_window": 0, "agent": "writer", "model": "gpt", "value": 0.2, "events": 2},
+    ],
+    "own_kql": [{"_window": 0, "exception": "ValueError", "value": 4.0}],
+    "side_effect_tools": [{"_window": 0, "value": 2.0, "events": 2}],
+    "freshness": [
+        {"minute": minutes(4), "events": 1},
+        {"minute": minutes(3), "events": 2},
+        {"minute": minutes(2), "events": 4},
+        {"minute": minutes(1), "events": 4},
+    ],
+}
+
+
+def found(telemetry: EmbeddedTelemetry, query: Query, target: Target = TARGET) -> list[dict[str, Any]]:
+    answer = telemetry.ask(query, target)
+    assert isinstance(answer, Rows), answer
+    return sorted(answer.dicts(), key=repr)
+
+
+@pytest.mark.parametrize("name", sorted(cases()))
+def test_the_query_finds_what_was_counted_by_hand(telemetry: EmbeddedTelemetry, name: str) -> None:
+    rows = found(telemetry, cases()[name])
+    expected = sorted(BY_HAND[name], key=repr)
+    for row, by_hand in zip(sorted(rows, key=order), sorted(expected, key=order), strict=True):
+        assert row == {key: pytest.approx(value) if key == "value" else value for key, value in by_hand.items()}
+
+
+def order(row: dict[str, Any]) -> str:
+    return repr((row.get("_window"), row.get("minute"), row.get("agent")))
+
+
+def test_a_window_without_events_has_no_row(telemetry: EmbeddedTelemetry) -> None:
+    quiet = compiled(shipped()["high_error_rate"], AT - 3 * DAY)
+    assert found(telemetry, quiet) == []
+
+
+# What Microsoft's parser says
+
+
+@pytest.fixture(scope="module")
+def binder() -> Iterator[Binder]:
+    binder = Binder()
+    yield binder
+    binder.close()
+
+
+SHAPE = {"_window": "long", "value": "real", "events": "long", "detail": "string"}
+
+
+@pytest.mark.parametrize("name", sorted(cases()))
+def test_microsofts_parser_binds_every_name_and_type(binder: Binder, name: str) -> None:
+    bound = binder.bind(cases()[name].text)
+    assert bound.errors == ()
+    if name != "freshness":
+        assert {"_window", "value"} <= bound.columns.keys()
+        assert all(kind == SHAPE.get(column, "string") for column, kind in bound.columns.items())
+
+
+def test_every_signal_binds_with_every_dimension(binder: Binder) -> None:
+    from tocsin.core.compile import compile_logs, windows
+    from tocsin.core.rule import Rule
+
+    for name, signal in signals.known().items():
+        when = {"signal": name, "above": "1", "over": "5m", "by": list(signal.dimensions)}
+        rule = Rule.model_validate({"id": name, "summary": "x", "severity": "P3", "when": when})
+        for source in signal.sources:
+            if isinstance(source, Logs):
+                (ask,) = compile_logs(rule, signal, source, TARGET, windows(rule, (AT,)))
+                bound = binder.bind(ask.query.text)
+                assert bound.errors == (), name
+                assert set(signal.dimensions) <= bound.columns.keys()
+
+
+@pytest.mark.parametrize(
+    ("was", "planted", "says"),
+    [
+        ("ItemCount", "ItemsCount", "ItemsCount"),
+        ("AppTraces", "AppTrace", "AppTrace"),
+        ("tobool(", "toboolean_(", "toboolean_"),
+        ("isnotnull(tobool(tostring(Properties.ok)))", "Message > 5m", "operator"),
+    ],
+)
+def test_what_is_planted_is_found(binder: Binder, was: str, planted: str, says: str) -> None:
+    text = cases()["high_error_rate"].text
+    assert was in text
+    (first, *_) = binder.bind(text.replace(was, planted)).errors
+    assert says.lower() in first.lower()
+
+
+# What no query may hold
+
+
+@pytest.mark.parametrize("path", sorted((GOLDEN / "kql").glob("*.kql")), ids=lambda path: path.stem)
+def test_no_query_reads_a_wall_clock_or_another_target(path: Path) -> None:
+    text = path.read_text()
+    assert not re.search(r"\b(ago|now)\s*\(", text)
+    tables = len(re.findall(r"\bApp(Traces|Requests|Dependencies)\b(?! *=)", text)) or 1
+    assert text.count("AppRoleName == 'sales-research-api'") == tables
+    assert text.count("TimeGenerated >= _from and TimeGenerated < _to") == tables
+
+
+def test_a_role_name_is_text_and_nothing_more(telemetry: EmbeddedTelemetry) -> None:
+    from tocsin.core.compile import freshness
+
+    evil = TARGET.model_copy(update={"role_name": "x' or true or AppRoleName == '"})
+    assert found(telemetry, freshness(evil, minutes(60), AT), evil) == []
+
+
+# The accelerator's own records
+
+
+def test_the_accelerators_own_records_give_what_they_say(data: Path) -> None:
+    telemetry = EmbeddedTelemetry()
+    assert telemetry.load_recorded(data / "accelerator-telemetry.jsonl", minutes(1)) == 7
+    rules = shipped()
+    (errors,) = found(telemetry, compiled(rules["high_error_rate"], AT))
+    assert (errors["value"], errors["events"]) == (1.0, 1)
+    (latency,) = found(telemetry, compiled(rules["p95_latency"], AT))
+    assert (latency["value"], latency["events"]) == (1234.5, 1)
+    (call,) = found(telemetry, cases()["cost_per_call"])
+    assert (call["value"], call["events"]) == (pytest.approx(0.0008), 1)
+    (sign,) = found(telemetry, compiled(rules["hitl_misconfigured"], AT))
+    assert (sign["value"], sign["events"]) == (2.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("only", "detail"),
+    [
+        ("tool.hitl_misconfigured", "event tool.hitl_misconfigured"),
+        ("HITL_DEV_MODE", "HITL_DEV_MODE approves by itself"),
+    ],
+)
+def test_the_event_and_the_dev_mode_line_each_breach_alone(data: Path, tmp_path: Path, only: str, detail: str) -> None:
+    lines = (data / "accelerator-telemetry.jsonl").read_text(encoding="utf-8").splitlines()
+    (kept,) = [line for line in lines if f'"message": "{only}' in line]
+    (tmp_path / "one.jsonl").write_text(kept + "\n", encoding="utf-8")
+    telemetry = EmbeddedTelemetry()
+    telemetry.load_recorded(tmp_path / "one.jsonl", minutes(1))
+    (sign,) = found(telemetry, compiled(shipped()["hitl_misconfigured"], AT))
+    assert (sign["value"], sign["detail"]) == (1.0, detail)
