@@ -29,7 +29,7 @@ test: setup tests/kql/node_modules/.ready
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 	@$(BIN)/python -m tools.mutants
 
 check: setup

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.reading_cases import problems
+from tocsin.core.sight import SIGHT
 from tocsin.settings import KNOWN
+from tools import catalogue
 from tools.export_requirements import export
 
 PACKAGE = ROOT / "tocsin"
@@ -120,3 +123,31 @@ def test_no_machine_path_and_no_registry_host_is_in_the_repository() -> None:
         path = ROOT / name
         if path.is_file() and path.suffix not in (".png", ".ico") and name != "tests/test_house.py":
             assert not wrong.search(path.read_text(errors="replace")), name
+
+
+@pytest.mark.parametrize("name", sorted(catalogue.pages()))
+def test_the_catalogues_say_what_the_code_says(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == catalogue.pages()[name], "python -m tools.catalogue"
+
+
+def test_every_link_in_the_docs_leads_somewhere() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_runbook_of_a_rule_has_its_section() -> None:
+    sections = set(re.findall(r"^## ([a-z0-9-]+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE))
+    rules = [path.read_text() for path in (ROOT / "rules").glob("*.yaml")]
+    named = [re.search(r"^runbook: docs/operations.md#(.+)$", text, re.MULTILINE) for text in rules]
+    assert {match[1] for match in named if match} <= sections
+    assert all(named)
+    assert SIGHT.runbook.partition("#")[2] in sections
+
+
+def test_the_rule_in_the_readme_is_a_rule(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    path = tmp_path / "x.yaml"
+    path.write_text(f"# rule\n{block}")
+    assert problems(path) == ()
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 70

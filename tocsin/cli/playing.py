@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
@@ -55,7 +57,7 @@ def run(
     else:
         _summarise(played, screen)
     if picture:
-        screen.save_svg(str(picture), title=f"tocsin demo --story {name}")
+        screen.save_svg(str(picture), title=f"tocsin demo --story {name}", code_format=_svg_format())
     if played.unmet:
         raise typer.Exit(int(Exit.BAD_NEWS.value))
 
@@ -87,6 +89,11 @@ def _pace(speed: float, moved: Callable[[timedelta], None]) -> Callable[[datetim
     return wait
 
 
+def _svg_format() -> str:
+    """Return Rich's picture without the fonts it would fetch from elsewhere: a picture must open without a network."""
+    return re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+
+
 @contextmanager
 def _bar(screen: Console, story: Story) -> Any:
     """Show how far the story has come, on a terminal only."""
@@ -103,10 +110,10 @@ def _bar(screen: Console, story: Story) -> Any:
 def _summarise(played: Played, screen: Console) -> None:
     screen.print()
     for name, at in played.milestones:
-        when = f"{at:%H:%M:%S}  {since(played.started, at):>7}" if at else "                 "
+        when = f"{at:%H:%M:%S}  {since(played.started, at):>8}" if at else " " * 18
         screen.print(Text.assemble(_tick(at is not None), f" {when}  {name}"))
     for name, held in played.claims:
-        screen.print(Text.assemble(_tick(held), f" {'':17}  {name}"))
+        screen.print(Text.assemble(_tick(held), f" {'':18}  {name}"))
     verdict = (
         Text("The story did not come true:", "bold red") if played.unmet else Text("The story came true.", "bold green")
     )

@@ -41,13 +41,13 @@ class Timeline:
         mark, style = STYLES.get(moment.kind, ("·", "dim"))
         return Text.assemble(
             (f"{moment.at:%H:%M:%S}  ", "dim"),
-            (f"{since(self._started, moment.at):>7}  ", ""),
+            (f"{since(self._started, moment.at):>8}  ", ""),
             (f"{mark} {moment.kind:<11}", style),
             (moment.words, ""),
         )
 
 
 def since(start: datetime, at: datetime) -> str:
-    """Return the story time from ``start`` to ``at`` as minutes and seconds, ``+12:30``."""
+    """Return the story time from ``start`` to ``at`` as minutes and seconds, ``T+12:30``."""
     minutes, seconds = divmod(int((at - start).total_seconds()), 60)
-    return f"+{minutes:02}:{seconds:02}"
+    return f"T+{minutes:02}:{seconds:02}"

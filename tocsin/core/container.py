@@ -109,8 +109,8 @@ def _container(template: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def engaged(value: str | None) -> bool:
-    """Return whether a killswitch variable with this value stops the tools."""
-    return (value or "").strip().lower() in ENGAGED
+    """Return whether the accelerator reads this value of a killswitch variable as engaged: no space is forgiven."""
+    return (value or "").lower() in ENGAGED
 
 
 @dataclass(frozen=True, slots=True)

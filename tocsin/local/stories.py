@@ -107,7 +107,9 @@ _ONCE = (
     Claim(f"no variable but {SWITCH} was changed by Tocsin", _one_variable),
 )
 
-_UNSET = Step(timedelta(minutes=2.5), "a deployment drops HITL_APPROVER_ENDPOINT in production", World.unset_approver)
+_UNSET = Step(
+    timedelta(minutes=2, seconds=40), "a deployment drops HITL_APPROVER_ENDPOINT in production", World.unset_approver
+)
 
 _MISSION = Story(
     "mission",

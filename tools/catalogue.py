@@ -1,0 +1,56 @@
+"""Write ``docs/signals.md`` and ``docs/receivers.md`` from what the code says of itself.
+
+python -m tools.catalogue
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from tocsin import notifiers, signals
+from tocsin.core.signal import Configured, Signal
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+_MADE = "<!-- python -m tools.catalogue writes this page. -->\n"
+
+
+def pages() -> dict[str, str]:
+    """Return each page's text by its file name."""
+    return {"signals.md": _signals(), "receivers.md": _receivers()}
+
+
+def _signals() -> str:
+    text = f"# Signals\n\n{_MADE}\nWhat a rule can measure with `signal:`, and which telemetry each one needs.\n"
+    return text + "".join(map(_signal, signals.known().values()))
+
+
+def _signal(signal: Signal) -> str:
+    by = ", ".join(f"`{name}`" for name in signal.dimensions) or "nothing"
+    text = f"\n## `{signal.name}`\n\n{signal.summary}\n\n- unit: {signal.unit}\n- `by`: {by}\n- needs: {signal.needs}\n"
+    for source in signal.sources:
+        if isinstance(source, Configured):
+            text += "- also looks at the app's configuration, as the platform has it\n"
+        else:
+            text += f"\n```kusto\n{source.table}\n| where {source.where}\n| summarize {source.value}\n```\n"
+    return text
+
+
+def _receivers() -> str:
+    text = f"# Receivers\n\n{_MADE}\nWho can be told: a `type` under `receivers` in `tocsin.yaml`, with its options.\n"
+    for kind in notifiers.known():
+        module = importlib.import_module(f"tocsin.notifiers.{kind}")
+        options = "".join(f"- `{name}`{'' if needed else ' (optional)'}\n" for name, needed in module.OPTIONS.items())
+        text += f"\n## `{kind}`\n\n{(module.__doc__ or '').strip()}\n\n" + (options or "- no options\n")
+    return text
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, text in pages().items():
+        (DOCS / name).write_text(text, encoding="utf-8")
+        print(f"docs/{name}")
+
+
+if __name__ == "__main__":
+    main()
