@@ -12,8 +12,8 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	@echo "Preparing $(VENV) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Microsoft's KQL parser, for the golden queries. Absent Node, the tests that need it say so and skip; CI may not skip.
