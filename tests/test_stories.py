@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.reading_cases import project
 from tocsin.cli.commands import program
 from tocsin.local.stories import STORIES
 
@@ -55,10 +56,7 @@ def test_the_same_seed_tells_the_same_story(root: Path) -> None:
 
 def test_a_policy_that_only_observes_makes_the_mission_untrue(root: Path, tmp_path: Path) -> None:
     """The demo can fail: nothing in it is written down beforehand."""
-    for name in ("rules", "remediations"):
-        (tmp_path / name).mkdir()
-        for path in (root / name).glob("*.yaml"):
-            (tmp_path / name / path.name).write_text(path.read_text())
+    project(tmp_path)
     config = (root / "tocsin.yaml").read_text().replace("automation: act", "automation: observe")
     (tmp_path / "tocsin.yaml").write_text(config)
     result = runner.invoke(program, ["demo", "--speed", "0", "--root", str(tmp_path), "--output", "json"])
@@ -86,3 +84,13 @@ def test_the_summary_for_people_is_plain_text_where_there_is_no_terminal(root: P
     assert result.exit_code == 0
     assert "The story came true." in result.stdout
     assert "\x1b[" not in result.stdout
+
+
+def test_a_rule_that_shows_what_a_tool_was_told_breaks_the_claim_that_nothing_leaks(tmp_path: Path) -> None:
+    project(tmp_path)
+    (tmp_path / "rules" / "leak.yaml").write_text(
+        "summary: '{who}'\nseverity: P1\nwhen:\n  kql: AppTraces | where Message == 'tool.executed' | summarize "
+        "value = count() by who = tostring(Properties['args_redacted.email'])\n  above: 0\n  over: 5m\n  by: [who]\n"
+    )
+    result = runner.invoke(program, ["demo", "--speed", "0", "--root", str(tmp_path), "--output", "json"])
+    assert "broken: no name or address of a customer left the telemetry" in json.loads(result.stdout)["unmet"]
