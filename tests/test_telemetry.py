@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tocsin.connections.bucket import Bucket
 from tocsin.connections.identity import StaticToken, credential, loopback, request_options
 from tocsin.core.answer import NoAnswer, Query, Rows, Why
 from tocsin.core.compile import freshness
@@ -338,6 +339,54 @@ def test_an_unknown_table_that_does_not_resolve_is_a_broken_query(world: World, 
     assert answer.why is Why.BROKEN
     assert "SEM0100" in answer.detail
     assert "AppMetrisc" in answer.detail
+
+
+def test_a_table_that_does_not_resolve_beside_another_is_a_broken_query(
+    world: World, remote: LogAnalyticsTelemetry
+) -> None:
+    """The rows of the other table were not looked at, so none is no answer."""
+    world.workspace.faults.add("bad_request", table="AppMetrics")
+    answer = ask(remote, "union AppMetrics, AppTraces | count")
+    assert isinstance(answer, NoAnswer)
+    assert answer.why is Why.BROKEN
+
+
+def test_a_resource_id_is_asked_as_a_resource(world: World, remote: LogAnalyticsTelemetry) -> None:
+    world.traces("x")
+    resource = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Insights/components/app"
+    target = TARGET.model_copy(update={"workspace": resource})
+    answer = remote.ask(Query("AppTraces | count", T0, T0 + HOUR), target)
+    assert isinstance(answer, Rows)
+    assert answer.rows == ((1,),)
+    assert world.workspace.asked[-1].workspace == resource
+
+
+def test_what_the_service_says_of_its_work_is_kept(remote: LogAnalyticsTelemetry) -> None:
+    answer = ask(remote, "AppTraces | count")
+    assert isinstance(answer, Rows)
+    assert answer.statistics["query"]["datasetStatistics"] == [{"tableRowCount": 1}]
+
+
+def test_more_queries_than_a_minute_allows_wait_and_those_beyond_patience_are_refused_here(world: World) -> None:
+    adapter = LogAnalyticsTelemetry(StaticToken(SECRET), world.url, server_timeout=1, per_minute=2)
+    assert isinstance(ask(adapter, "print 1"), Rows)
+    answer = ask(adapter, "print 1")
+    assert isinstance(answer, NoAnswer)
+    assert answer.why is Why.THROTTLED
+    assert len(world.workspace.asked) == 1
+
+
+def test_a_bucket_lets_half_a_minute_through_at_once_and_then_as_many_as_come_in() -> None:
+    now, slept = [0.0], list[float]()
+    bucket = Bucket(60, lambda: now[0], slept.append)
+    assert all(bucket.take(0) for _ in range(30))
+    assert not bucket.take(0.9)
+    assert bucket.take(1.0)
+    assert slept == [1.0]
+    now[0] = 1.0
+    assert not bucket.take(0.5), "that token was taken in advance"
+    now[0] = 3.0
+    assert [bucket.take(0) for _ in range(3)] == [True, True, False]
 
 
 def test_throttling_says_how_long_to_wait(world: World, remote: LogAnalyticsTelemetry) -> None:

@@ -142,7 +142,10 @@ def _telemetry(given: Settings, project: Project) -> Telemetry:
 
     endpoint = given.get("TOCSIN_LOG_ANALYTICS_ENDPOINT")
     identity = credential(given.get("TOCSIN_READER_CLIENT_ID"), given.get("TOCSIN_STATIC_TOKEN"), endpoint)
-    return LogAnalyticsTelemetry(identity, endpoint, at_once=project.config.budgets.queries_at_once)
+    budgets = project.config.budgets
+    return LogAnalyticsTelemetry(
+        identity, endpoint, at_once=budgets.queries_at_once, per_minute=budgets.queries_per_minute
+    )
 
 
 def _apps(given: Settings, client_id: str) -> ContainerApps:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -19,10 +20,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """An answer: column names and rows, with plain Python values (``datetime`` in UTC, ``float``, ``int``, ``str``)."""
+    """An answer: column names and rows, with plain Python values (``datetime`` in UTC, ``float``, ``int``, ``str``).
+
+    ``statistics`` is what the service said of its own work, where it did.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    statistics: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
 
     def dicts(self) -> list[dict[str, Any]]:
         """Return one mapping a row, column name → value."""

@@ -36,11 +36,25 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What a query measures, apart from when: ``table``, ``where`` and aggregates, or an author's ``raw`` text."""
+
+    by: tuple[tuple[str, str], ...]
+    table: str = ""
+    where: str = ""
+    value: str = ""
+    events: str = ""
+    detail: str = ""
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
-    """One query and the windows its rows speak of, by their ``_window``."""
+    """One query, the windows its rows speak of by their ``_window``, and what it measures."""
 
     query: Query
     windows: tuple[Window, ...]
+    part: Part = Part(())
 
     def at(self, offset: int) -> tuple[Window, ...]:
         """Return the windows whose rows carry ``offset``: one slot's window may be another's earlier one."""
@@ -66,14 +80,15 @@ def compile_logs(
     Raises ValueError for raw ``kql`` that reads past its window, KeyError for a ``by`` the signal has no dimension for.
     """
     if signal is None or source is None:
-        return tuple(Ask(_raw(rule, target, window), (window,)) for window in spans)
-    dimensions = {name: signal.dimensions[name] for name in rule.when.by}
-    return (Ask(_measured(source, dimensions, target, spans), tuple(spans)),) if spans else ()
+        raw = Part(tuple((name, name) for name in rule.when.by), raw=author(rule))
+        return tuple(Ask(_raw(raw, target, window), (window,), raw) for window in spans)
+    part = _part(source, {name: signal.dimensions[name] for name in rule.when.by}, target)
+    return (Ask(_measured(part, target, spans), tuple(spans), part),) if spans else ()
 
 
 def compile_signal(source: Logs, target: Target, start: datetime, end: datetime) -> Query:
     """Return the query that measures one source of a signal over one window, outside any rule."""
-    return _measured(source, {}, target, [Window(end, start, end)])
+    return _measured(_part(source, {}, target), target, [Window(end, start, end)])
 
 
 def freshness(target: Target, start: datetime, end: datetime) -> Query:
@@ -81,33 +96,47 @@ def freshness(target: Target, start: datetime, end: datetime) -> Query:
 
     A table that does not exist yet holds nothing, and hides nothing that the others hold.
     """
-    parts = ", ".join(f"({table} | where {_bounds(target)} | project TimeGenerated)" for table in FRESHNESS_TABLES)
+    parts = ", ".join(f"({table} | where {bounds(target)} | project TimeGenerated)" for table in FRESHNESS_TABLES)
     return Query(
-        f"{_let(start, end)}union isfuzzy=true {parts}\n"
-        "| summarize events = count() by minute = bin(TimeGenerated, 1m)",
+        f"{let(start, end)}union isfuzzy=true {parts}\n| summarize events = count() by minute = bin(TimeGenerated, 1m)",
         start,
         end,
     )
 
 
-def _let(start: datetime, end: datetime) -> str:
-    return f"let _from = {kql.time(start)};\nlet _to = {kql.time(end)};\n"
-
-
-def _bounds(target: Target) -> str:
+def bounds(target: Target) -> str:
+    """Return the condition that holds for the target's rows within the window, and for nothing else."""
     return f"TimeGenerated >= _from and TimeGenerated < _to and AppRoleName == {kql.text(target.role_name)}"
 
 
-def _measured(source: Logs, dimensions: Mapping[str, str], target: Target, spans: Sequence[Window]) -> Query:
-    start, end = min(window.start for window in spans), max(window.end for window in spans)
+def let(start: datetime, end: datetime) -> str:
+    """Return the statements that bind the window."""
+    return f"let _from = {kql.time(start)};\nlet _to = {kql.time(end)};\n"
+
+
+def summary(part: Part, by: Iterable[str]) -> str:
+    """Return the line that makes one row an instance."""
+    aggregates = [f"value = todouble({part.value})", f"events = tolong({part.events})"]
+    if part.detail:
+        aggregates.append(f"detail = {part.detail}")
+    split = ", ".join(by)
+    return f"summarize {', '.join(aggregates)}" + (f" by {split}" if split else "")
+
+
+def _part(source: Logs, dimensions: Mapping[str, str], target: Target) -> Part:
     where = source.where.replace(TOOLS, kql.texts(target.side_effect_tools))
-    by = [f"{kql.name(name)} = {expression}" for name, expression in dimensions.items()]
-    lines = [source.table, f"where {_bounds(target)}", *_gap(spans), f"where {where}"]
+    return Part(tuple(dimensions.items()), source.table, where, source.value, source.events, source.detail)
+
+
+def _measured(part: Part, target: Target, spans: Sequence[Window]) -> Query:
+    start, end = min(window.start for window in spans), max(window.end for window in spans)
+    by = [f"{kql.name(name)} = {expression}" for name, expression in part.by]
+    lines = [part.table, f"where {bounds(target)}", *_gap(spans), f"where {part.where}"]
     if len(spans) > 1:
-        lines += [*_expand(start, spans), _summary(source, ["_window", *by]), "where events > 0"]
+        lines += [*_expand(start, spans), summary(part, ["_window", *by]), "where events > 0"]
     else:
-        lines += [_summary(source, by), "where events > 0", "extend _window = 0"]
-    return Query(_let(start, end) + "\n| ".join(lines), start, end)
+        lines += [summary(part, by), "where events > 0", "extend _window = 0"]
+    return Query(let(start, end) + "\n| ".join(lines), start, end)
 
 
 def _gap(spans: Sequence[Window]) -> list[str]:
@@ -130,23 +159,29 @@ def _expand(start: datetime, spans: Sequence[Window]) -> list[str]:
     ]
 
 
-def _summary(source: Logs, by: Iterable[str]) -> str:
-    aggregates = [f"value = todouble({source.value})", f"events = tolong({source.events})"]
-    if source.detail:
-        aggregates.append(f"detail = {source.detail}")
-    split = ", ".join(by)
-    return f"summarize {', '.join(aggregates)}" + (f" by {split}" if split else "")
-
-
-def _raw(rule: Rule, target: Target, window: Window) -> Query:
-    """Wrap an author's text: the tables it names are bound to the window and the target before it sees them."""
+def author(rule: Rule) -> str:
+    """Return an author's text. Raises ValueError when it reads past its window and target."""
     text = (rule.when.kql or "").strip().rstrip("; \n")
     past = kql.past_the_window(text)
     if past:
         raise ValueError(f"the query reads past its window and target: {', '.join(past)}")
-    named = [table for table in TABLES if re.search(rf"\b{table}\b", text)]
-    lets = "".join(f"let {table} = {table} | where {_bounds(target)};\n" for table in named)
-    by = [f"{kql.name(name)} = tostring({kql.name(name)})" for name in rule.when.by]
-    counted = ["events = tolong(events)"] if re.search(r"\bevents\b", kql.code(text)) else []
-    shape = ", ".join(["_window = 0", *by, "value = todouble(value)", *counted])
-    return Query(f"{_let(window.start, window.end)}{lets}{text}\n| project {shape}", window.start, window.end)
+    return text
+
+
+def tables(text: str) -> list[str]:
+    """Return the tables of the schema that a text names."""
+    return [table for table in TABLES if re.search(rf"\b{table}\b", kql.code(text))]
+
+
+def shape(part: Part, *labels: str) -> str:
+    """Return the columns of an author's text as every measurement has them."""
+    by = [f"{kql.name(name)} = tostring({kql.name(name)})" for name, _ in part.by]
+    counted = ["events = tolong(events)"] if re.search(r"\bevents\b", kql.code(part.raw)) else []
+    return ", ".join([*labels, *by, "value = todouble(value)", *counted])
+
+
+def _raw(part: Part, target: Target, window: Window) -> Query:
+    """Wrap an author's text: the tables it names are bound to the window and the target before it sees them."""
+    lets = "".join(f"let {table} = {table} | where {bounds(target)};\n" for table in tables(part.raw))
+    body = f"{lets}{part.raw}\n| project {shape(part, '_window = 0')}"
+    return Query(let(window.start, window.end) + body, window.start, window.end)

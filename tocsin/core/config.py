@@ -76,6 +76,8 @@ class Budgets(Model):
     """Upper bounds on what the watcher itself may use."""
 
     queries_at_once: Some = 4
+    queries_per_minute: Some = 300
+    """Three quarters of what the service takes from one identity: 200 requests in 30 seconds."""
     actions_per_hour: Count = 6
 
 
@@ -91,3 +93,8 @@ class Config(Model):
     catch_up: Duration = timedelta(minutes=15)
     give_up_after: Duration = timedelta(hours=1)
     fallback: str = ""
+
+    @property
+    def queries_a_tick(self) -> int:
+        """How many queries one tick may ask of one target."""
+        return max(2, self.budgets.queries_per_minute // max(1, len(self.targets)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -11,6 +11,7 @@ _QUIET = re.compile(
     r"""```.*?```|~~~.*?~~~|@"(?:""|[^"])*"|@'(?:''|[^'])*'|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|//[^\n]*""",
     re.DOTALL,
 )
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
 _PAST_THE_WINDOW = (
     re.compile(r"\b(ago|now)\s*\("),
     re.compile(r"\b(cluster|database|workspace|app|resource|adx|arg|table|external_table|materialized_view)\s*\("),
@@ -59,8 +60,34 @@ def name(value: str) -> str:
 
 
 def code(query: str) -> str:
-    """Return the query with its string literals and comments blanked out, for looking at its words."""
-    return _QUIET.sub(" ", query)
+    """Return the query with its string literals and comments blanked out, each letter at its place."""
+    return _QUIET.sub(lambda quiet: re.sub(r"[^\n]", " ", quiet[0]), query)
+
+
+def renamed(query: str, names: Mapping[str, str]) -> str:
+    """Return the query in which each word of its code that ``names`` knows is another; members after a dot are not."""
+    if not names:
+        return query
+    words = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, names))})(?!\w)")
+    out, last = "", 0
+    for found in words.finditer(code(query)):
+        out, last = out + query[last : found.start()] + names[found[0]], found.end()
+    return out + query[last:]
+
+
+def statements(query: str) -> list[str] | None:
+    """Return the statements between semicolons; None where brackets do not match, so that it cannot be told."""
+    parts, depth, begun = [], [], 0
+    for at, letter in enumerate(code(query)):
+        if letter in _BRACKETS:
+            depth.append(_BRACKETS[letter])
+        elif letter in _BRACKETS.values() and (not depth or depth.pop() != letter):
+            return None
+        elif letter == ";" and not depth:
+            parts.append(query[begun:at])
+            begun = at + 1
+    parts.append(query[begun:])
+    return None if depth else [part.strip() for part in parts if code(part).strip()]
 
 
 def past_the_window(query: str) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,10 +10,11 @@ from tocsin.core import alert as machine
 from tocsin.core import remedy
 from tocsin.core.alert import Alert, Change, Instance, Timing, Verdict
 from tocsin.core.answer import NoAnswer, Rows, Why
-from tocsin.core.compile import Ask, Window, compile_logs, freshness, windows
+from tocsin.core.compile import Ask, compile_logs, freshness, windows
 from tocsin.core.config import Target
 from tocsin.core.container import FINDINGS, App
 from tocsin.core.evaluate import Freshness, Heard, Measured, measure
+from tocsin.core.fields import Severity
 from tocsin.core.message import Delivery, Kind, Notice
 from tocsin.core.notice import compose
 from tocsin.core.read import Project
@@ -24,6 +24,7 @@ from tocsin.core.schedule import Due, due
 from tocsin.core.sight import SIGHT, Sight, newest_only
 from tocsin.core.signal import Configured, Logs, Signal
 from tocsin.engine.acting import labels_of
+from tocsin.engine.asking import Asker, affordable
 from tocsin.engine.notifying import outbox
 from tocsin.ports import Configuration, Conflict, Log, Store, StoreUnavailable, Telemetry
 
@@ -67,6 +68,31 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """One rule that is due, with what its sources have to be asked, or why they cannot be."""
+
+    rule: Rule
+    due: Due
+    signal: Signal | None
+    sources: tuple[Configured | tuple[Ask, ...], ...]
+    refused: NoAnswer | None = None
+    new: bool = False
+    """Whether it was never evaluated: only its newest slot is due then, however long it has waited."""
+
+    @property
+    def asks(self) -> list[Ask]:
+        """Every query of the rule."""
+        return [ask for source in self.sources if not isinstance(source, Configured) for ask in source]
+
+    @property
+    def patience(self) -> tuple[int, str]:
+        """How well the rule can wait, the least first. Only what is not P0 ever waits for what has waited longer."""
+        rank = 2 * list(Severity).index(self.rule.severity)
+        waited = rank if self.new else len(self.due.slots) - 1
+        return (max(1, rank - waited) if rank else 0, self.rule.id)
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluator:
     """Evaluates the rules of one target. One rule that cannot be evaluated never blinds the others."""
 
@@ -76,6 +102,7 @@ class Evaluator:
     telemetry: Telemetry
     configuration: Configuration
     log: Log
+    asker: Asker
 
     def evaluate(self, target: Target, now: datetime) -> Evaluated:
         """Evaluate every slot due on ``target`` and commit what came of it."""
@@ -86,14 +113,15 @@ class Evaluator:
         sight = newest_only(dues[SIGHT.id])
         if not waiting and not sight.slots:
             return Evaluated()
+        every = [self._prepared(rule, dues[rule.id], target, rule.id not in mark.slots) for rule in waiting]
+        prepared = self._within_budget(every, target)
         world = World(target, self.configuration)
-        asked = [slot for rule in waiting for slot in dues[rule.id].slots]
+        asked = [slot for each in prepared for slot in each.due.slots]
         world.fresh = self._freshness(target, [*asked, *sight.slots])
-        with ThreadPoolExecutor(max(1, self.project.config.budgets.queries_at_once)) as pool:
-            measured = list(pool.map(lambda rule: self._measure(rule, dues[rule.id], world), waiting))
+        measured = self._measured(prepared, world)
         total, done = Evaluated(), dict(mark.slots)
         judging: list[tuple[Rule, Due, Measured | Sight]] = [
-            (rule, dues[rule.id], seen) for rule, seen in zip(waiting, measured, strict=True)
+            (each.rule, each.due, seen) for each, seen in zip(prepared, measured, strict=True)
         ]
         judging += [(SIGHT, sight, Sight())] if sight.slots else []
         for rule, due_, seen in judging:
@@ -118,30 +146,55 @@ class Evaluator:
 
     # Asking
 
-    def _measure(self, rule: Rule, due_: Due, world: World) -> Measured:
-        """Return what the rule's sources say of every slot due."""
+    def _prepared(self, rule: Rule, due_: Due, target: Target, new: bool) -> Prepared:
+        """Return the rule with the queries that its sources need, or with what is wrong with them."""
         signal = self.signals.get(rule.when.signal or "")
+        sources: Sequence[Logs | Configured | None] = signal.sources if signal else (None,)
         try:
             spans = windows(rule, due_.slots)
-            sources: Sequence[Logs | Configured | None] = signal.sources if signal else (None,)
-            heard = [self._hear(rule, signal, source, spans, world) for source in sources]
-            return measure(rule, signal, heard, due_.slots[-1])
+            found = [
+                source if isinstance(source, Configured) else compile_logs(rule, signal, source, target, spans)
+                for source in sources
+            ]
+            return Prepared(rule, due_, signal, tuple(found), new=new)
         except Exception as error:  # whatever is wrong with one rule, the others are still evaluated
-            self.log.error("rule failed", rule=rule.id, target=world.target.name, error=repr(error)[:200])
-            return measure(rule, signal, [Heard(refused=NoAnswer(Why.BROKEN, type(error).__name__))])
+            self.log.error("rule failed", rule=rule.id, target=target.name, error=repr(error)[:200])
+            return Prepared(rule, due_, signal, (), NoAnswer(Why.BROKEN, type(error).__name__))
 
-    def _hear(
-        self,
-        rule: Rule,
-        signal: Signal | None,
-        source: Logs | Configured | None,
-        spans: Sequence[Window],
-        world: World,
-    ) -> Heard:
-        if isinstance(source, Configured):
-            return self._inspect(source, world)
-        asks = compile_logs(rule, signal, source, world.target, spans)
-        return Heard(tuple((ask, self._ask(ask, rule, world.target)) for ask in asks))
+    def _within_budget(self, prepared: list[Prepared], target: Target) -> list[Prepared]:
+        """Leave the least severe rules to a later tick when all would take too many queries, and say so.
+
+        Their slots stay due and are caught up; the longer a rule has waited, the more it counts, except before P0.
+        """
+        budget = max(1, self.project.config.queries_a_tick - 1)
+        ordered = sorted(prepared, key=lambda each: each.patience)
+        first = sum(1 for each in prepared if each.rule.severity is Severity.P0)
+        count = affordable([each.asks for each in ordered], budget, first + 1, target)
+        late = sorted(each.rule.id for each in ordered[count:])
+        if late:
+            self.log.warning("stretched", target=target.name, rules=late, budget=budget)
+        return [each for each in prepared if each.rule.id not in late]
+
+    def _measured(self, prepared: Sequence[Prepared], world: World) -> list[Measured]:
+        """Return what the sources of each rule say of every slot due."""
+        numbered = dict(enumerate(ask for each in prepared for ask in each.asks))
+        answers = self.asker.ask(numbered, world.target)
+        heard = {id(ask): answers[number] for number, ask in numbered.items()}
+        return [self._heard(each, heard, world) for each in prepared]
+
+    def _heard(self, each: Prepared, answers: Mapping[int, Rows | NoAnswer], world: World) -> Measured:
+        if each.refused is not None:
+            return measure(each.rule, each.signal, [Heard(refused=each.refused)])
+        heard = []
+        for source in each.sources:
+            if isinstance(source, Configured):
+                heard.append(self._inspect(source, world))
+            else:
+                heard.append(Heard(tuple((ask, answers[id(ask)]) for ask in source)))
+        why = {found.why.value for said in heard for _, found in said.answers if isinstance(found, NoAnswer)}
+        for each_why in sorted(why):
+            self.log.warning("no answer", rule=each.rule.id, target=world.target.name, why=each_why)
+        return measure(each.rule, each.signal, heard, each.due.slots[-1])
 
     def _inspect(self, source: Configured, world: World) -> Heard:
         """Return what the app's configuration says; a target that names no app has none to inspect."""
@@ -151,12 +204,6 @@ class Evaluator:
         if isinstance(app, NoAnswer):
             return Heard(refused=app)
         return Heard(findings=tuple(FINDINGS[source.finding](app, world.target)))
-
-    def _ask(self, ask: Ask, rule: Rule, target: Target) -> Rows | NoAnswer:
-        answer = self.telemetry.ask(ask.query, target)
-        if isinstance(answer, NoAnswer):
-            self.log.warning("no answer", rule=rule.id, target=target.name, why=answer.why.value)
-        return answer
 
     # Judging
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from tocsin.core.compile import Part
 from tocsin.core.config import Target
 from tocsin.core.read import Project
 from tocsin.core.signal import Signal
 from tocsin.engine.acting import Actor
+from tocsin.engine.asking import Asker
 from tocsin.engine.evaluating import Evaluated, Evaluator
 from tocsin.engine.notifying import Courier
 from tocsin.engine.retiring import Retirer
@@ -30,7 +32,7 @@ class Ticked:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Everything one tick needs. Holds no state of its own between ticks."""
+    """Everything one tick needs. Holds no state of its own between ticks that it could not do without."""
 
     project: Project
     signals: Mapping[str, Signal]
@@ -41,6 +43,8 @@ class Engine:
     actuators: Mapping[str, Actuator]
     log: Log
     owner: str
+    guilty: set[Part] = field(default_factory=set)
+    """Parts of queries that failed alone in this process: a hint, no state."""
 
     def tick(self, now: datetime, only: Sequence[str] | None = None) -> Ticked:
         """Run one tick at ``now``, over all targets or ``only`` the named ones. Raises ``StoreUnavailable``.
@@ -61,7 +65,10 @@ class Engine:
         return ticked
 
     def _evaluate(self, targets: Sequence[Target], now: datetime) -> Evaluated:
-        evaluator = Evaluator(self.project, self.signals, self.store, self.telemetry, self.configuration, self.log)
+        asker = Asker(self.telemetry, self.log, self.project.config.budgets.queries_at_once, self.guilty)
+        evaluator = Evaluator(
+            self.project, self.signals, self.store, self.telemetry, self.configuration, self.log, asker
+        )
         total = Evaluated()
         for target in targets:
             try:

@@ -46,9 +46,9 @@ class Asked:
 
 
 class Workspace:
-    """Answers ``POST /v1/workspaces/{id}/query`` from embedded telemetry.
+    """Answers ``POST /v1/workspaces/{id}/query``, and that of a resource id, from embedded telemetry.
 
-    ``known`` are the ids there are; without it every id is answered. ``faults`` go wrong by the telemetry's clock,
+    ``known`` are the workspaces there are; without it every id is answered. ``faults`` go wrong by its clock,
     matched against the query's text; ``asked`` is every request there was.
     """
 
@@ -60,12 +60,15 @@ class Workspace:
 
     def routes(self) -> list[Route]:
         """Return the routes to mount."""
-        return [Route("/v1/workspaces/{workspace}/query", self._query, methods=["POST"])]
+        return [
+            Route("/v1/workspaces/{workspace}/query", self._query, methods=["POST"]),
+            Route("/v1/{resource:path}/query", self._query, methods=["POST"]),
+        ]
 
     async def _query(self, request: Request) -> Response:
         body = await _body(request)
         asked = Asked(
-            request.path_params["workspace"],
+            request.path_params.get("workspace") or f"/{request.path_params['resource'].lstrip('/')}",
             str(body.get("query") or ""),
             body.get("timespan"),
             _wait(request.headers.get("Prefer", "")),
@@ -80,7 +83,7 @@ class Workspace:
     async def _answer(self, request: Request, asked: Asked, fault: Fault | None) -> Response:
         if not request.headers.get("Authorization", "").startswith("Bearer "):
             return _refuse(401)
-        if self._known is not None and asked.workspace not in self._known:
+        if self._known is not None and asked.workspace not in self._known and not asked.workspace.startswith("/"):
             return _refuse(404)
         try:
             start, end = _timespan(asked.timespan)
@@ -89,8 +92,12 @@ class Workspace:
             return _refuse(400, inner={"code": "QueryValidationError", "message": str(error)})
         except Refused as refused:
             return _refuse(500) if refused.code == "failed" else _refuse(400, inner=_reason(refused))
-        partial = {"error": _PARTIAL} if fault is not None and fault.kind == "partial" else {}
-        return JSONResponse({"tables": [_table(found)], **partial})
+        said: dict[str, Any] = {"tables": [_table(found)]}
+        if "include-statistics=true" in request.headers.get("Prefer", ""):
+            said["statistics"] = {"query": {"datasetStatistics": [{"tableRowCount": len(found.rows)}]}}
+        if fault is not None and fault.kind == "partial":
+            said["error"] = _PARTIAL
+        return JSONResponse(said)
 
 
 def _table(found: Found) -> dict[str, Any]:

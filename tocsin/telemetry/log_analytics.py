@@ -11,10 +11,11 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from tocsin.connections.bucket import Bucket
 from tocsin.connections.identity import refuse_leak, request_options
 from tocsin.core.answer import NoAnswer, Query, Rows, Why
+from tocsin.core.compile import tables
 from tocsin.core.config import Target
-from tocsin.core.schema import TABLES
 from tocsin.telemetry.values import bounds, plain
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ _NO_ROWS = Rows((), ())
 
 
 class LogAnalyticsTelemetry:
-    """The workspaces an identity may read. Safe to use from several threads; at most ``at_once`` queries run.
+    """The workspaces an identity may read. Safe to use from several threads.
+
+    At most ``at_once`` queries run and ``per_minute`` leave; a target's workspace is its id, or a resource id (``/…``).
 
     The service gets ``server_timeout`` seconds (30 at most), the answer ``grace`` seconds more. A failure that came
     quickly is tried once again. Raises ValueError for a static token that would leave this machine.
@@ -62,6 +65,7 @@ class LogAnalyticsTelemetry:
         server_timeout: int = 30,
         grace: float = 5,
         at_once: int = 4,
+        per_minute: float = 300,
     ) -> None:
         if not 1 <= server_timeout <= 30:
             raise ValueError("server_timeout is 1 to 30 seconds")
@@ -71,6 +75,7 @@ class LogAnalyticsTelemetry:
         self._server_timeout = server_timeout
         self._grace = grace
         self._gate = threading.BoundedSemaphore(at_once)
+        self._bucket = Bucket(per_minute)
         self._client: LogsQueryClient | None = None
         self._opening = threading.Lock()
 
@@ -80,6 +85,8 @@ class LogAnalyticsTelemetry:
         if not self._gate.acquire(timeout=self._server_timeout):
             return NoAnswer(Why.THROTTLED, "too many queries are waiting here", float(self._server_timeout))
         try:
+            if not self._bucket.take(self._server_timeout):
+                return NoAnswer(Why.THROTTLED, "this minute's queries are used up here", float(self._server_timeout))
             return self._twice(query.text, span, target.workspace)
         finally:
             self._gate.release()
@@ -104,11 +111,14 @@ class LogAnalyticsTelemetry:
 
         heard: list[Any] = []
         try:
-            result = self._opened().query_workspace(
+            client = self._opened()
+            query = client.query_resource if workspace.startswith("/") else client.query_workspace
+            result = query(
                 workspace,
                 text,
                 timespan=span,
                 server_timeout=self._server_timeout,
+                include_statistics=True,
                 read_timeout=self._server_timeout + self._grace,
                 raw_response_hook=lambda response: heard.append(response.http_response),
                 **request_options(self._endpoint),
@@ -116,7 +126,7 @@ class LogAnalyticsTelemetry:
             return _read(result)
         except (AzureError, ValueError, TypeError, LookupError, AttributeError) as error:
             if heard:
-                return _answered(heard[-1], error)
+                return _answered(heard[-1], error, text)
             if isinstance(error, AzureError):
                 return _unanswered(_original(error))
             raise
@@ -146,13 +156,14 @@ def _read(result: Any) -> Rows | NoAnswer:
         return NoAnswer(Why.PARTIAL, _safe(f"{error.code}: {error.message}" if error else "no reason given"))
     if not result.tables:
         return _NO_ROWS
+    used = getattr(result, "statistics", None)
     table = result.tables[0]
     kinds = tuple(table.columns_types)
     rows = tuple(tuple(plain(kind, value) for kind, value in zip(kinds, row, strict=True)) for row in table.rows)
-    return Rows(tuple(table.columns), rows)
+    return Rows(tuple(table.columns), rows, used if isinstance(used, dict) else {})
 
 
-def _answered(response: Any, error: Exception) -> Rows | NoAnswer:
+def _answered(response: Any, error: Exception, text: str) -> Rows | NoAnswer:
     """Classify what the service said, by its status alone: the SDK fails on bodies that are not JSON."""
     status = response.status_code
     if status == 204:
@@ -160,18 +171,19 @@ def _answered(response: Any, error: Exception) -> Rows | NoAnswer:
     if status == 200:
         return NoAnswer(Why.FAILED, f"the answer cannot be read: {type(error).__name__}")
     body = response.text()
-    if status == 400 and _absent_table(body):
+    if status == 400 and _absent_table(body, text):
         return _NO_ROWS
     return NoAnswer(_STATUS.get(status, Why.FAILED), f"HTTP {status} {_reason(body)}".strip(), _retry_after(response))
 
 
-def _absent_table(body: str) -> bool:
-    """Return whether a table we know does not resolve: one without a row in 30 days is unknown to the workspace.
+def _absent_table(body: str, text: str) -> bool:
+    """Return whether all a query reads is a table we know without a row in 30 days: the workspace forgets it.
 
-    A name we do not know is a mistake in the query, and a silent rule would be worse than a broken one.
+    A name we do not know is a mistake in the query, and a silent rule would be worse than a broken one; so would one
+    that reads another table besides, whose rows nobody looked at.
     """
     found = _UNRESOLVED.search(body)
-    return found is not None and found[1] in TABLES
+    return found is not None and tables(text) == [found[1]]
 
 
 def _original(error: Exception) -> Exception:

@@ -1,0 +1,242 @@
+"""Many rules, few queries: whatever is due on one target is asked in one pass over each table.
+
+A fused query binds the table once (window, target, and the properties its parts read), then unites one labelled
+sub-result a part. Asks that measure the same over windows of one length share a sub-result. Kept apart are texts that
+name no table or several, windows that reach back differently, and what would make a query too long.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tocsin.core import kql
+from tocsin.core.answer import Query, Rows
+from tocsin.core.compile import Ask, Part, bounds, let, shape, summary, tables
+from tocsin.core.config import Target
+from tocsin.core.schema import TABLES
+
+LONGEST = 48_000
+"""Characters of one query's text."""
+
+_NEAR = timedelta(hours=2)
+"""Windows that begin within this before the newest end are read together; those further back by how far they reach."""
+
+_SECOND = timedelta(seconds=1)
+_PROPERTY = re.compile(r"tostring\(Properties(?:\.\w+|\['[^'\\]*'\])\)")
+_ALONE = re.compile(r"\b(withsource|declare|set|alias|pattern|restrict|getschema|evaluate|materialize|toscalar)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One sub-result: a part over windows of one length, with the starts of those windows and the asks it serves."""
+
+    part: Part
+    length: timedelta
+    starts: tuple[datetime, ...]
+    asks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """One query for several asks, which are known by their number."""
+
+    query: Query
+    shares: tuple[Share, ...]
+    asks: Mapping[int, Ask]
+
+    @property
+    def alone(self) -> bool:
+        """Whether it holds a single sub-result, so that whatever is wrong with it is wrong with that."""
+        return len(self.shares) == 1
+
+    def rows(self, answer: Rows) -> dict[int, Rows]:
+        """Return the rows of every ask, as its own query would have given them."""
+        if len(self.asks) == 1 and next(iter(self.asks.values())).query == self.query:
+            return dict.fromkeys(self.asks, answer)
+        found: dict[int, list[tuple[object, ...]]] = {number: [] for number in self.asks}
+        for row in answer.dicts():
+            share = self.shares[int(row["_part"])]
+            start = self.query.end - int(row["_window"]) * _SECOND
+            for number in share.asks:
+                ask = self.asks[number]
+                if any(window.start == start for window in ask.windows):
+                    values = [row.get(f"_by{at}") or "" for at in range(len(share.part.by))]
+                    offset = (start - ask.query.start) // _SECOND
+                    found[number].append((offset, *values, row["value"], row.get("events"), row.get("detail")))
+        return {number: Rows(_columns(self.asks[number].part), tuple(rows)) for number, rows in found.items()}
+
+
+def _columns(part: Part) -> tuple[str, ...]:
+    return ("_window", *(name for name, _ in part.by), "value", "events", "detail")
+
+
+def fuse(asks: Mapping[int, Ask], target: Target, apart: Collection[Part] = ()) -> list[Fused]:
+    """Return queries that together answer every ask. Parts in ``apart`` are asked by themselves."""
+    together: dict[tuple[object, ...], list[Share]] = {}
+    for share in _shares(asks):
+        reach = _reach(share, max(ask.query.end for ask in asks.values()))
+        alone = share.part in apart or not _fusable(share.part)
+        key = ("alone", share) if alone else (_table(share.part), reach)
+        together.setdefault(key, []).append(share)
+    return [fused for shares in together.values() for fused in _packed(shares, asks, target)]
+
+
+def halves(fused: Fused, target: Target) -> list[Fused]:
+    """Return the same asks as two queries, of which only one can hold what is wrong with one part."""
+    middle = len(fused.shares) // 2
+    return [_made(shares, fused.asks, target) for shares in (fused.shares[:middle], fused.shares[middle:]) if shares]
+
+
+def _shares(asks: Mapping[int, Ask]) -> Iterator[Share]:
+    found: dict[tuple[Part, timedelta, int], dict[int, Ask]] = {}
+    for number, ask in asks.items():
+        length = ask.windows[0].end - ask.windows[0].start
+        # What cannot stand beside others cannot stand beside itself over another window either.
+        found.setdefault((ask.part, length, -1 if _fusable(ask.part) else number), {})[number] = ask
+    for (part, length, _), owners in found.items():
+        starts = sorted({window.start for ask in owners.values() for window in ask.windows})
+        yield Share(part, length, tuple(starts), tuple(owners))
+
+
+def _reach(share: Share, newest: datetime) -> object:
+    """Return what must be equal for sub-results to read the same rows: near ones do, others by their own stretch."""
+    first, last = share.starts[0], share.starts[-1] + share.length
+    return "near" if newest - first <= _NEAR else (first, last, share.length)
+
+
+def _table(part: Part) -> str:
+    return part.table or tables(part.raw)[0]
+
+
+def _fusable(part: Part) -> bool:
+    """Return whether a text can stand beside others: it names one table, and nothing that speaks of the whole query."""
+    if not part.raw:
+        return True
+    return len(tables(part.raw)) == 1 and not _ALONE.search(kql.code(part.raw)) and _split(part.raw) is not None
+
+
+def _split(text: str) -> tuple[list[tuple[str, str]], str] | None:
+    """Return the ``let`` statements of a text, as names and what they stand for, and its last statement; or None."""
+    stated = kql.statements(text)
+    if not stated:
+        return None
+    *before, last = stated
+    lets = [re.fullmatch(r"let\s+([A-Za-z_]\w*)\s*=\s*(.+)", each, re.DOTALL) for each in before]
+    if not all(lets) or re.match(r"let\b", last):
+        return None
+    return [(each[1], each[2]) for each in lets if each], last
+
+
+def _packed(shares: Sequence[Share], asks: Mapping[int, Ask], target: Target) -> Iterator[Fused]:
+    """Yield queries no longer than allowed; what is too long by itself is asked by itself."""
+    rest = list(shares)
+    while rest:
+        count, made = len(rest), _made(rest, asks, target)
+        while count > 1 and len(made.query.text) > LONGEST:
+            count = max(1, min(count - 1, count * LONGEST // len(made.query.text)))
+            made = _made(rest[:count], asks, target)
+        yield made
+        rest = rest[count:]
+
+
+def _made(shares: Sequence[Share], asks: Mapping[int, Ask], target: Target) -> Fused:
+    own = {number: asks[number] for share in shares for number in share.asks}
+    if len(own) == 1:
+        (ask,) = own.values()
+        return Fused(ask.query, tuple(shares), own)
+    start = min(share.starts[0] for share in shares)
+    end = max(share.starts[-1] + share.length for share in shares)
+    return Fused(Query(let(start, end) + _text(shares, target, end), start, end), tuple(shares), own)
+
+
+# The text
+
+
+def _text(shares: Sequence[Share], target: Target, end: datetime) -> str:
+    measured = [share.part for share in shares if not share.part.raw]
+    expressions = [text for part in measured for text in _expressions(part)]
+    hoisted = {text: f"_x{at}" for at, text in enumerate(dict.fromkeys(_PROPERTY.findall(" ".join(expressions))))}
+    lets = [_rows(measured[0].table, _needed(measured, hoisted), hoisted, target)] if measured else []
+    parts: list[str] = []
+    for label, share in enumerate(shares):
+        if share.part.raw:
+            own, texts = _raw(label, share, target, end)
+            lets, parts = lets + own, parts + texts
+        else:
+            parts.append(_measured(label, share, hoisted, end))
+    united = parts[0] if len(parts) == 1 else "union\n" + ",\n".join(f"({part})" for part in parts)
+    return "".join(f"{each};\n" for each in lets) + united
+
+
+def _expressions(part: Part) -> list[str]:
+    return [part.where, part.value, part.events, part.detail, *(expression for _, expression in part.by)]
+
+
+def _needed(parts: Sequence[Part], hoisted: Mapping[str, str]) -> list[str]:
+    """Return the columns that the parts read besides the properties read once for all."""
+    read = kql.code(" ".join(_through(text, hoisted) for part in parts for text in _expressions(part)))
+    words = set(re.findall(r"\w+", read))
+    return [column for column in TABLES[parts[0].table] if column in words and column != "TimeGenerated"]
+
+
+def _through(text: str, hoisted: Mapping[str, str]) -> str:
+    return _PROPERTY.sub(lambda found: hoisted[found[0]], text)
+
+
+def _rows(table: str, columns: Sequence[str], hoisted: Mapping[str, str], target: Target) -> str:
+    kept = ["TimeGenerated", *columns, *(f"{name} = {text}" for text, name in hoisted.items())]
+    return f"let _rows = materialize({table} | where {bounds(target)} | project {', '.join(kept)})"
+
+
+def _measured(label: int, share: Share, hoisted: Mapping[str, str], end: datetime) -> str:
+    part = share.part
+    by = [f"_by{at} = {_through(expression, hoisted)}" for at, (_, expression) in enumerate(part.by)]
+    line = _through(summary(part, ["_window", *by]), hoisted)
+    lines = ["_rows", f"where {_through(part.where, hoisted)}", *_windows(share, end), line, "where events > 0"]
+    return " | ".join([*lines, f"extend _part = {label}"])
+
+
+def _windows(share: Share, end: datetime) -> list[str]:
+    """Give each row to every window it falls in; ``_window`` is how many seconds before ``_to`` a window begins."""
+    backs = [(end - start) // _SECOND for start in share.starts]
+    length = share.length // _SECOND
+    if len(backs) == 1:
+        return [*_within(backs[0], length), f"extend _window = long({backs[0]})"]
+    offsets = ", ".join(map(str, backs))
+    return [
+        f"mv-expand _window = dynamic([{offsets}]) to typeof(long)",
+        "where TimeGenerated >= _to - _window * 1s",
+        f"where TimeGenerated < _to - _window * 1s + {length}s",
+    ]
+
+
+def _within(back: int, length: int) -> list[str]:
+    return [f"where TimeGenerated >= _to - {back}s and TimeGenerated < _to - {back - length}s"]
+
+
+def _raw(label: int, share: Share, target: Target, end: datetime) -> tuple[list[str], list[str]]:
+    """Return the ``let`` statements and the sub-results of an author's text: one a window, which is all it may see."""
+    found = _split(share.part.raw)
+    if found is None:
+        raise ValueError("this text cannot stand beside others")
+    table, lets, parts = _table(share.part), [], []
+    length = share.length // _SECOND
+    for at, start in enumerate(share.starts):
+        back = (end - start) // _SECOND
+        names = {table: f"_t{label}_{at}", **{name: f"_l{label}_{at}_{name}" for name, _ in found[0]}}
+        lets.append(f"let {names[table]} = {table} | where {bounds(target)} | {_within(back, length)[0]}")
+        lets += [f"let {names[name]} = {kql.renamed(text, names)}" for name, text in found[0]]
+        body = kql.renamed(found[1], names)
+        parts.append(f"{body}\n| project {_shape(share.part, label, back)}")
+    return lets, parts
+
+
+def _shape(part: Part, label: int, back: int) -> str:
+    """Return the columns of an author's text, its ``by`` columns under the names they have in a union."""
+    columns = shape(part, f"_part = {label}", f"_window = long({back})")
+    for at, (name, _) in enumerate(part.by):
+        columns = columns.replace(f"{kql.name(name)} = tostring", f"_by{at} = tostring", 1)
+    return columns
