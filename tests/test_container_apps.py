@@ -285,6 +285,7 @@ class Documents:
     """A platform that answers with these documents."""
 
     mode: str
+    shares: bool = True
     revisions: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, name: str, container: str = "api", env: dict[str, str] | None = None, **properties: Any) -> None:
@@ -309,7 +310,10 @@ class Documents:
         properties = {
             "provisioningState": "Succeeded",
             "latestRevisionName": newest["name"],
-            "configuration": {"activeRevisionsMode": self.mode},
+            "configuration": {
+                "activeRevisionsMode": self.mode,
+                **({"ingress": {"targetPort": 8000}} if self.shares else {}),
+            },
             "template": newest["properties"]["template"],
         }
         return JSONResponse({"id": "/app", "location": "westeurope", "properties": properties})
@@ -363,6 +367,13 @@ def test_an_old_revision_from_before_the_container_had_its_name_does_not_make_th
     documents.add("app--1", container="main", active=False, runningState="Stopped")
     documents.add("app--2", env=ON, trafficWeight=100)
     assert documents.look().holds
+
+
+def test_without_ingress_every_revision_that_is_up_counts() -> None:
+    documents = Documents("Multiple", shares=False)
+    documents.add("app--1", trafficWeight=0)
+    documents.add("app--2", env=ON, trafficWeight=0)
+    assert documents.look().words == "KILLSWITCH_TOOLS is not on on app--1"
 
 
 def test_without_a_revision_that_serves_nothing_is_proven() -> None:

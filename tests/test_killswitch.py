@@ -343,9 +343,11 @@ def test_in_multiple_mode_traffic_waits_for_the_revision_that_has_the_switch(pla
     assert platform.arm.serving(TARGET) == [("sales-api--0000001", 100)]
 
 
-def test_split_traffic_goes_to_the_newest_revision_and_the_old_shares_are_told(platform: Platform) -> None:
+def test_split_traffic_of_one_version_goes_to_the_newest_revision_and_the_old_shares_are_told(
+    platform: Platform,
+) -> None:
     platform.arm.create(TARGET, {}, multiple=True)
-    platform.arm.provision(TARGET, {"CANARY": "1"})
+    platform.arm.set_template(TARGET, {**platform.arm.template(TARGET), "terminationGracePeriodSeconds": 31})
     platform.wait()
     one, two = "sales-api--0000001", "sales-api--0000002"
     shares = [{"revisionName": one, "weight": 80}, {"revisionName": two, "weight": 20, "label": "canary"}]
@@ -359,6 +361,38 @@ def test_split_traffic_goes_to_the_newest_revision_and_the_old_shares_are_told(p
     assert platform.proven()
     after = platform.arm.configuration(TARGET)
     assert all(path.startswith(".ingress.traffic[") for path in difference(before, after))
+
+
+def blue_and_green(platform: Platform, green: int, **more: str) -> None:
+    """Blue serves with what is left of the traffic; green, newer and different, has ``green`` percent."""
+    platform.arm.create(TARGET, {"V": "blue"}, multiple=True)
+    platform.arm.provision(TARGET, {"V": "green", "HITL_DEV_MODE": "true", **more})
+    platform.wait()
+    shares = [("sales-api--0000001", 100 - green), ("sales-api--0000002", green)]
+    platform.arm.set_traffic(TARGET, [{"revisionName": name, "weight": weight} for name, weight in shares])
+
+
+@pytest.mark.parametrize("more", [{}, {SWITCH: "on"}])
+def test_a_version_that_nobody_let_serve_is_not_put_into_production(platform: Platform, more: dict[str, str]) -> None:
+    blue_and_green(platform, 0, **more)
+    for _ in range(3):
+        platform.engage()
+        platform.wait()
+    assert platform.proven()
+    (serving,) = platform.read().serving
+    assert dict(serving.env) | {"V": "blue", SWITCH: "on"} == dict(serving.env)
+    assert "HITL_DEV_MODE" not in serving.env
+
+
+def test_versions_that_share_the_traffic_are_left_to_a_person(platform: Platform) -> None:
+    blue_and_green(platform, 20)
+    applied = platform.engage()
+    assert applied.did is Did.FAILED
+    assert applied.detail == (
+        f"sales-api--0000001, sales-api--0000002 share the traffic and differ in more than {SWITCH}: "
+        "a person must set it on each"
+    )
+    assert platform.arm.patches == []
 
 
 def test_an_app_that_follows_its_newest_revision_goes_on_doing_so(platform: Platform) -> None:

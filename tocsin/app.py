@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -18,7 +18,9 @@ from tocsin.connections.http import Http
 from tocsin.connections.identity import credential
 from tocsin.core.crosscheck import Known
 from tocsin.core.errors import Problem
+from tocsin.core.message import Delivery, Settled
 from tocsin.core.read import Project
+from tocsin.core.sight import BUILT_IN
 from tocsin.engine.react import react
 from tocsin.engine.tick import Engine, Ticked
 from tocsin.ports import Clock, Configuration, Log, Notifier, Store, StoreUnavailable, Telemetry
@@ -35,6 +37,9 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the present instant."""
         return datetime.now(UTC)
+
+
+_REMEMBERED = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +61,27 @@ class App:
     def health(self) -> dict[str, Any]:
         """Return whether Tocsin watches, and if not, which file, setting or part is the reason."""
         now, found = self.clock.now(), [f"{each.path}:{each.line}: {each.message}" for each in self.problems]
+        store = self.engine.store
         try:
-            beat = self.engine.store.last_beat()
+            beat = store.last_beat()
+            blind = [each for each in store.open_alerts() if each.rule in {rule.id for rule in BUILT_IN} and each.open]
+            untold = undelivered(store.deliveries(1_000), now - _REMEMBERED)
         except StoreUnavailable as error:
             return _health("broken", [*found, str(error)], None)
-        if beat is None or now - beat > STALE:
+        if beat is None or abs(now - beat) > STALE:
             found.append("no tick has ended yet" if beat is None else f"the last tick ended {now - beat} ago")
+        found += [f"{each.target}: {' '.join([*dict(each.by).values(), each.reason])}" for each in blind]
+        found += [f"nobody was told within a day: {each}" for each in untold]
         if not self.engine.project.config.targets:
             return _health("broken", [*found, "no target is watched"], beat)
         return _health("degraded" if found else "ok", found, beat)
+
+
+def undelivered(deliveries: Sequence[Delivery], since: datetime) -> list[str]:
+    """Return the notices that were given up since then and reached nobody at all."""
+    told = {each.notice.id for each in deliveries if each.state is not Settled.DEAD}
+    dead = (each for each in deliveries if each.state is Settled.DEAD and (each.settled or each.created) >= since)
+    return sorted({each.notice.id for each in dead} - told)
 
 
 def _health(status: str, problems: list[str], beat: datetime | None) -> dict[str, Any]:

@@ -50,7 +50,9 @@ class _Reading:
         for policy, node in policies:
             self._problems += policy_problems(policy, node, names, config, self._known)
         if config_node:
-            self._problems += config_problems(config, config_node, names, self._known)
+            labels = {key for target in config.targets for key in target.labels}
+            labels |= {key for rule, _ in rules for key in (*rule.labels, *rule.when.by)}
+            self._problems += config_problems(config, config_node, names, labels, self._known)
         return self._gathered([rule for rule, _ in rules], [policy for policy, _ in policies], config)
 
     def _config(self) -> tuple[Config, Node | None]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tocsin.connections.arm import ContainerApps
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
-from tocsin.core.container import SCOPES, SECRET, App, engaged, verify, with_variable
+from tocsin.core.container import SCOPES, SECRET, App, engaged, verify, what_runs, with_variable
 from tocsin.core.remedy import Applied, Did
 
 _AGAIN = frozenset({Why.BUSY, Why.THROTTLED, Why.FAILED, Why.UNREACHABLE, Why.TIMEOUT})
@@ -45,10 +46,10 @@ class Switch:
         app = self._steady(target, variable)
         if isinstance(app, Applied):
             return app
-        if self._has(app, variable):
+        if self._wanted(app, target, variable):
             return self._settle(target, app, variable)
         try:
-            template = with_variable(app.template, target.container, variable, self._value)
+            template = with_variable(_base(app, target, variable), target.container, variable, self._value)
         except (LookupError, ValueError) as error:
             return Applied(Did.FAILED, str(error))
         sent = self.apps.patch_template(target, app, template)
@@ -62,7 +63,7 @@ class Switch:
         app, variable = self.apps.get(target), SCOPES[args["scope"]]
         if isinstance(app, NoAnswer) or app.env.get(variable) == SECRET:
             return None
-        return self._has(app, variable)
+        return self._wanted(app, target, variable)
 
     @property
     def _value(self) -> str:
@@ -71,13 +72,23 @@ class Switch:
     def _has(self, app: App, variable: str) -> bool:
         return app.env.get(variable) != SECRET and engaged(app.env.get(variable)) == self.on
 
+    def _wanted(self, app: App, target: Target, variable: str) -> bool:
+        """Return whether nothing has to be written: all that serves has it, or the template does, which then serves.
+
+        Where traffic is shared out, a template may be of a revision that nobody has let serve yet. It is none of ours.
+        """
+        if verify(app, variable, self.on).holds:
+            return True
+        stray = app.multiple and any(not _same(each.template, app.template, target, variable) for each in app.serving)
+        return self._has(app, variable) and not stray
+
     def _steady(self, target: Target, variable: str) -> App | Applied:
         """Return the app once it has the switch, or as read twice in a row alike with no operation under way."""
         app = self.apps.get(target)
         for _ in range(_READS):
             if isinstance(app, NoAnswer):
                 return _refused(app)
-            if self._has(app, variable):
+            if self._wanted(app, target, variable):
                 return app
             if app.provisioning in _UNDER_WAY:
                 return Applied(Did.BUSY, f"a deployment is in progress: {app.provisioning}")
@@ -102,6 +113,28 @@ class Switch:
             return _refused(sent, sending=True)
         words = f"all traffic to {new.name}; it was {_shares(app)}"
         return Applied(Did.DONE, words, after=new.name, operation=sent.operation)
+
+
+def _base(app: App, target: Target, variable: str) -> Mapping[str, Any]:
+    """Return the template to change: the app's, or what production runs where that is another one.
+
+    Raises ValueError when the revisions that serve differ among themselves: one of them would have to go.
+    """
+    if not app.multiple or not app.serving or not all(each.template for each in app.serving):
+        return app.template
+    first, *others = app.serving
+    differing = [each.name for each in others if not _same(each.template, first.template, target, variable)]
+    if differing:
+        names = ", ".join([first.name, *differing])
+        raise ValueError(f"{names} share the traffic and differ in more than {variable}: a person must set it on each")
+    return app.template if _same(first.template, app.template, target, variable) else first.template
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any], target: Target, variable: str) -> bool:
+    """Return whether two templates run the same but for the switch; one that is not told is no witness against it."""
+    if not one or not other:
+        return True
+    return what_runs(one, target.container, variable) == what_runs(other, target.container, variable)
 
 
 def _alike(one: App, other: App) -> bool:

@@ -227,12 +227,14 @@ def _app(app: Mapping[str, Any], revisions: list[dict[str, Any]], target: Target
     properties = app["properties"]
     template, configuration = properties.get("template") or {}, properties.get("configuration") or {}
     multiple = configuration.get("activeRevisionsMode") == "Multiple"
+    # Without ingress no traffic is shared out: whatever is up works, and none of it may be overlooked.
+    weighed = multiple and bool(configuration.get("ingress"))
     return App(
         id=app["id"],
         location=app["location"],
         template=template,
         env=environment(template, target.container),
-        revisions=tuple(_revision(each, target, multiple) for each in revisions),
+        revisions=tuple(_revision(each, target, weighed) for each in revisions),
         multiple=multiple,
         provisioning=properties.get("provisioningState") or "",
         latest=properties.get("latestRevisionName") or "",
@@ -240,7 +242,7 @@ def _app(app: Mapping[str, Any], revisions: list[dict[str, Any]], target: Target
     )
 
 
-def _revision(revision: Mapping[str, Any], target: Target, multiple: bool) -> Revision:
+def _revision(revision: Mapping[str, Any], target: Target, weighed: bool) -> Revision:
     properties = revision["properties"]
     state = properties.get("runningState") or "Unknown"
     running = state in _RUNNING and properties.get("healthState") != "Unhealthy"
@@ -251,11 +253,12 @@ def _revision(revision: Mapping[str, Any], target: Target, multiple: bool) -> Re
         name=revision["name"],
         active=active,
         # In Single mode whatever is active and up may still answer: the old revision drains while the new takes over.
-        weight=weight if multiple else max(weight, 100 if active and state in _UP else 0),
+        weight=weight if weighed else max(weight, 100 if active and state in _UP else 0),
         running=running,
         env=_environment(properties.get("template") or {}, target.container),
         created=datetime.fromisoformat(created) if created else None,
         state=": ".join(filter(None, (state, _words(properties.get("provisioningError") or "")))),
+        template=properties.get("template") or {},
     )
 
 

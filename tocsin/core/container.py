@@ -33,6 +33,8 @@ class Revision:
     created: datetime | None = None
     state: str = ""
     """What the platform calls its state, and why, where it says so."""
+    template: Mapping[str, Any] = field(default_factory=dict)
+    """What it was made from, as the platform's JSON."""
 
     @property
     def serving(self) -> bool:
@@ -96,6 +98,19 @@ def with_variable(template: Mapping[str, Any], container: str, name: str, value:
             return changed
     entries.append({"name": name, "value": value})
     return changed
+
+
+def what_runs(template: Mapping[str, Any], container: str, besides: str) -> dict[str, Any]:
+    """Return what decides what a template runs, by container: image, command and variables, ``besides`` one of them.
+
+    Two templates with the same of these do the same, however the platform fills in the rest of what it tells.
+    """
+    found = {}
+    for each in (*(template.get("initContainers") or ()), *(template.get("containers") or ())):
+        left = [entry for entry in each.get("env") or () if (each["name"], entry["name"]) != (container, besides)]
+        env = {entry["name"]: (entry.get("value") or "", entry.get("secretRef")) for entry in left}
+        found[each["name"]] = (each.get("image"), each.get("command") or [], each.get("args") or [], env)
+    return found
 
 
 def _container(template: Mapping[str, Any], name: str) -> dict[str, Any]:

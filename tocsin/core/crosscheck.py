@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from tocsin.core.config import Config, Route
 from tocsin.core.errors import Problem, nearest
+from tocsin.core.fields import Severity
 from tocsin.core.node import Node
 from tocsin.core.policy import Policy
 from tocsin.core.rule import Rule
@@ -24,6 +25,9 @@ class Known:
     receivers: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
     actions: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
+
+_LABELS = ("rule", "severity", "target", "unjudged")
+"""Labels that every alert has, or those of the watcher's own rules."""
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _OWN = frozenset({"value", "threshold", "window", "target", "rule", "severity"})
@@ -104,11 +108,16 @@ def _step_problems(action: str, args: Mapping[str, str], node: Node, known: Know
             yield missing(node.at(action, name), "bad-choice", name, value, wanted[name])
 
 
-def config_problems(config: Config, node: Node, rules: Collection[str], known: Known) -> Iterator[Problem]:
-    """Yield what is wrong with ``tocsin.yaml`` beside its own syntax."""
+def config_problems(
+    config: Config, node: Node, rules: Collection[str], labels: Collection[str], known: Known
+) -> Iterator[Problem]:
+    """Yield what is wrong with ``tocsin.yaml`` beside its own syntax. ``labels`` are those that alerts can have."""
     for name, receiver in config.receivers.items():
         yield from _receiver_problems(name, receiver.type, receiver.options, node.at("receivers", name), known)
-    yield from _route_problems(config.routes, node.at("routes"), config)
+    yield from _route_problems(config.routes, node.at("routes"), config, {*labels, *_LABELS})
+    if config.targets and not (config.fallback or _everybody(config.routes, ())):
+        words = "some alerts reach nobody: name receivers in `to` at the root of `routes`, or a `fallback`"
+        yield node.at("routes").problem("nobody-told", words)
     if config.fallback and config.fallback not in config.receivers:
         yield missing(node.at("fallback"), "unknown-receiver", "receiver", config.fallback, config.receivers)
     yield from _target_problems(config, node.at("targets"), known)
@@ -131,12 +140,24 @@ def _receiver_problems(name: str, kind: str, options: Mapping[str, str], node: N
             yield missing(node.key(option) or node, "unknown-option", f"option of {kind}", option, wanted)
 
 
-def _route_problems(route: Route, node: Node, config: Config) -> Iterator[Problem]:
+def _everybody(route: Route, above: tuple[str, ...]) -> bool:
+    """Return whether whatever comes to this route reaches somebody."""
+    told = route.to or above
+    return bool(told) and all(_everybody(child, told) for child in route.routes)
+
+
+def _route_problems(route: Route, node: Node, config: Config, labels: Collection[str]) -> Iterator[Problem]:
+    for key, values in route.match.items():
+        if key not in labels:
+            yield missing(node.at("match").key(key) or node, "unknown-label", "label", key, labels)
+        for value in values if key == "severity" else ():
+            if value not in set(Severity):
+                yield missing(node.at("match", key), "bad-choice", "severity", value, [each.value for each in Severity])
     for number, name in enumerate(route.to):
         if name not in config.receivers:
             yield missing(node.at("to", number), "unknown-receiver", "receiver", name, config.receivers)
     for number, child in enumerate(route.routes):
-        yield from _route_problems(child, node.at("routes", number), config)
+        yield from _route_problems(child, node.at("routes", number), config, labels)
 
 
 def _target_problems(config: Config, node: Node, known: Known) -> Iterator[Problem]:

@@ -46,6 +46,10 @@ class Answer:
     checks: tuple[Check, ...]
     check: str = ""
 
+    def passed(self, *names: str) -> bool:
+        """Return whether none of the named checks stands in the way."""
+        return all(check.ruling is None for check in self.checks if check.name in names)
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -59,6 +63,8 @@ class Case:
     history: Sequence[Execution]
     actions_per_hour: int
     now: datetime
+    released: datetime | None = None
+    """When a person last released a switch of this target, or set out to."""
 
 
 def permit(case: Case) -> Answer:
@@ -76,6 +82,11 @@ def _automation(case: Case) -> Check:
     switches = {"the global switch": case.automation, f"target {case.target.name}": case.target.automation}
     lowest = min(switches, key=lambda name: _RANK[switches[name]])
     return _mode("automation", switches[lowest], lowest)
+
+
+def mode_of(policy: Policy, target: Target, automation: Automation) -> Automation:
+    """Return how far the policy may go on the target: the lowest of the three switches."""
+    return min((automation, target.automation, policy.guard.mode), key=lambda mode: _RANK[mode])
 
 
 def _own_mode(case: Case) -> Check:
@@ -126,6 +137,14 @@ def _long_enough(case: Case) -> Check:
     return Check("firing long enough", None, f"breached for {spell(held)} since it fired")
 
 
+def _held_off(case: Case) -> Check:
+    """A person who released the switch while the alert fires knows more than the policy, for this episode."""
+    since = case.alert.fired
+    if case.released is not None and since is not None and case.released >= since:
+        return Check("held off", Ruling.REFUSE, f"a person released the switch at {case.released:%H:%M:%S}")
+    return Check("held off", None, "no person released the switch since it fired")
+
+
 def _cooldown(case: Case) -> Check:
     newest = max((each.intended for each in _own_acts(case) if each.intended), default=None)
     if newest is not None and case.now - newest < case.policy.guard.cooldown:
@@ -173,8 +192,15 @@ _CHECKS: tuple[Callable[[Case], Check], ...] = (
     _allowed,
     _still_firing,
     _long_enough,
+    _held_off,
     _cooldown,
     _at_most,
     _one_at_a_time,
     _budget,
 )
+
+DUE = ("still firing", "firing long enough")
+"""The checks that tell whether the moment has come; until then nothing is refused that was promised."""
+
+BREAKS_A_PROMISE = frozenset({"held off", "cooldown", "at most", "budget"})
+"""Checks that a message written when the alert fired could not foresee."""

@@ -234,6 +234,8 @@ _SWITCHED = {
 def _switch_story(execution: Execution) -> str:
     """Return what the policy did to the killswitch, in words."""
     known = execution.action in ("killswitch.engage", "killswitch.release")
+    if execution.phase is Phase.FAILED and execution.attempts:
+        return "perhaps changed by this policy: look at the serving revisions"
     if not known or execution.phase not in _SWITCHED:
         return "not touched by this policy"
     variable = container.SCOPES[execution.args.get("scope", "tools")]

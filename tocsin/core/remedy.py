@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from tocsin.core.alert import Alert
-from tocsin.core.fields import Automation
+from tocsin.core.config import Target
+from tocsin.core.fields import Automation, Severity
 from tocsin.core.policy import Policy
 from tocsin.core.rule import Rule
 from tocsin.core.units import spell
@@ -129,14 +130,35 @@ def begin(policy: Policy, alert: Alert, now: datetime) -> Execution:
     )
 
 
-def promise(policy: Policy) -> str:
-    """Return what the policy will do, in the words of a message: before it is done."""
+def promise(policy: Policy, target: Target, mode: Automation) -> str:
+    """Return what the policy will do, in the words of a message, before it is done. ``mode`` is how far it may go."""
     step = policy.do[0]
     args = ", ".join(f"{key} {value}" for key, value in step.args.items())
+    if step.action not in target.allow:
+        return f"{policy.id} does nothing: {target.name} does not allow {step.action}"
     will = {
         Automation.ACT: "does",
         Automation.ASK: "asks before it does",
         Automation.OBSERVE: "only notes that it would do",
     }
-    verb = will.get(policy.guard.mode, "is off and does not do")
+    verb = will.get(mode, "is off and does not do")
     return f"{policy.id} {verb} {step.action} ({args}) once this has fired for {spell(policy.on.firing_for)}"
+
+
+def lost_policy(execution: Execution) -> Policy:
+    """Return what is still known of a policy whose file is gone while its execution is under way."""
+    given = {
+        "id": execution.policy,
+        "summary": "Its policy was removed, or cannot be read, while it was under way.",
+        "on": {"rule": execution.episode.split("/")[0]},
+        "do": [{"action": execution.action, "args": dict(execution.args)}],
+        "guard": {"mode": Automation.OFF},
+    }
+    return Policy.model_validate(given)
+
+
+def lost_rule(execution: Execution) -> Rule:
+    """Return what is still known of a rule whose file is gone: that somebody was told of its alert."""
+    when = {"kql": "-", "above": 0.0, "over": timedelta(minutes=1)}
+    name = execution.episode.split("/")[0]
+    return Rule.model_validate({"id": name, "summary": "Its rule was removed.", "severity": Severity.P1, "when": when})

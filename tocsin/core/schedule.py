@@ -6,9 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from tocsin.core.config import Target
 from tocsin.core.rule import Rule
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+CLOCK_STEP = timedelta(minutes=5)
+"""How far clocks may differ before a slot from the future is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,9 @@ def due(rule: Rule, target: str, last: datetime | None, now: datetime, offset: t
     """Return every slot in ``(last, now − offset]``, of which only those within ``catch_up`` are evaluated.
 
     Without ``last`` (the first run ever) the newest slot alone is due; so it is when ``catch_up`` is zero. A clock set
-    back makes nothing due twice. ``catch_up`` is counted back from the newest slot, not from ``now``: what is evaluated
-    must not depend on when the timer fired.
+    back a little makes nothing due twice; one that was far ahead (see ``ahead``) is as if there had been no run.
+    ``catch_up`` is counted back from the newest slot, not from ``now``: what is evaluated must not depend on when the
+    timer fired.
     """
     reason = asleep(rule, now)
     if reason:
@@ -53,7 +59,7 @@ def due(rule: Rule, target: str, last: datetime | None, now: datetime, offset: t
     until = now - offset
     shift = jitter(rule.id, target, rule.every)
     newest = newest_slot(rule.every, shift, until)
-    if last is None:
+    if last is None or ahead(last, newest):
         return Due((newest,))
     after = newest_slot(rule.every, shift, last)
     total = max(0, (newest - after) // rule.every)
@@ -63,6 +69,11 @@ def due(rule: Rule, target: str, last: datetime | None, now: datetime, offset: t
     return Due(slots, missed, after + rule.every * missed if missed else None)
 
 
+def ahead(slot: datetime, newest: datetime) -> bool:
+    """Return whether a slot was evaluated by a clock so far ahead that waiting for it would be silence."""
+    return slot - newest > CLOCK_STEP
+
+
 def asleep(rule: Rule, now: datetime) -> str:
     """Return why the rule does not run now, or an empty text when it does."""
     if not rule.enabled:
@@ -70,3 +81,9 @@ def asleep(rule: Rule, now: datetime) -> str:
     if rule.snooze and now < rule.snooze.until:
         return f"snoozed until {rule.snooze.until:%Y-%m-%d}: {rule.snooze.reason}"
     return ""
+
+
+def selects(rule: Rule, target: Target) -> bool:
+    """Return whether the rule applies to this target: every selector key equals the target's label (or its name)."""
+    own = {**target.labels, "target": target.name, "name": target.name}
+    return all(own.get(key) == value for key, value in rule.targets.items())

@@ -5,7 +5,7 @@ A crash between any two writes leaves an execution that says how far it came; th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from tocsin.core import guard, remedy
 from tocsin.core.alert import Alert, Verdict
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
+from tocsin.core.fields import Automation
 from tocsin.core.guard import Answer, Case, Ruling
 from tocsin.core.message import Delivery, Kind
 from tocsin.core.notice import story
@@ -42,6 +43,8 @@ class Actor:
     verifier: Verifier
     log: Log
     owner: str
+    elapsed: Callable[[], timedelta] = timedelta
+    """How much later than ``now`` it has become: locks are held by the clock, whatever the tick's instant is."""
 
     def act(self, now: datetime, targets: Sequence[Target]) -> int:
         """Advance every execution of ``targets`` as far as it can come now; return how many changed."""
@@ -87,13 +90,26 @@ class Actor:
         if before.stopped_by == answer.check:
             return 0
         held = before.moved(_HELD[answer.ruling], answer.reason, stopped_by=answer.check)
-        self._save(held, _ruling(held, alert, answer, policy, now), self._tell_held(held, now))
+        self._save(held, _ruling(held, alert, answer, policy, now), self._tell_held(held, answer, now))
         return 1
 
     def _case(self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime) -> Case:
         config = self.project.config
         history = self.store.executions()
-        return Case(policy, rule, alert, target, config.automation, history, config.budgets.actions_per_hour, now)
+        budget, released = config.budgets.actions_per_hour, self._released(target)
+        return Case(policy, rule, alert, target, config.automation, history, budget, now, released)
+
+    def _released(self, target: Target) -> datetime | None:
+        """Return when a person last released a switch of the target, or set out to."""
+        by_person = (
+            entry["at"]
+            for entry in reversed(self.store.audit())
+            if entry["target"] == target.name
+            and entry["actor"].startswith("person ")
+            and entry["event"].startswith("release ")
+        )
+        newest = next(by_person, None)
+        return datetime.fromisoformat(newest) if newest else None
 
     # Doing
 
@@ -107,7 +123,7 @@ class Actor:
         policy, alert = self._policy(execution.policy), self._alert(execution)
         rule = self._rule(alert.rule) if alert else None
         if execution.intended and now - execution.intended > APPLY_WITHIN:
-            return self._give_up(execution, f"not applied within {APPLY_WITHIN.seconds // 60} minutes", now)
+            return self._too_late(execution, target, now)
         if policy and rule and alert:
             answer = guard.permit(self._case(policy, rule, alert, target, now))
             if answer.ruling is Ruling.PERMIT:
@@ -118,6 +134,14 @@ class Actor:
         else:
             reason = "its policy, rule or alert is gone"
         return self._let_go(execution, target, reason, now)
+
+    def _too_late(self, execution: Execution, target: Target, now: datetime) -> int:
+        """Call a person, unless the change had been sent before a crash: then it stands and is verified."""
+        holds = self.actuators[execution.action].holds(target, execution.args)
+        if holds:
+            return self._let_go(execution, target, "", now)
+        unsure = "" if holds is False else "; whether it was made cannot be read now"
+        return self._give_up(execution, f"not applied within {APPLY_WITHIN.seconds // 60} minutes{unsure}", now)
 
     def _let_go(self, execution: Execution, target: Target, reason: str, now: datetime) -> int:
         """Nothing more is wanted: but if the change had been sent before a crash, it stands and is verified."""
@@ -133,7 +157,7 @@ class Actor:
         return 1
 
     def _apply(self, execution: Execution, target: Target, now: datetime) -> int:
-        if not self.store.lock(f"act/{target.name}", self.owner, now, _LOCK):
+        if not self._lock(target, now):
             return 0
         try:
             outcome = self.actuators[execution.action].apply(target, execution.args)
@@ -165,8 +189,8 @@ class Actor:
         policy = self._policy(execution.policy)
         checks = policy.verify if policy else ()
         found = self.verifier.look(execution, checks, target, now)
-        if found.again:
-            self.actuators[execution.action].apply(target, execution.args)
+        if found.again and policy:
+            self._finish(execution, policy, target, now)
         if found.missing is None:
             done = execution.moved(Phase.VERIFIED, found.words, ended=now, passed=found.passed)
             self._save(done, _record("verified", done, now), self._tell(done, Kind.ACTED, now))
@@ -181,6 +205,23 @@ class Actor:
         self._save(further, _record("check passed", further, now))
         return 1
 
+    def _finish(self, execution: Execution, policy: Policy, target: Target, now: datetime) -> None:
+        """Apply once more what the platform has not finished by itself, unless somebody has switched that off."""
+        may = guard.mode_of(policy, target, self.project.config.automation) is Automation.ACT
+        if not (may and execution.action in target.allow and self._lock(target, now)):
+            return
+        try:
+            self.store.record(None, [_record("finishing", execution, now)])
+            outcome = self.actuators[execution.action].apply(target, execution.args)
+        finally:
+            self.store.unlock(f"act/{target.name}", self.owner)
+        if outcome.did is not Did.ALREADY:
+            said = execution.moved(execution.phase, outcome.detail)
+            self.store.record(None, [_record(f"finishing {outcome.did.value}", said, now)])
+
+    def _lock(self, target: Target, now: datetime) -> bool:
+        return self.store.lock(f"act/{target.name}", self.owner, now + self.elapsed(), _LOCK)
+
     def _give_up(self, execution: Execution, reason: str, now: datetime) -> int:
         failed = execution.moved(Phase.FAILED, reason, ended=now)
         self._save(failed, _record("failed", failed, now), self._tell(failed, Kind.FAILED, now))
@@ -192,22 +233,26 @@ class Actor:
         self.store.record(execution, [entry], deliveries)
         self.log.info("execution", id=execution.id, phase=execution.phase.value, reason=execution.reason)
 
-    def _tell_held(self, execution: Execution, now: datetime) -> list[Delivery]:
-        told = execution.phase in (Phase.ASKED, Phase.OBSERVED)
-        return self._tell(execution, Kind.ACTED, now) if told else []
+    def _tell_held(self, execution: Execution, answer: Answer, now: datetime) -> list[Delivery]:
+        """Tell what is only noted or asked, and what was promised and is refused: the page said it would be done."""
+        if execution.phase in (Phase.ASKED, Phase.OBSERVED):
+            return self._tell(execution, Kind.ACTED, now)
+        broken = answer.check in guard.BREAKS_A_PROMISE and answer.passed(*guard.DUE)
+        return self._tell(execution, Kind.FAILED, now) if broken else []
 
     def _tell(self, execution: Execution, kind: Kind, now: datetime) -> list[Delivery]:
-        rule, policy = self._rule(execution.episode.split("/")[0]), self._policy(execution.policy)
         target = next((each for each in self.project.config.targets if each.name == execution.target), None)
-        if rule is None or policy is None or target is None:
+        if target is None:
             return []
+        rule = self._rule(execution.episode.split("/")[0]) or remedy.lost_rule(execution)
+        policy = self._policy(execution.policy) or remedy.lost_policy(execution)
         alert = self._alert(execution)
         notice = story(execution, policy, rule, target, kind, now, over=alert is None or not alert.open)
-        labels = {**target.labels, **rule.labels, "rule": rule.id, "severity": rule.severity, "target": target.name}
+        labels = labels_of(alert or Alert(rule.id, target.name), rule, target)
         names = [matched.receiver for matched in receivers(self.project.config.routes, labels)]
         if kind is Kind.FAILED and policy.if_it_fails:
             names.append(policy.if_it_fails.escalate)
-        return outbox(notice, names, now)
+        return outbox(notice, names or fallback(self.project), now)
 
     # Looking up
 
@@ -228,6 +273,11 @@ def labels_of(alert: Alert, rule: Rule, target: Target) -> dict[str, str]:
     """Return everything a route or a policy can match on; the alert's own facts cannot be overridden by labels."""
     own = {"rule": rule.id, "severity": rule.severity.value, "target": target.name}
     return {**target.labels, **rule.labels, **dict(alert.by), **own}
+
+
+def fallback(project: Project) -> list[str]:
+    """Return who hears what no route sends to anybody."""
+    return [project.config.fallback] if project.config.fallback else []
 
 
 def _record(event: str, execution: Execution, now: datetime) -> Record:

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tocsin.core import alert as machine
-from tocsin.core import remedy
+from tocsin.core import guard, remedy
 from tocsin.core.alert import Alert, Change, Instance, Timing, Verdict
-from tocsin.core.answer import NoAnswer, Rows, Why
-from tocsin.core.compile import Ask, compile_logs, freshness, windows
+from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
-from tocsin.core.container import FINDINGS, App
-from tocsin.core.evaluate import Freshness, Heard, Measured, measure
+from tocsin.core.evaluate import Measured
 from tocsin.core.fields import Severity
 from tocsin.core.message import Delivery, Kind, Notice
 from tocsin.core.notice import compose
 from tocsin.core.read import Project
 from tocsin.core.route import receivers
 from tocsin.core.rule import Rule
-from tocsin.core.schedule import Due, due
-from tocsin.core.sight import SIGHT, Sight, newest_only
-from tocsin.core.signal import Configured, Logs, Signal
-from tocsin.engine.acting import labels_of
-from tocsin.engine.asking import Asker, affordable
+from tocsin.core.schedule import Due, ahead, due, selects
+from tocsin.core.sight import BUILT_IN, MINOR_RULE_BLIND, RULE_BLIND, SIGHT, Judged, Sight, newest_only
+from tocsin.core.signal import Signal
+from tocsin.engine.acting import fallback, labels_of
+from tocsin.engine.measuring import Measurer, World
 from tocsin.engine.notifying import outbox
-from tocsin.ports import Configuration, Conflict, Log, Store, StoreUnavailable, Telemetry
+from tocsin.ports import Configuration, Conflict, Log, Store, StoreUnavailable
 
 _TRIES = 4
 """How often a lost race is decided again before the slot is left to the next tick."""
+
+_REFUSALS = frozenset(why.value for why in Why)
+"""Reasons for which a rule is not judged though something could be known."""
 
 _TOLD = {
     Change.FIRED: Kind.FIRED,
@@ -39,6 +40,10 @@ _TOLD = {
 }
 
 
+Seeing = Measured | Sight | Judged
+"""Whatever judges slots."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluated:
     """What evaluating one target came to."""
@@ -46,50 +51,11 @@ class Evaluated:
     slots: int = 0
     unknown: int = 0
     changes: tuple[Change, ...] = ()
+    refused: str = ""
+    """Why the newest slot of a rule could not be judged, where its telemetry or configuration was refused."""
 
     def __add__(self, other: Evaluated) -> Evaluated:
         return Evaluated(self.slots + other.slots, self.unknown + other.unknown, self.changes + other.changes)
-
-
-@dataclass(slots=True)
-class World:
-    """What was read of one target during one tick: the app at most once, freshness over all the slots due."""
-
-    target: Target
-    configuration: Configuration
-    fresh: Freshness = field(default_factory=Freshness)
-    _app: App | NoAnswer | None = None
-
-    def app(self) -> App | NoAnswer:
-        """Return the Container App as it is now, read once a tick."""
-        if self._app is None:
-            self._app = self.configuration.read(self.target)
-        return self._app
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """One rule that is due, with what its sources have to be asked, or why they cannot be."""
-
-    rule: Rule
-    due: Due
-    signal: Signal | None
-    sources: tuple[Configured | tuple[Ask, ...], ...]
-    refused: NoAnswer | None = None
-    new: bool = False
-    """Whether it was never evaluated: only its newest slot is due then, however long it has waited."""
-
-    @property
-    def asks(self) -> list[Ask]:
-        """Every query of the rule."""
-        return [ask for source in self.sources if not isinstance(source, Configured) for ask in source]
-
-    @property
-    def patience(self) -> tuple[int, str]:
-        """How well the rule can wait, the least first. Only what is not P0 ever waits for what has waited longer."""
-        rank = 2 * list(Severity).index(self.rule.severity)
-        waited = rank if self.new else len(self.due.slots) - 1
-        return (max(1, rank - waited) if rank else 0, self.rule.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,37 +65,47 @@ class Evaluator:
     project: Project
     signals: Mapping[str, Signal]
     store: Store
-    telemetry: Telemetry
     configuration: Configuration
     log: Log
-    asker: Asker
+    measurer: Measurer
 
     def evaluate(self, target: Target, now: datetime) -> Evaluated:
         """Evaluate every slot due on ``target`` and commit what came of it."""
         mark = self.store.mark(target.name)
         rules = self._rules(target)
-        dues = {rule.id: self._due(rule, target, mark.slots.get(rule.id), now) for rule in (*rules, SIGHT)}
+        dues = {rule.id: self._due(rule, target, mark.slots.get(rule.id), now) for rule in (*rules, *BUILT_IN)}
         waiting = [rule for rule in rules if dues[rule.id].slots]
         sight = newest_only(dues[SIGHT.id])
         if not waiting and not sight.slots:
             return Evaluated()
-        every = [self._prepared(rule, dues[rule.id], target, rule.id not in mark.slots) for rule in waiting]
-        prepared = self._within_budget(every, target)
         world = World(target, self.configuration)
-        asked = [slot for each in prepared for slot in each.due.slots]
-        world.fresh = self._freshness(target, [*asked, *sight.slots])
-        measured = self._measured(prepared, world)
-        total, done = Evaluated(), dict(mark.slots)
-        judging: list[tuple[Rule, Due, Measured | Sight]] = [
-            (each.rule, each.due, seen) for each, seen in zip(prepared, measured, strict=True)
-        ]
-        judging += [(SIGHT, sight, Sight())] if sight.slots else []
-        for rule, due_, seen in judging:
-            judged = self._judge(rule, due_, seen, world, now)
-            if judged is not None:
-                total, done[rule.id] = total + judged, due_.slots[-1]
+        every = [self.measurer.prepared(rule, dues[rule.id], target, rule.id not in mark.slots) for rule in waiting]
+        prepared = self.measurer.within_budget(every, self.project.config.queries_a_tick - 1, target)
+        measured = self.measurer.measured(prepared, sight.slots, world)
+        total, done, blind = Evaluated(), dict(mark.slots), dict[str, str]()
+        for each, seen in zip(prepared, measured, strict=True):
+            judged = self._judge(each.rule, each.due, seen, world, now)
+            if judged is None:
+                blind[each.rule.id] = "it failed by itself"
+                continue
+            total, done[each.rule.id] = total + judged, each.due.slots[-1]
+            blind |= {each.rule.id: judged.refused} if judged.refused else {}
+        for rule, judge in self._watchers(rules, {each.rule.id for each in prepared}, blind):
+            due_ = newest_only(dues[rule.id])
+            if due_.slots and self._judge(rule, due_, judge, world, now) is not None:
+                done[rule.id] = due_.slots[-1]
         self._save_mark(target, done, mark.etag)
         return total
+
+    def _watchers(
+        self, rules: Sequence[Rule], asked: Collection[str], blind: Mapping[str, str]
+    ) -> list[tuple[Rule, Sight | Judged]]:
+        """Return the rules that watch the watching, each with what it judges by."""
+        waiting = frozenset(rule.id for rule in rules) - frozenset(asked)
+        urgent = {rule.id for rule in rules if rule.severity in (Severity.P0, Severity.P1)}
+        major = {name: why for name, why in blind.items() if name in urgent}
+        minor = {name: why for name, why in blind.items() if name not in urgent}
+        return [(SIGHT, Sight()), (RULE_BLIND, Judged(major, waiting)), (MINOR_RULE_BLIND, Judged(minor, waiting))]
 
     def _rules(self, target: Target) -> list[Rule]:
         return [rule for rule in self.project.rules if selects(rule, target)]
@@ -138,76 +114,9 @@ class Evaluator:
         offset = rule.offset if rule.offset is not None else target.offset
         return due(rule, target.name, last, now, offset, self.project.config.catch_up)
 
-    def _freshness(self, target: Target, slots: Sequence[datetime]) -> Freshness:
-        if not slots:
-            return Freshness()
-        answer = self.telemetry.ask(freshness(target, min(slots) - target.fresh_within, max(slots)), target)
-        return Freshness.of(answer)
-
-    # Asking
-
-    def _prepared(self, rule: Rule, due_: Due, target: Target, new: bool) -> Prepared:
-        """Return the rule with the queries that its sources need, or with what is wrong with them."""
-        signal = self.signals.get(rule.when.signal or "")
-        sources: Sequence[Logs | Configured | None] = signal.sources if signal else (None,)
-        try:
-            spans = windows(rule, due_.slots)
-            found = [
-                source if isinstance(source, Configured) else compile_logs(rule, signal, source, target, spans)
-                for source in sources
-            ]
-            return Prepared(rule, due_, signal, tuple(found), new=new)
-        except Exception as error:  # whatever is wrong with one rule, the others are still evaluated
-            self.log.error("rule failed", rule=rule.id, target=target.name, error=repr(error)[:200])
-            return Prepared(rule, due_, signal, (), NoAnswer(Why.BROKEN, type(error).__name__))
-
-    def _within_budget(self, prepared: list[Prepared], target: Target) -> list[Prepared]:
-        """Leave the least severe rules to a later tick when all would take too many queries, and say so.
-
-        Their slots stay due and are caught up; the longer a rule has waited, the more it counts, except before P0.
-        """
-        budget = max(1, self.project.config.queries_a_tick - 1)
-        ordered = sorted(prepared, key=lambda each: each.patience)
-        first = sum(1 for each in prepared if each.rule.severity is Severity.P0)
-        count = affordable([each.asks for each in ordered], budget, first + 1, target)
-        late = sorted(each.rule.id for each in ordered[count:])
-        if late:
-            self.log.warning("stretched", target=target.name, rules=late, budget=budget)
-        return [each for each in prepared if each.rule.id not in late]
-
-    def _measured(self, prepared: Sequence[Prepared], world: World) -> list[Measured]:
-        """Return what the sources of each rule say of every slot due."""
-        numbered = dict(enumerate(ask for each in prepared for ask in each.asks))
-        answers = self.asker.ask(numbered, world.target)
-        heard = {id(ask): answers[number] for number, ask in numbered.items()}
-        return [self._heard(each, heard, world) for each in prepared]
-
-    def _heard(self, each: Prepared, answers: Mapping[int, Rows | NoAnswer], world: World) -> Measured:
-        if each.refused is not None:
-            return measure(each.rule, each.signal, [Heard(refused=each.refused)])
-        heard = []
-        for source in each.sources:
-            if isinstance(source, Configured):
-                heard.append(self._inspect(source, world))
-            else:
-                heard.append(Heard(tuple((ask, answers[id(ask)]) for ask in source)))
-        why = {found.why.value for said in heard for _, found in said.answers if isinstance(found, NoAnswer)}
-        for each_why in sorted(why):
-            self.log.warning("no answer", rule=each.rule.id, target=world.target.name, why=each_why)
-        return measure(each.rule, each.signal, heard, each.due.slots[-1])
-
-    def _inspect(self, source: Configured, world: World) -> Heard:
-        """Return what the app's configuration says; a target that names no app has none to inspect."""
-        if not world.target.container_app:
-            return Heard(findings=())
-        app = world.app()
-        if isinstance(app, NoAnswer):
-            return Heard(refused=app)
-        return Heard(findings=tuple(FINDINGS[source.finding](app, world.target)))
-
     # Judging
 
-    def _judge(self, rule: Rule, due_: Due, seen: Measured | Sight, world: World, now: datetime) -> Evaluated | None:
+    def _judge(self, rule: Rule, due_: Due, seen: Seeing, world: World, now: datetime) -> Evaluated | None:
         """Commit the rule's new states; a lost race is decided again from what the other writer left."""
         for _ in range(_TRIES):
             try:
@@ -222,13 +131,14 @@ class Evaluator:
         self.log.warning("lost every race", rule=rule.id, target=world.target.name)
         return None
 
-    def _decide(self, rule: Rule, due_: Due, seen: Measured | Sight, world: World, now: datetime) -> Evaluated:
+    def _decide(self, rule: Rule, due_: Due, seen: Seeing, world: World, now: datetime) -> Evaluated:
         loaded = self.store.load(rule.id, world.target.name)
         alerts, changes = self._adopt(rule, dict(loaded.alerts), due_)
-        unknown = 0
+        unknown, refused = 0, ""
         for slot in due_.slots:
             found = seen.at(slot, alerts, world.fresh, world.target.fresh_within)
             unknown += any(each.verdict is Verdict.UNKNOWN for each in found.values())
+            refused = next((each.reason for each in found.values() if each.reason in _REFUSALS), "")
             for by, observation in found.items():
                 before = alerts.get(by) or new_alert(rule, world.target, by)
                 alerts[by], change = machine.transition(before, observation, Timing.of(rule), slot)
@@ -238,9 +148,8 @@ class Evaluator:
         if dirty or told:
             self.store.commit(rule.id, world.target.name, dirty, told, loaded.etag)
         self._report(changes)
-        return Evaluated(
-            len(due_.slots), unknown, tuple(change for _, change in changes if change is not Change.STEADY)
-        )
+        told_of = tuple(change for _, change in changes if change is not Change.STEADY)
+        return Evaluated(len(due_.slots), unknown, told_of, refused)
 
     def _adopt(
         self, rule: Rule, alerts: dict[Instance, Alert], due_: Due
@@ -248,7 +157,11 @@ class Evaluator:
         """Bring stored alerts up to this rule: those of another measure are resolved, missed slots are told."""
         changes: list[tuple[Alert, Change]] = []
         newest = due_.slots[-1]
-        for by, each in list(alerts.items()):
+        for by, stored in list(alerts.items()):
+            each = stored
+            if each.slot is not None and ahead(each.slot, newest):
+                self.log.warning("clock was ahead", rule=rule.id, target=each.target, slot=each.slot)
+                each = alerts[by] = replace(each, slot=None)
             if each.signature != machine.signature(rule):
                 alerts[by], change = machine.rule_changed(each, newest, machine.signature(rule))
             elif due_.missed and due_.missed_until:
@@ -261,19 +174,24 @@ class Evaluator:
     # Telling
 
     def _tell(self, alert: Alert, change: Change, rule: Rule, world: World, now: datetime) -> list[Delivery]:
-        kind = Kind.BLIND if rule is SIGHT and change is Change.FIRED else _TOLD.get(change)
+        kind = Kind.BLIND if rule in BUILT_IN and change is Change.FIRED else _TOLD.get(change)
         if kind is None or not alert.episode:
             return []
         labels = labels_of(alert, rule, world.target)
         names = [matched.receiver for matched in receivers(self.project.config.routes, labels)]
-        return outbox(self._notice(alert, change, kind, rule, world, labels), names or _fallback(self.project), now)
+        return outbox(self._notice(alert, change, kind, rule, world, labels), names or fallback(self.project), now)
 
     def _notice(
         self, alert: Alert, change: Change, kind: Kind, rule: Rule, world: World, labels: Mapping[str, str]
     ) -> Notice:
         signal = self.signals.get(rule.when.signal or "")
-        answering = [each for each in self.project.policies if remedy.answers(each, rule, alert, labels)]
-        will = "; ".join(remedy.promise(each) for each in answering) or "nothing by itself: no policy answers this rule"
+        own = rule in BUILT_IN  # no policy acts on what the watcher says of itself
+        answering = [each for each in self.project.policies if not own and remedy.answers(each, rule, alert, labels)]
+        automation = self.project.config.automation
+        promises = [
+            remedy.promise(each, world.target, guard.mode_of(each, world.target, automation)) for each in answering
+        ]
+        will = "; ".join(promises) or "nothing by itself: no policy answers this rule"
         app = world.app() if world.target.container_app else NoAnswer(Why.MISSING)
         return compose(alert, change, kind, rule, world.target, signal, will=will, app=app)
 
@@ -300,12 +218,6 @@ class Evaluator:
             self.log.info("another instance marked first", target=target.name)
 
 
-def selects(rule: Rule, target: Target) -> bool:
-    """Return whether the rule applies to this target: every selector key equals the target's label (or its name)."""
-    own = {**target.labels, "target": target.name, "name": target.name}
-    return all(own.get(key) == value for key, value in rule.targets.items())
-
-
 def new_alert(rule: Rule, target: Target, by: Instance) -> Alert:
     """Return an alert that has seen nothing yet."""
     return Alert(rule.id, target.name, by, signature=machine.signature(rule))
@@ -313,7 +225,3 @@ def new_alert(rule: Rule, target: Target, by: Instance) -> Alert:
 
 def _matters(alert: Alert, stored: Mapping[Instance, Alert]) -> bool:
     return not alert.idle or alert.by in stored
-
-
-def _fallback(project: Project) -> list[str]:
-    return [project.config.fallback] if project.config.fallback else []

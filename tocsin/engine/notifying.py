@@ -31,12 +31,15 @@ def retry_at(delivery: Delivery, outcome: Outcome, now: datetime) -> datetime:
     return now + min(_FIRST_RETRY * (1 << doublings), _LONGEST_RETRY)
 
 
-def judge(delivery: Delivery, outcome: Outcome, now: datetime, give_up_after: timedelta) -> Delivery:
-    """Return the delivery after one attempt: delivered, waiting for its next time, or dead."""
+def judge(delivery: Delivery, outcome: Outcome, now: datetime, give_up_after: timedelta, *, last: bool) -> Delivery:
+    """Return the delivery after one attempt: delivered, waiting for its next time, or dead.
+
+    A refusal is final where somebody else can be told. The ``last`` one who can be is asked until it is given up.
+    """
     tried = replace(delivery, receipt=outcome.detail)
     if outcome.said is Said.ACCEPTED:
         return replace(tried, state=Settled.DELIVERED, settled=now)
-    if outcome.said is Said.REFUSED or now - delivery.created >= give_up_after:
+    if (outcome.said is Said.REFUSED and not last) or now - delivery.created >= give_up_after:
         return replace(tried, state=Settled.DEAD, settled=now)
     return replace(tried, not_before=retry_at(delivery, outcome, now))
 
@@ -52,8 +55,9 @@ class Courier:
 
     def deliver(self, now: datetime) -> int:
         """Try every delivery whose time has come, once; return how many were accepted."""
-        accepted = 0
-        while batch := self.store.waiting(now):
+        accepted, tried = 0, set[str]()
+        while batch := [each for each in self.store.waiting(now) if each.id not in tried]:
+            tried |= {each.id for each in batch}
             accepted += sum(self._attempt(each, now) for each in batch)
         return accepted
 
@@ -63,7 +67,7 @@ class Courier:
         except Conflict:
             return False
         outcome = self._hand_over(held)
-        settled = judge(held, outcome, now, self.config.give_up_after)
+        settled = judge(held, outcome, now, self.config.give_up_after, last=not self._another(held))
         if settled.state is Settled.DEAD:
             self._fall_back(settled, now)  # first: a crash in between repeats this and loses nothing
         self.store.settle(settled)
@@ -79,9 +83,14 @@ class Courier:
         except Exception as error:  # a defect in one notifier must not silence the others
             return Outcome(Said.AGAIN, f"the notifier failed: {type(error).__name__}")
 
+    def _another(self, delivery: Delivery) -> bool:
+        """Return whether somebody else is told when this one is not."""
+        fallback = self.config.fallback
+        return bool(fallback) and fallback != delivery.receiver and not delivery.fallback
+
     def _fall_back(self, dead: Delivery, now: datetime) -> None:
         fallback = self.config.fallback
-        if fallback and fallback != dead.receiver and not dead.fallback:
+        if self._another(dead):
             copy = Delivery(
                 f"{dead.notice.id}/{fallback}", fallback, dead.notice, now, now, dead.sequence, fallback=True
             )

@@ -9,7 +9,8 @@ from datetime import datetime
 from tocsin.core.alert import Alert, rule_changed
 from tocsin.core.message import Delivery, Kind
 from tocsin.core.read import Project
-from tocsin.core.sight import SIGHT
+from tocsin.core.schedule import asleep, selects
+from tocsin.core.sight import BUILT_IN
 from tocsin.engine.notifying import outbox
 from tocsin.ports import Conflict, Log, Store
 
@@ -26,12 +27,13 @@ class Retirer:
         """End every orphaned alert; return how many there were."""
         if self.project.problems:
             return 0
-        orphans = [alert for alert in self.store.open_alerts() if not self._watched(alert)]
+        orphans = [alert for alert in self.store.open_alerts() if not self._watched(alert, now)]
         return sum(self._end(alert, now) for alert in orphans)
 
-    def _watched(self, alert: Alert) -> bool:
-        rules = {SIGHT.id, *(rule.id for rule in self.project.rules)}
-        return alert.rule in rules and alert.target in {target.name for target in self.project.config.targets}
+    def _watched(self, alert: Alert, now: datetime) -> bool:
+        rule = next((each for each in (*BUILT_IN, *self.project.rules) if each.id == alert.rule), None)
+        target = next((each for each in self.project.config.targets if each.name == alert.target), None)
+        return rule is not None and target is not None and not asleep(rule, now) and selects(rule, target)
 
     def _end(self, alert: Alert, now: datetime) -> bool:
         etag = self.store.load(alert.rule, alert.target).etag
@@ -51,7 +53,7 @@ def _resolutions(told: Iterable[Delivery], now: datetime) -> list[Delivery]:
     for each in told:
         if each.notice.kind in (Kind.FIRED, Kind.BLIND):
             identity = f"{each.notice.episode}/{Kind.RESOLVED.value}/retired"
-            title = f"Resolved: its rule or target was removed. Before that: {each.notice.title}"
+            title = f"Resolved: its rule is gone, off, or not for this target. Before that: {each.notice.title}"
             notice = replace(each.notice, id=identity, kind=Kind.RESOLVED, at=now, title=title)
             found += outbox(notice, [each.receiver], now)
     return found

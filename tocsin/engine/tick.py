@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tocsin.core.compile import Part
 from tocsin.core.config import Target
@@ -13,10 +16,16 @@ from tocsin.core.signal import Signal
 from tocsin.engine.acting import Actor
 from tocsin.engine.asking import Asker
 from tocsin.engine.evaluating import Evaluated, Evaluator
+from tocsin.engine.measuring import Measurer
 from tocsin.engine.notifying import Courier
 from tocsin.engine.retiring import Retirer
 from tocsin.engine.verifying import Verifier
 from tocsin.ports import Actuator, Configuration, Log, Notifier, Store, StoreUnavailable, Telemetry
+
+EVALUATE_WITHIN = 120.0
+"""Seconds after which no further target is begun, so that the tick still tells and acts before the host ends it."""
+
+_TARGETS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +61,50 @@ class Engine:
         The order is fixed: state is saved before anyone is told, an intent recorded before anything is done, and the
         heartbeat written last.
         """
+        begun = time.monotonic()
+
+        def elapsed() -> timedelta:
+            return timedelta(seconds=time.monotonic() - begun)
+
         targets = [each for each in self.project.config.targets if only is None or each.name in only]
         courier = Courier(self.store, self.notifiers, self.project.config, self.log)
+        delivered = courier.deliver(now)
         evaluated = self._evaluate(targets, now)
         Retirer(self.project, self.store, self.log).retire(now)
-        delivered = courier.deliver(now)
-        acted = self._actor().act(now, targets)
         delivered += courier.deliver(now)
-        self.store.beat(now)
+        acted = self._actor(elapsed).act(now, targets)
+        delivered += courier.deliver(now)
+        if only is None:  # an event's tick says nothing of the timer's
+            self.store.beat(now)
         ticked = Ticked(evaluated.slots, evaluated.unknown, len(evaluated.changes), delivered, acted)
         self.log.info("tick", now=now, slots=ticked.slots, unknown=ticked.unknown, delivered=delivered, acted=acted)
         return ticked
 
     def _evaluate(self, targets: Sequence[Target], now: datetime) -> Evaluated:
         asker = Asker(self.telemetry, self.log, self.project.config.budgets.queries_at_once, self.guilty)
-        evaluator = Evaluator(
-            self.project, self.signals, self.store, self.telemetry, self.configuration, self.log, asker
-        )
-        total = Evaluated()
-        for target in targets:
+        measurer = Measurer(self.signals, self.telemetry, asker, self.log)
+        evaluator = Evaluator(self.project, self.signals, self.store, self.configuration, self.log, measurer)
+        ends = time.monotonic() + EVALUATE_WITHIN
+
+        def evaluate(target: Target) -> Evaluated:
+            if time.monotonic() > ends:
+                self.log.error("target left to the next tick", target=target.name)
+                return Evaluated()
             try:
-                total = total + evaluator.evaluate(target, now)
+                return evaluator.evaluate(target, now)
             except StoreUnavailable:
                 raise
             except Exception as error:  # one target's failure must not blind the others
                 self.log.error("target failed", target=target.name, error=repr(error)[:200])
-        return total
+                return Evaluated()
 
-    def _actor(self) -> Actor:
+        # Another target begins each minute, so that the same ones are not always those left over.
+        first = int(now.timestamp() // 60) % max(1, len(targets))
+        with ThreadPoolExecutor(min(_TARGETS_AT_ONCE, max(1, len(targets)))) as pool:
+            return sum(pool.map(evaluate, [*targets[first:], *targets[:first]]), Evaluated())
+
+    def _actor(self, elapsed: Callable[[], timedelta]) -> Actor:
         verifier = Verifier(self.configuration, self.telemetry, self.signals)
-        return Actor(self.project, self.store, self.actuators, verifier, self.log, self.owner)
+        # Each tick is an owner of its own: a timer and an event may run at once in one process.
+        owner = f"{self.owner}/{secrets.token_hex(4)}"
+        return Actor(self.project, self.store, self.actuators, verifier, self.log, owner, elapsed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Literal
 
 from tocsin.core import container
 from tocsin.core.answer import NoAnswer, Rows
@@ -15,6 +16,9 @@ from tocsin.core.remedy import Execution
 from tocsin.core.signal import Logs, Signal
 from tocsin.core.units import spell
 from tocsin.ports import Configuration, Telemetry
+
+SWITCH_WITHIN = timedelta(minutes=10)
+"""How long the platform may take to serve a revision with the switch, where a policy does not say."""
 
 Passed = tuple[tuple[str, datetime], ...]
 
@@ -33,6 +37,21 @@ class Found:
     again: bool = False
 
 
+def proofs(execution: Execution, checks: Sequence[Check]) -> tuple[Check, ...]:
+    """Return the checks of a policy, before them the one that its own switch has on what serves unless it is there.
+
+    A policy that says little, that was edited meanwhile or is gone must not make an unproven switch look proven.
+    """
+    kind, _, verb = execution.action.partition(".")
+    variable = container.SCOPES.get(execution.args.get("scope", ""))
+    wanted: Literal["on", "off"] = "on" if verb == "engage" else "off"
+    if kind != "killswitch" or variable is None:
+        return tuple(checks)
+    if any((each.container_env, each.is_) == (variable, wanted) for each in checks):
+        return tuple(checks)
+    return (Check(container_env=variable, is_=wanted, within=SWITCH_WITHIN), *checks)
+
+
 @dataclass(frozen=True, slots=True)
 class Verifier:
     """Looks whether a policy's checks hold, in their order: a later one counts only after the earlier was seen."""
@@ -44,7 +63,7 @@ class Verifier:
     def look(self, execution: Execution, checks: Sequence[Check], target: Target, now: datetime) -> Found:
         """Return how far the proof has come at ``now``."""
         passed = execution.passed
-        for check in checks:
+        for check in proofs(execution, checks):
             name = check.container_env or check.signal or ""
             if name in dict(passed):
                 continue
@@ -54,9 +73,7 @@ class Verifier:
                 late = execution.applied is not None and now - execution.applied > check.within
                 return Found(passed, name, words, late, again)
             passed = (*passed, (name, now))
-        return Found(
-            passed, None, "; ".join(f"{name} seen at {at:%H:%M:%S}" for name, at in passed) or "nothing to verify"
-        )
+        return Found(passed, None, "; ".join(f"{name} seen at {at:%H:%M:%S}" for name, at in passed))
 
     def _holds(self, check: Check, target: Target, since: datetime, now: datetime) -> tuple[bool, str, bool]:
         if check.container_env:

@@ -111,8 +111,9 @@ class SqliteStore:
         held = replace(delivery, attempts=delivery.attempts + 1)
         with self._transaction() as db:
             done = db.execute(
-                "UPDATE deliveries SET held_until = ?, body = ? WHERE id = ? AND state = 'waiting' AND body = ?",
-                (until.timestamp(), dump(held), delivery.id, dump(delivery)),
+                "UPDATE deliveries SET held_until = ?, body = ? WHERE id = ? AND state = 'waiting'"
+                " AND json_extract(body, '$.attempts') = ?",
+                (until.timestamp(), dump(held), delivery.id, delivery.attempts),
             )
             if done.rowcount != 1:
                 raise Conflict(delivery.id)

@@ -1,0 +1,145 @@
+"""Measuring one target: what each rule needs is prepared, asked in few queries, and read together with the app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tocsin.core.answer import NoAnswer, Rows, Why
+from tocsin.core.compile import Ask, compile_logs, freshness, windows
+from tocsin.core.config import Target
+from tocsin.core.container import FINDINGS, App
+from tocsin.core.evaluate import Freshness, Heard, Measured, measure
+from tocsin.core.fields import Severity
+from tocsin.core.rule import Rule
+from tocsin.core.schedule import Due
+from tocsin.core.signal import Configured, Logs, Signal
+from tocsin.engine.asking import Answers, Asker, affordable
+from tocsin.ports import Configuration, Log, Telemetry
+
+_OUTAGE = frozenset(why.value for why in (Why.TIMEOUT, Why.UNREACHABLE, Why.THROTTLED, Why.FORBIDDEN, Why.MISSING))
+"""Answers to the first question after which no other is asked: the same answer would cost the tick its time."""
+
+
+@dataclass(slots=True)
+class World:
+    """What was read of one target during one tick: the app at most once, freshness over all the slots due."""
+
+    target: Target
+    configuration: Configuration
+    fresh: Freshness = field(default_factory=Freshness)
+    _app: App | NoAnswer | None = None
+
+    def app(self) -> App | NoAnswer:
+        """Return the Container App as it is now, read once a tick."""
+        if self._app is None:
+            self._app = self.configuration.read(self.target)
+        return self._app
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One rule that is due, with what its sources have to be asked, or why they cannot be."""
+
+    rule: Rule
+    due: Due
+    signal: Signal | None
+    sources: tuple[Configured | tuple[Ask, ...], ...]
+    refused: NoAnswer | None = None
+    new: bool = False
+    """Whether it was never evaluated: only its newest slot is due then, however long it has waited."""
+
+    @property
+    def asks(self) -> list[Ask]:
+        """Every query of the rule."""
+        return [ask for source in self.sources if not isinstance(source, Configured) for ask in source]
+
+    @property
+    def patience(self) -> tuple[int, str]:
+        """How well the rule can wait, the least first. Only what is not P0 ever waits for what has waited longer."""
+        rank = 2 * list(Severity).index(self.rule.severity)
+        waited = rank if self.new else len(self.due.slots) - 1
+        return (max(1, rank - waited) if rank else 0, self.rule.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurer:
+    """Asks what rules need to know. One rule that cannot be asked never keeps the others from being asked."""
+
+    signals: Mapping[str, Signal]
+    telemetry: Telemetry
+    asker: Asker
+    log: Log
+
+    def prepared(self, rule: Rule, due_: Due, target: Target, new: bool) -> Prepared:
+        """Return the rule with the queries that its sources need, or with what is wrong with them."""
+        signal = self.signals.get(rule.when.signal or "")
+        sources: Sequence[Logs | Configured | None] = signal.sources if signal else (None,)
+        try:
+            spans = windows(rule, due_.slots)
+            found = [
+                source if isinstance(source, Configured) else compile_logs(rule, signal, source, target, spans)
+                for source in sources
+            ]
+            return Prepared(rule, due_, signal, tuple(found), new=new)
+        except Exception as error:  # whatever is wrong with one rule, the others are still evaluated
+            self.log.error("rule failed", rule=rule.id, target=target.name, error=repr(error)[:200])
+            return Prepared(rule, due_, signal, (), NoAnswer(Why.BROKEN, type(error).__name__))
+
+    def within_budget(self, prepared: Sequence[Prepared], budget: int, target: Target) -> list[Prepared]:
+        """Leave the least severe rules to a later tick when all would take too many queries, and say so.
+
+        Their slots stay due and are caught up; the longer a rule has waited, the more it counts, except before P0.
+        """
+        ordered = sorted(prepared, key=lambda each: each.patience)
+        first = sum(1 for each in prepared if each.rule.severity is Severity.P0)
+        count = affordable([each.asks for each in ordered], budget, first + 1, target)
+        late = sorted(each.rule.id for each in ordered[count:])
+        if late:
+            self.log.warning("stretched", target=target.name, rules=late, budget=budget)
+        return [each for each in prepared if each.rule.id not in late]
+
+    def measured(self, prepared: Sequence[Prepared], sight: Sequence[datetime], world: World) -> list[Measured]:
+        """Return what the sources of each rule say of every slot due; freshness, over those of ``sight`` too, first."""
+        asked = [slot for each in prepared for slot in each.due.slots]
+        world.fresh = self._freshness(world.target, [*asked, *sight])
+        numbered = dict(enumerate(ask for each in prepared for ask in each.asks))
+        answers: Answers
+        if world.fresh.minutes is None and world.fresh.why in _OUTAGE:
+            answers = dict.fromkeys(numbered, NoAnswer(Why(world.fresh.why)))
+        else:
+            answers = self.asker.ask(numbered, world.target)
+        heard = {id(ask): answers[number] for number, ask in numbered.items()}
+        return [self._heard(each, heard, world) for each in prepared]
+
+    def _heard(self, each: Prepared, answers: Mapping[int, Rows | NoAnswer], world: World) -> Measured:
+        if each.refused is not None:
+            return measure(each.rule, each.signal, [Heard(refused=each.refused)])
+        heard = []
+        for source in each.sources:
+            if isinstance(source, Configured):
+                heard.append(self._inspect(source, world))
+            else:
+                heard.append(Heard(tuple((ask, answers[id(ask)]) for ask in source)))
+        why = {found.why.value for said in heard for _, found in said.answers if isinstance(found, NoAnswer)}
+        for each_why in sorted(why):
+            self.log.warning("no answer", rule=each.rule.id, target=world.target.name, why=each_why)
+        return measure(each.rule, each.signal, heard, each.due.slots[-1])
+
+    def _inspect(self, source: Configured, world: World) -> Heard:
+        """Return what the app's configuration says; a target that names no app has none to inspect."""
+        if not world.target.container_app:
+            return Heard(findings=())
+        app = world.app()
+        if isinstance(app, NoAnswer):
+            return Heard(refused=app)
+        if not app.serving:
+            return Heard(refused=NoAnswer(Why.MISSING, "no revision serves"))
+        return Heard(findings=tuple(FINDINGS[source.finding](app, world.target)))
+
+    def _freshness(self, target: Target, slots: Sequence[datetime]) -> Freshness:
+        if not slots:
+            return Freshness()
+        answer = self.telemetry.ask(freshness(target, min(slots) - target.fresh_within, max(slots)), target)
+        return Freshness.of(answer)
