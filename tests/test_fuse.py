@@ -56,7 +56,7 @@ def facts(ask: Ask, rows: Rows) -> set[tuple[Any, ...]]:
     found = set()
     for row in rows.dicts():
         by = tuple(str(row.get(name) or "") for name, _ in ask.part.by)
-        value = None if row["value"] is None else round(row["value"], 6)
+        value = None if row["value"] is None else f"{row['value']:.6f}"
         found.add((int(row["_window"]), by, value, row.get("events"), row.get("detail") or ""))
     return found
 

@@ -389,6 +389,11 @@ def test_a_bucket_lets_half_a_minute_through_at_once_and_then_as_many_as_come_in
     assert [bucket.take(0) for _ in range(3)] == [True, True, False]
 
 
+def test_half_a_letter_from_the_service_can_still_be_stored_and_sent() -> None:
+    assert plain("string", "a\ud800b") == "a?b"
+    assert plain("dynamic", '{"a":"\\ud800"}').encode("utf-8")
+
+
 def test_throttling_says_how_long_to_wait(world: World, remote: LogAnalyticsTelemetry) -> None:
     world.workspace.faults.add("throttled", retry_after=17)
     answer = ask(remote, "AppTraces")

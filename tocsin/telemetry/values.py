@@ -35,7 +35,13 @@ def plain(kind: str, value: Any) -> Any:
     """
     if value is None or (value == "" and kind != "string"):
         return "" if kind == "string" else None
-    return _READERS.get(kind, str)(value)
+    found = _READERS.get(kind, str)(value)
+    return _whole(found) if isinstance(found, str) else found
+
+
+def _whole(text: str) -> str:
+    """Return text that can be stored and sent: half a surrogate pair, which JSON can hold, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _datetime(value: Any) -> datetime:
