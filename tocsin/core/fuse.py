@@ -1,7 +1,7 @@
 """Many rules, few queries: whatever is due on one target is asked in one pass over each table.
 
 A fused query binds the table once (window, target, and the properties its parts read), then unites one labelled
-sub-result a part. Asks that measure the same over windows of one length share a sub-result. Kept apart are texts that
+sub-result a part. Asks that measure the same share a sub-result, whatever their windows. Kept apart are texts that
 name no table or several, windows that reach back differently, and what would make a query too long.
 """
 
@@ -25,17 +25,22 @@ _NEAR = timedelta(hours=2)
 """Windows that begin within this before the newest end are read together; those further back by how far they reach."""
 
 _SECOND = timedelta(seconds=1)
+_LENGTHS = 10**9
+"""Windows are shorter than this many seconds, so that two numbers stand in one."""
 _PROPERTY = re.compile(r"tostring\(Properties(?:\.\w+|\['[^'\\]*'\])\)")
 _ALONE = re.compile(r"\b(withsource|declare|set|alias|pattern|restrict|getschema|evaluate|materialize|toscalar)\b")
 
 
+Span = tuple[datetime, datetime]
+"""Start and end of one window."""
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One sub-result: a part over windows of one length, with the starts of those windows and the asks it serves."""
+    """One sub-result: a part over some windows, and the asks that it serves."""
 
     part: Part
-    length: timedelta
-    starts: tuple[datetime, ...]
+    spans: tuple[Span, ...]
     asks: tuple[int, ...]
 
 
@@ -59,10 +64,10 @@ class Fused:
         found: dict[int, list[tuple[object, ...]]] = {number: [] for number in self.asks}
         for row in answer.dicts():
             share = self.shares[int(row["_part"])]
-            start = self.query.end - int(row["_window"]) * _SECOND
+            start, end = _span(int(row["_window"]), self.query.end)
             for number in share.asks:
                 ask = self.asks[number]
-                if any(window.start == start for window in ask.windows):
+                if any((window.start, window.end) == (start, end) for window in ask.windows):
                     values = [row.get(f"_by{at}") or "" for at in range(len(share.part.by))]
                     offset = (start - ask.query.start) // _SECOND
                     found[number].append((offset, *values, row["value"], row.get("events"), row.get("detail")))
@@ -75,11 +80,11 @@ def _columns(part: Part) -> tuple[str, ...]:
 
 def fuse(asks: Mapping[int, Ask], target: Target, apart: Collection[Part] = ()) -> list[Fused]:
     """Return queries that together answer every ask. Parts in ``apart`` are asked by themselves."""
+    newest = max((ask.query.end for ask in asks.values()), default=None)
     together: dict[tuple[object, ...], list[Share]] = {}
     for share in _shares(asks):
-        reach = _reach(share, max(ask.query.end for ask in asks.values()))
         alone = share.part in apart or not _fusable(share.part)
-        key = ("alone", share) if alone else (_table(share.part), reach)
+        key = ("alone", share) if alone else (_table(share.part), _reach(asks[share.asks[0]], newest))
         together.setdefault(key, []).append(share)
     return [fused for shares in together.values() for fused in _packed(shares, asks, target)]
 
@@ -91,20 +96,23 @@ def halves(fused: Fused, target: Target) -> list[Fused]:
 
 
 def _shares(asks: Mapping[int, Ask]) -> Iterator[Share]:
-    found: dict[tuple[Part, timedelta, int], dict[int, Ask]] = {}
+    newest = max((ask.query.end for ask in asks.values()), default=None)
+    found: dict[tuple[Part, object], dict[int, Ask]] = {}
     for number, ask in asks.items():
-        length = ask.windows[0].end - ask.windows[0].start
         # What cannot stand beside others cannot stand beside itself over another window either.
-        found.setdefault((ask.part, length, -1 if _fusable(ask.part) else number), {})[number] = ask
-    for (part, length, _), owners in found.items():
-        starts = sorted({window.start for ask in owners.values() for window in ask.windows})
-        yield Share(part, length, tuple(starts), tuple(owners))
+        apart = _reach(ask, newest) if _fusable(ask.part) else number
+        found.setdefault((ask.part, apart), {})[number] = ask
+    for (part, _), owners in found.items():
+        spans = sorted({(window.start, window.end) for ask in owners.values() for window in ask.windows})
+        yield Share(part, tuple(spans), tuple(owners))
 
 
-def _reach(share: Share, newest: datetime) -> object:
-    """Return what must be equal for sub-results to read the same rows: near ones do, others by their own stretch."""
-    first, last = share.starts[0], share.starts[-1] + share.length
-    return "near" if newest - first <= _NEAR else (first, last, share.length)
+def _reach(ask: Ask, newest: datetime | None) -> object:
+    """Return what must be equal for asks to read the same rows: near ones do, others by their own stretch."""
+    start, end = ask.query.start, ask.query.end
+    return (
+        "near" if newest is None or newest - start <= _NEAR else (start, end, ask.windows[0].end - ask.windows[0].start)
+    )
 
 
 def _table(part: Part) -> str:
@@ -147,8 +155,8 @@ def _made(shares: Sequence[Share], asks: Mapping[int, Ask], target: Target) -> F
     if len(own) == 1:
         (ask,) = own.values()
         return Fused(ask.query, tuple(shares), own)
-    start = min(share.starts[0] for share in shares)
-    end = max(share.starts[-1] + share.length for share in shares)
+    start = min(begin for share in shares for begin, _ in share.spans)
+    end = max(finish for share in shares for _, finish in share.spans)
     return Fused(Query(let(start, end) + _text(shares, target, end), start, end), tuple(shares), own)
 
 
@@ -168,7 +176,7 @@ def _text(shares: Sequence[Share], target: Target, end: datetime) -> str:
         else:
             parts.append(_measured(label, share, hoisted, end))
     united = parts[0] if len(parts) == 1 else "union\n" + ",\n".join(f"({part})" for part in parts)
-    return "".join(f"{each};\n" for each in lets) + united
+    return "".join(f"{each};\n" for each in dict.fromkeys(lets)) + united
 
 
 def _expressions(part: Part) -> list[str]:
@@ -200,21 +208,33 @@ def _measured(label: int, share: Share, hoisted: Mapping[str, str], end: datetim
 
 
 def _windows(share: Share, end: datetime) -> list[str]:
-    """Give each row to every window it falls in; ``_window`` is how many seconds before ``_to`` a window begins."""
-    backs = [(end - start) // _SECOND for start in share.starts]
-    length = share.length // _SECOND
-    if len(backs) == 1:
-        return [*_within(backs[0], length), f"extend _window = long({backs[0]})"]
-    offsets = ", ".join(map(str, backs))
+    """Give each row to every window it falls in; ``_window`` says how long before ``_to`` it begins, and its length."""
+    numbers = [_number(span, end) for span in share.spans]
+    if len(numbers) == 1:
+        return [_within(share.spans[0], end), f"extend _window = long({numbers[0]})"]
+    first = max((end - start) // _SECOND for start, _ in share.spans)
     return [
-        f"mv-expand _window = dynamic([{offsets}]) to typeof(long)",
-        "where TimeGenerated >= _to - _window * 1s",
-        f"where TimeGenerated < _to - _window * 1s + {length}s",
+        f"where TimeGenerated >= _to - {first}s",
+        f"mv-expand _window = dynamic([{', '.join(map(str, numbers))}]) to typeof(long)",
+        f"where TimeGenerated >= _to - _window / {_LENGTHS} * 1s",
+        f"where TimeGenerated < _to - (_window / {_LENGTHS} - _window % {_LENGTHS}) * 1s",
     ]
 
 
-def _within(back: int, length: int) -> list[str]:
-    return [f"where TimeGenerated >= _to - {back}s and TimeGenerated < _to - {back - length}s"]
+def _number(span: Span, end: datetime) -> int:
+    """Return a window as one number: the seconds from its start to ``end``, and its length in the lower digits."""
+    start, finish = span
+    return (end - start) // _SECOND * _LENGTHS + (finish - start) // _SECOND
+
+
+def _span(number: int, end: datetime) -> Span:
+    back, length = divmod(number, _LENGTHS)
+    return end - back * _SECOND, end - (back - length) * _SECOND
+
+
+def _within(span: Span, end: datetime) -> str:
+    back, left = (end - span[0]) // _SECOND, (end - span[1]) // _SECOND
+    return f"where TimeGenerated >= _to - {back}s and TimeGenerated < _to - {left}s"
 
 
 def _raw(label: int, share: Share, target: Target, end: datetime) -> tuple[list[str], list[str]]:
@@ -223,20 +243,19 @@ def _raw(label: int, share: Share, target: Target, end: datetime) -> tuple[list[
     if found is None:
         raise ValueError("this text cannot stand beside others")
     table, lets, parts = _table(share.part), [], []
-    length = share.length // _SECOND
-    for at, start in enumerate(share.starts):
-        back = (end - start) // _SECOND
-        names = {table: f"_t{label}_{at}", **{name: f"_l{label}_{at}_{name}" for name, _ in found[0]}}
-        lets.append(f"let {names[table]} = {table} | where {bounds(target)} | {_within(back, length)[0]}")
+    for at, span in enumerate(share.spans):
+        number = _number(span, end)
+        names = {table: f"_t{number}", **{name: f"_l{label}_{at}_{name}" for name, _ in found[0]}}
+        lets.append(f"let {names[table]} = {table} | where {bounds(target)} | {_within(span, end)}")
         lets += [f"let {names[name]} = {kql.renamed(text, names)}" for name, text in found[0]]
         body = kql.renamed(found[1], names)
-        parts.append(f"{body}\n| project {_shape(share.part, label, back)}")
+        parts.append(f"{body}\n| project {_shape(share.part, label, number)}")
     return lets, parts
 
 
-def _shape(part: Part, label: int, back: int) -> str:
+def _shape(part: Part, label: int, number: int) -> str:
     """Return the columns of an author's text, its ``by`` columns under the names they have in a union."""
-    columns = shape(part, f"_part = {label}", f"_window = long({back})")
+    columns = shape(part, f"_part = {label}", f"_window = long({number})")
     for at, (name, _) in enumerate(part.by):
         columns = columns.replace(f"{kql.name(name)} = tostring", f"_by{at} = tostring", 1)
     return columns
