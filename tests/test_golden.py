@@ -117,7 +117,7 @@ BY_HAND: dict[str, list[dict[str, Any]]] = {
         {"_window": 120, "value": 0.25, "events": 8},
     ],
     "p95_latency": [{"_window": 0, "value": 1900.0, "events": 20}],
-    "hitl_misconfigured": [{"_window": 0, "value": 3.0, "events": 3, "detail": "event tool.hitl_misconfigured"}],
+    "hitl_misconfigured": [{"_window": 172_800, "value": 3.0, "events": 3, "detail": "event tool.hitl_misconfigured"}],
     "hitl_rejection_spike": [{"_window": 0, "value": 3.0, "events": 3}],
     "cost_jump": [{"_window": 0, "value": 0.5, "events": 1}, {"_window": 604800, "value": 0.7, "events": 3}],
     "cost_per_call": [
@@ -127,10 +127,10 @@ BY_HAND: dict[str, list[dict[str, Any]]] = {
     "own_kql": [{"_window": 0, "exception": "ValueError", "value": 4.0}],
     "side_effect_tools": [{"_window": 0, "value": 2.0, "events": 2}],
     "freshness": [
-        {"minute": minutes(4), "events": 1},
-        {"minute": minutes(3), "events": 2},
-        {"minute": minutes(2), "events": 4},
-        {"minute": minutes(1), "events": 4},
+        {"minute": minutes(4), "events": 1, "lag": 0.0},
+        {"minute": minutes(3), "events": 2, "lag": 0.0},
+        {"minute": minutes(2), "events": 4, "lag": 0.0},
+        {"minute": minutes(1), "events": 4, "lag": 0.0},
     ],
 }
 

@@ -265,7 +265,7 @@ def test_the_question_for_freshness_names_the_minutes_with_anything_in_them(worl
     world.rows.load("AppRequests", [{"TimeGenerated": T0 + timedelta(minutes=2), "AppRoleName": "sales-api"}])
     answer = telemetry.ask(freshness(TARGET, T0, T0 + HOUR), TARGET)
     assert isinstance(answer, Rows)
-    assert sorted(answer.rows) == [(T0, 2), (T0 + timedelta(minutes=2), 1)]
+    assert sorted(answer.rows) == [(T0, 2, 0.0), (T0 + timedelta(minutes=2), 1, 0.0)]
 
 
 def test_questions_asked_at_once_each_get_their_own_answer(world: World, telemetry: Telemetry) -> None:

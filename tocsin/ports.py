@@ -88,10 +88,11 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The newest slot evaluated per rule on one target."""
+    """The newest slot evaluated per rule on one target, and how long its telemetry was seen to take to arrive."""
 
     slots: Mapping[str, datetime] = field(default_factory=dict)
     etag: str | None = None
+    lag: timedelta | None = None
 
 
 class Store(Protocol):
@@ -111,7 +112,9 @@ class Store(Protocol):
     def mark(self, target: str) -> Mark:
         """Return the newest slots evaluated on ``target``."""
 
-    def save_mark(self, target: str, slots: Mapping[str, datetime], etag: str | None) -> None:
+    def save_mark(
+        self, target: str, slots: Mapping[str, datetime], etag: str | None, lag: timedelta | None = None
+    ) -> None:
         """Replace the mark of ``target``. Raises ``Conflict``."""
 
     def waiting(self, now: datetime) -> list[Delivery]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin.core import kql
@@ -21,6 +21,12 @@ from tocsin.core.signal import TOOLS, Logs, Signal
 
 FRESHNESS_TABLES = ("AppTraces", "AppRequests", "AppDependencies")
 """Where a target that is alive leaves something."""
+
+ARRIVED = "ingestion_time()"
+"""When a row arrived. The embedded engine reads a column in its place."""
+
+LATEST, EARLIEST = timedelta(days=2), timedelta(days=1)
+"""How long before its arrival, and how long after it, a row can say that it was emitted."""
 
 _SECOND = timedelta(seconds=1)
 
@@ -46,6 +52,8 @@ class Part:
     events: str = ""
     detail: str = ""
     raw: str = ""
+    arrivals: bool = False
+    """Whether windows are of when rows arrived, and not of when they were emitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +70,17 @@ class Ask:
         return tuple(window for window in self.windows if window.start == start)
 
 
-def windows(rule: Rule, slots: Sequence[datetime]) -> tuple[Window, ...]:
-    """Return the windows needed to judge ``slots``: one each, and for a change the same one earlier."""
+def windows(rule: Rule, slots: Sequence[datetime], since: datetime | None = None) -> tuple[Window, ...]:
+    """Return the windows needed to judge ``slots``: one each, and for a change the same one earlier.
+
+    A rule that counts arrivals has its first window begin at ``since``, the slot judged before, where that is earlier:
+    what arrived while nobody looked is counted, however long that was (a day at most).
+    """
     over = rule.when.over
     found = [Window(slot, slot - over, slot) for slot in slots]
+    if rule.counting == "arrivals" and since is not None and found:
+        first = found[0]
+        found[0] = replace(first, start=max(min(first.start, since), first.end - LATEST))
     if rule.when.change:
         back = rule.when.change.versus
         found += [Window(slot, slot - over - back, slot - back, earlier=True) for slot in slots]
@@ -83,7 +98,10 @@ def compile_logs(
         raw = Part(tuple((name, name) for name in rule.when.by), raw=author(rule))
         return tuple(Ask(_raw(raw, target, window), (window,), raw) for window in spans)
     part = _part(source, {name: signal.dimensions[name] for name in rule.when.by}, target)
-    return (Ask(_measured(part, target, spans), tuple(spans), part),) if spans else ()
+    part = replace(part, arrivals=rule.counting == "arrivals")
+    alike = {window.end - window.start: None for window in spans}
+    groups = [tuple(each for each in spans if each.end - each.start == length) for length in alike]
+    return tuple(Ask(_measured(part, target, group), group, part) for group in groups)
 
 
 def compile_signal(source: Logs, target: Target, start: datetime, end: datetime) -> Query:
@@ -92,21 +110,28 @@ def compile_signal(source: Logs, target: Target, start: datetime, end: datetime)
 
 
 def freshness(target: Target, start: datetime, end: datetime) -> Query:
-    """Return the query for the minutes of ``[start, end)`` in which anything arrived from the target (``minute``).
+    """Return the query for the minutes of ``[start, end)`` in which the target emitted anything (``minute``).
 
-    A table that does not exist yet holds nothing, and hides nothing that the others hold.
+    ``lag`` is how many seconds all but a hundredth of that minute's rows took to arrive. A table that does not exist
+    yet holds nothing, and hides nothing that the others hold.
     """
-    parts = ", ".join(f"({table} | where {bounds(target)} | project TimeGenerated)" for table in FRESHNESS_TABLES)
-    return Query(
-        f"{let(start, end)}union isfuzzy=true {parts}\n| summarize events = count() by minute = bin(TimeGenerated, 1m)",
-        start,
-        end,
-    )
+    kept = f"project TimeGenerated, _lag = ({ARRIVED} - TimeGenerated) / 1s"
+    parts = ", ".join(f"({table} | where {bounds(target)} | {kept})" for table in FRESHNESS_TABLES)
+    summed = "summarize events = count(), lag = percentile(_lag, 99) by minute = bin(TimeGenerated, 1m)"
+    return Query(f"{let(start, end)}union isfuzzy=true {parts}\n| {summed}", start, end)
 
 
 def bounds(target: Target) -> str:
     """Return the condition that holds for the target's rows within the window, and for nothing else."""
     return f"TimeGenerated >= _from and TimeGenerated < _to and AppRoleName == {kql.text(target.role_name)}"
+
+
+def stretch(part: Part, start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """Return the bounds of what was emitted that can have arrived within ``[start, end)``.
+
+    The service replaces times that are more than two days old, or more than one ahead.
+    """
+    return (start - LATEST, end + EARLIEST) if part.arrivals else (start, end)
 
 
 def let(start: datetime, end: datetime) -> str:
@@ -129,13 +154,15 @@ def _part(source: Logs, dimensions: Mapping[str, str], target: Target) -> Part:
 
 
 def _measured(part: Part, target: Target, spans: Sequence[Window]) -> Query:
-    start, end = min(window.start for window in spans), max(window.end for window in spans)
+    first, last = min(window.start for window in spans), max(window.end for window in spans)
+    start, end = stretch(part, first, last)
     by = [f"{kql.name(name)} = {expression}" for name, expression in part.by]
     lines = [part.table, f"where {bounds(target)}", *_gap(spans), f"where {part.where}"]
     if len(spans) > 1:
-        lines += [*_expand(start, spans), summary(part, ["_window", *by]), "where events > 0"]
+        lines += [*_expand(part, start, spans), summary(part, ["_window", *by]), "where events > 0"]
     else:
-        lines += [summary(part, by), "where events > 0", "extend _window = 0"]
+        lines += [f"where {_arrived(first - start, end - last)}"] if part.arrivals else []
+        lines += [summary(part, by), "where events > 0", f"extend _window = {(first - start) // _SECOND}"]
     return Query(let(start, end) + "\n| ".join(lines), start, end)
 
 
@@ -149,13 +176,20 @@ def _gap(spans: Sequence[Window]) -> list[str]:
     return [f"where TimeGenerated < _from + {kql.span(earlier)} or TimeGenerated >= _to - {kql.span(later)}"]
 
 
-def _expand(start: datetime, spans: Sequence[Window]) -> list[str]:
+def _arrived(after: timedelta, before: timedelta) -> str:
+    return f"{ARRIVED} >= _from + {kql.span(after)} and {ARRIVED} < _to - {kql.span(before)}"
+
+
+def _expand(part: Part, start: datetime, spans: Sequence[Window]) -> list[str]:
     """Give each row to every window it falls in, in one pass over the table."""
     offsets = ", ".join(str(offset) for offset in sorted({(window.start - start) // _SECOND for window in spans}))
     over = kql.span(spans[0].end - spans[0].start)
+    # Named before the expansion, for the time of arrival is the row's own and no column of what becomes of it.
+    named, at = ([f"extend _at = {ARRIVED}"], "_at") if part.arrivals else ([], "TimeGenerated")
     return [
+        *named,
         f"mv-expand _window = dynamic([{offsets}]) to typeof(long)",
-        f"where TimeGenerated >= _from + _window * 1s and TimeGenerated < _from + _window * 1s + {over}",
+        f"where {at} >= _from + _window * 1s and {at} < _from + _window * 1s + {over}",
     ]
 
 

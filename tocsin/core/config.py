@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tocsin.core.fields import Automation, Count, Duration, Flag, Model, Some, Texts, Wait
+from tocsin.core.fields import Automation, Count, Duration, Flag, Model, Offset, Some, Texts, Wait
 
 APP_KEYS = ("subscription", "resource_group", "container_app")
 """The keys of a target that name its Container App, together or not at all."""
@@ -32,7 +32,9 @@ class Target(Model):
     labels: dict[str, str] = {}
     allow: tuple[str, ...] = ()
     automation: Automation = Automation.ACT
-    offset: Wait = timedelta(minutes=2)
+    offset: Offset = timedelta(minutes=2)
+    lag: Wait = timedelta(minutes=2)
+    """How long telemetry takes to arrive, as ``offset: auto`` takes it until it has been measured."""
     fresh_within: Duration = timedelta(minutes=15)
 
     @model_validator(mode="after")

@@ -40,6 +40,9 @@ def rule_problems(rule: Rule, node: Node, config: Config, known: Known) -> Itera
     signal = known.signals.get(rule.when.signal or "")
     if rule.when.signal and signal is None:
         yield missing(node.at("when", "signal"), "unknown-signal", "signal", rule.when.signal, known.signals)
+    if rule.counting == "arrivals" and not (signal and signal.counting and not rule.when.change):
+        words = "only counts can count arrivals: a signal that counts, and no `change`"
+        yield node.at("counting").problem("bad-counting", words)
     if rule.when.kql is not None:
         yield from _kql_problems(rule.when.kql, node.at("when", "kql"))
     if signal is not None:

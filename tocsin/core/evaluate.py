@@ -26,13 +26,17 @@ class Freshness:
 
     minutes: frozenset[datetime] | None = None
     why: str = "not asked"
+    lag: timedelta = timedelta()
+    """How long rows took to arrive, in the worst of those minutes."""
 
     @classmethod
     def of(cls, answer: Rows | NoAnswer) -> Freshness:
         """Return the freshness that the answer to ``compile.freshness`` speaks of."""
         if isinstance(answer, NoAnswer):
             return cls(None, answer.why.value)
-        return cls(frozenset(row["minute"] for row in answer.dicts()), "")
+        rows = answer.dicts()
+        lag = max((found for row in rows if (found := _number(row.get("lag"))) is not None), default=0.0)
+        return cls(frozenset(row["minute"] for row in rows), "", timedelta(seconds=max(0.0, lag)))
 
     def at(self, slot: datetime, within: timedelta) -> bool | None:
         """Return whether anything arrived in ``[slot − within, slot)``, to the minute; None when that is not known."""

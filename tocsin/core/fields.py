@@ -73,6 +73,14 @@ def _some(text: str) -> int:
     return count
 
 
+AUTO = timedelta(days=-1)
+"""The offset that follows what is measured."""
+
+
+def _offset(text: str) -> timedelta:
+    return AUTO if text == "auto" else units.duration(text)
+
+
 Instant = Annotated[datetime, _read(_instant, "bad-time")]
 """A day or an instant, in UTC unless it says otherwise."""
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
@@ -81,6 +89,8 @@ Duration = Annotated[timedelta, _read(_positive, "bad-duration")]
 """A positive duration: ``90s``, ``1h30m``, ``7d``."""
 Wait = Annotated[timedelta, _read(units.duration, "bad-duration")]
 """A duration that may be zero: ``0s``."""
+Offset = Annotated[timedelta, _read(_offset, "bad-duration")]
+"""A delay that may be zero, or ``auto``: ``AUTO`` stands for it."""
 Number = Annotated[float, _read(units.number, "bad-number")]
 """A finite number, or a percentage as its ratio."""
 Flag = Annotated[bool, _read(_flag, "bad-flag")]

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from tocsin.core import kql
 from tocsin.core.answer import Query, Rows
-from tocsin.core.compile import Ask, Part, bounds, let, shape, summary, tables
+from tocsin.core.compile import ARRIVED, Ask, Part, bounds, let, shape, stretch, summary, tables
 from tocsin.core.config import Target
 from tocsin.core.schema import TABLES
 
@@ -80,7 +80,7 @@ def _columns(part: Part) -> tuple[str, ...]:
 
 def fuse(asks: Mapping[int, Ask], target: Target, apart: Collection[Part] = ()) -> list[Fused]:
     """Return queries that together answer every ask. Parts in ``apart`` are asked by themselves."""
-    newest = max((ask.query.end for ask in asks.values()), default=None)
+    newest = max((window.end for ask in asks.values() for window in ask.windows), default=None)
     together: dict[tuple[object, ...], list[Share]] = {}
     for share in _shares(asks):
         alone = share.part in apart or not _fusable(share.part)
@@ -96,7 +96,7 @@ def halves(fused: Fused, target: Target) -> list[Fused]:
 
 
 def _shares(asks: Mapping[int, Ask]) -> Iterator[Share]:
-    newest = max((ask.query.end for ask in asks.values()), default=None)
+    newest = max((window.end for ask in asks.values() for window in ask.windows), default=None)
     found: dict[tuple[Part, object], dict[int, Ask]] = {}
     for number, ask in asks.items():
         # What cannot stand beside others cannot stand beside itself over another window either.
@@ -109,6 +109,8 @@ def _shares(asks: Mapping[int, Ask]) -> Iterator[Share]:
 
 def _reach(ask: Ask, newest: datetime | None) -> object:
     """Return what must be equal for asks to read the same rows: near ones do, others by their own stretch."""
+    if ask.part.arrivals:
+        return "arrivals"
     start, end = ask.query.start, ask.query.end
     return (
         "near" if newest is None or newest - start <= _NEAR else (start, end, ask.windows[0].end - ask.windows[0].start)
@@ -157,6 +159,7 @@ def _made(shares: Sequence[Share], asks: Mapping[int, Ask], target: Target) -> F
         return Fused(ask.query, tuple(shares), own)
     start = min(begin for share in shares for begin, _ in share.spans)
     end = max(finish for share in shares for _, finish in share.spans)
+    start, end = stretch(shares[0].part, start, end)
     return Fused(Query(let(start, end) + _text(shares, target, end), start, end), tuple(shares), own)
 
 
@@ -167,7 +170,7 @@ def _text(shares: Sequence[Share], target: Target, end: datetime) -> str:
     measured = [share.part for share in shares if not share.part.raw]
     expressions = [text for part in measured for text in _expressions(part)]
     hoisted = {text: f"_x{at}" for at, text in enumerate(dict.fromkeys(_PROPERTY.findall(" ".join(expressions))))}
-    lets = [_rows(measured[0].table, _needed(measured, hoisted), hoisted, target)] if measured else []
+    lets = [_rows(measured, hoisted, target)] if measured else []
     parts: list[str] = []
     for label, share in enumerate(shares):
         if share.part.raw:
@@ -194,9 +197,11 @@ def _through(text: str, hoisted: Mapping[str, str]) -> str:
     return _PROPERTY.sub(lambda found: hoisted[found[0]], text)
 
 
-def _rows(table: str, columns: Sequence[str], hoisted: Mapping[str, str], target: Target) -> str:
-    kept = ["TimeGenerated", *columns, *(f"{name} = {text}" for text, name in hoisted.items())]
-    return f"let _rows = materialize({table} | where {bounds(target)} | project {', '.join(kept)})"
+def _rows(parts: Sequence[Part], hoisted: Mapping[str, str], target: Target) -> str:
+    arrived = [f"_at = {ARRIVED}"] if parts[0].arrivals else []
+    read = (f"{name} = {text}" for text, name in hoisted.items())
+    kept = ", ".join(["TimeGenerated", *arrived, *_needed(parts, hoisted), *read])
+    return f"let _rows = materialize({parts[0].table} | where {bounds(target)} | project {kept})"
 
 
 def _measured(label: int, share: Share, hoisted: Mapping[str, str], end: datetime) -> str:
@@ -209,15 +214,15 @@ def _measured(label: int, share: Share, hoisted: Mapping[str, str], end: datetim
 
 def _windows(share: Share, end: datetime) -> list[str]:
     """Give each row to every window it falls in; ``_window`` says how long before ``_to`` it begins, and its length."""
-    numbers = [_number(span, end) for span in share.spans]
+    numbers, at = [_number(span, end) for span in share.spans], "_at" if share.part.arrivals else "TimeGenerated"
     if len(numbers) == 1:
-        return [_within(share.spans[0], end), f"extend _window = long({numbers[0]})"]
+        return [_within(share.spans[0], end, at), f"extend _window = long({numbers[0]})"]
     first = max((end - start) // _SECOND for start, _ in share.spans)
     return [
-        f"where TimeGenerated >= _to - {first}s",
+        f"where {at} >= _to - {first}s",
         f"mv-expand _window = dynamic([{', '.join(map(str, numbers))}]) to typeof(long)",
-        f"where TimeGenerated >= _to - _window / {_LENGTHS} * 1s",
-        f"where TimeGenerated < _to - (_window / {_LENGTHS} - _window % {_LENGTHS}) * 1s",
+        f"where {at} >= _to - _window / {_LENGTHS} * 1s",
+        f"where {at} < _to - (_window / {_LENGTHS} - _window % {_LENGTHS}) * 1s",
     ]
 
 
@@ -232,9 +237,9 @@ def _span(number: int, end: datetime) -> Span:
     return end - back * _SECOND, end - (back - length) * _SECOND
 
 
-def _within(span: Span, end: datetime) -> str:
+def _within(span: Span, end: datetime, at: str = "TimeGenerated") -> str:
     back, left = (end - span[0]) // _SECOND, (end - span[1]) // _SECOND
-    return f"where TimeGenerated >= _to - {back}s and TimeGenerated < _to - {left}s"
+    return f"where {at} >= _to - {back}s and {at} < _to - {left}s"
 
 
 def _raw(label: int, share: Share, target: Target, end: datetime) -> tuple[list[str], list[str]]:

@@ -16,6 +16,7 @@ from tocsin.core.fields import Automation
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import Execution
 from tocsin.core.rule import Rule
+from tocsin.core.schedule import delay
 from tocsin.core.units import spell
 
 
@@ -125,7 +126,7 @@ def _still_firing(case: Case) -> Check:
 
 def stale_after(rule: Rule, target: Target) -> timedelta:
     """Return how old a verdict may be and still be acted on: the rule's own delay and two of its slots."""
-    return (rule.offset if rule.offset is not None else target.offset) + 2 * rule.every
+    return delay(rule, target) + 2 * rule.every
 
 
 def _long_enough(case: Case) -> Check:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from tocsin.core.fields import Count, Duration, Flag, Instant, Model, Number, Severity, Some, Wait
+from tocsin.core.fields import Count, Duration, Flag, Instant, Model, Number, Offset, Severity, Some, Wait
 
 
 class Op(StrEnum):
@@ -106,18 +106,6 @@ class Snooze(Model):
     reason: str
 
 
-def _offset(value: Any) -> Any:
-    if value == "auto":
-        raise PydanticCustomError("not-yet", "'offset: auto' is not available in this version; write a duration")
-    return value
-
-
-def _counting(value: Any) -> Any:
-    if value == "arrivals":
-        raise PydanticCustomError("not-yet", "'counting: arrivals' is not available in this version; leave it out")
-    return value
-
-
 def _not_too_often(every: timedelta) -> timedelta:
     if every < timedelta(seconds=30):
         raise PydanticCustomError("too-often", "a rule runs every 30s at most")
@@ -141,8 +129,8 @@ class Rule(Model):
     labels: dict[str, str] = {}
     runbook: str = ""
     owner: str = ""
-    offset: Annotated[Wait | None, BeforeValidator(_offset)] = None
-    counting: Annotated[Literal["events"], BeforeValidator(_counting)] = "events"
+    offset: Offset | None = None
+    counting: Literal["events", "arrivals"] = "events"
     max_instances: Some = 200
     blind_after: Duration = timedelta(minutes=5)
     on_silence: Literal["unknown", "clear", "fire"] = "unknown"

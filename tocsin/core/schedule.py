@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from tocsin.core.config import Target
+from tocsin.core.fields import AUTO
 from tocsin.core.rule import Rule
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+
+VISIBLE_AFTER = timedelta(seconds=30)
+"""How long after its arrival a row is surely seen by a query."""
+
+_LEAST_LAG = timedelta(minutes=1)
 
 CLOCK_STEP = timedelta(minutes=5)
 """How far clocks may differ before a slot from the future is not believed."""
@@ -67,6 +73,16 @@ def due(rule: Rule, target: str, last: datetime | None, now: datetime, offset: t
     slots = tuple(newest - rule.every * back for back in reversed(range(kept)))
     missed = total - kept
     return Due(slots, missed, after + rule.every * missed if missed else None)
+
+
+def delay(rule: Rule, target: Target) -> timedelta:
+    """Return how long after a slot it is evaluated: the rule's own offset, else the target's.
+
+    ``auto`` follows the target's lag, a minute at least. Arrivals need no time to arrive, only to become visible.
+    """
+    offset = rule.offset if rule.offset is not None else target.offset
+    offset = max(target.lag, _LEAST_LAG) if offset == AUTO else offset
+    return min(offset, VISIBLE_AFTER) if rule.offset is None and rule.counting == "arrivals" else offset
 
 
 def ahead(slot: datetime, newest: datetime) -> bool:

@@ -48,11 +48,16 @@ class Actor:
 
     def act(self, now: datetime, targets: Sequence[Target]) -> int:
         """Advance every execution of ``targets`` as far as it can come now; return how many changed."""
-        known = {target.name: target for target in targets}
+        known = {target.name: self._lagging(target) for target in targets}
         alerts = [alert for alert in self.store.open_alerts() if alert.open and alert.target in known]
         under_way = [each for each in self.store.executions() if each.phase.acting and each.target in known]
         changed = sum(self._safely(self._consider, alert, known[alert.target], now) for alert in alerts)
         return changed + sum(self._safely(self._resume, each, known[each.target], now) for each in under_way)
+
+    def _lagging(self, target: Target) -> Target:
+        """Return the target with the lag that was measured, by which verdicts are as old as they may be."""
+        lag = self.store.mark(target.name).lag
+        return target if lag is None else target.model_copy(update={"lag": lag})
 
     def _safely(self, step: Any, subject: Any, target: Target, now: datetime) -> int:
         """One execution's failure must not keep the others from running; losing a race is no failure."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tocsin.core import alert as machine
 from tocsin.core import guard, remedy
@@ -18,13 +18,15 @@ from tocsin.core.notice import compose
 from tocsin.core.read import Project
 from tocsin.core.route import receivers
 from tocsin.core.rule import Rule
-from tocsin.core.schedule import Due, ahead, due, selects
+from tocsin.core.schedule import Due, ahead, delay, due, selects
 from tocsin.core.sight import BUILT_IN, MINOR_RULE_BLIND, RULE_BLIND, SIGHT, Judged, Sight, newest_only
 from tocsin.core.signal import Signal
 from tocsin.engine.acting import fallback, labels_of
 from tocsin.engine.measuring import Measurer, World
 from tocsin.engine.notifying import outbox
-from tocsin.ports import Configuration, Conflict, Log, Store, StoreUnavailable
+from tocsin.ports import Configuration, Conflict, Log, Mark, Store, StoreUnavailable
+
+_LONGEST_LAG = timedelta(minutes=15)
 
 _TRIES = 4
 """How often a lost race is decided again before the slot is left to the next tick."""
@@ -72,6 +74,7 @@ class Evaluator:
     def evaluate(self, target: Target, now: datetime) -> Evaluated:
         """Evaluate every slot due on ``target`` and commit what came of it."""
         mark = self.store.mark(target.name)
+        target = target if mark.lag is None else target.model_copy(update={"lag": mark.lag})
         rules = self._rules(target)
         dues = {rule.id: self._due(rule, target, mark.slots.get(rule.id), now) for rule in (*rules, *BUILT_IN)}
         waiting = [rule for rule in rules if dues[rule.id].slots]
@@ -79,7 +82,7 @@ class Evaluator:
         if not waiting and not sight.slots:
             return Evaluated()
         world = World(target, self.configuration)
-        every = [self.measurer.prepared(rule, dues[rule.id], target, rule.id not in mark.slots) for rule in waiting]
+        every = [self.measurer.prepared(rule, dues[rule.id], target, mark.slots.get(rule.id)) for rule in waiting]
         prepared = self.measurer.within_budget(every, self.project.config.queries_a_tick - 1, target)
         measured = self.measurer.measured(prepared, sight.slots, world)
         total, done, blind = Evaluated(), dict(mark.slots), dict[str, str]()
@@ -94,8 +97,17 @@ class Evaluator:
             due_ = newest_only(dues[rule.id])
             if due_.slots and self._judge(rule, due_, judge, world, now) is not None:
                 done[rule.id] = due_.slots[-1]
-        self._save_mark(target, done, mark.etag)
+        self._save_mark(target, done, self._lag(world, mark), mark.etag)
         return total
+
+    def _lag(self, world: World, mark: Mark) -> timedelta | None:
+        """Return how long telemetry takes to arrive: at once what was seen when it is more, slowly when it is less."""
+        lag, before, target = world.fresh.lag, mark.lag, world.target
+        if world.fresh.minutes and lag > (offset := delay(SIGHT, target)):
+            self.log.warning("late", target=target.name, lag=lag.total_seconds(), offset=offset.total_seconds())
+        if not world.fresh.minutes:
+            return before
+        return min(_LONGEST_LAG, lag if before is None else max(lag, 0.9 * before))
 
     def _watchers(
         self, rules: Sequence[Rule], asked: Collection[str], blind: Mapping[str, str]
@@ -111,8 +123,7 @@ class Evaluator:
         return [rule for rule in self.project.rules if selects(rule, target)]
 
     def _due(self, rule: Rule, target: Target, last: datetime | None, now: datetime) -> Due:
-        offset = rule.offset if rule.offset is not None else target.offset
-        return due(rule, target.name, last, now, offset, self.project.config.catch_up)
+        return due(rule, target.name, last, now, delay(rule, target), self.project.config.catch_up)
 
     # Judging
 
@@ -210,10 +221,12 @@ class Evaluator:
                     detail=each.detail,
                 )
 
-    def _save_mark(self, target: Target, slots: Mapping[str, datetime], etag: str | None) -> None:
+    def _save_mark(
+        self, target: Target, slots: Mapping[str, datetime], lag: timedelta | None, etag: str | None
+    ) -> None:
         """Losing this race costs a repeated look at slots the alerts have already seen, and nothing else."""
         try:
-            self.store.save_mark(target.name, slots, etag)
+            self.store.save_mark(target.name, slots, etag, lag)
         except Conflict:
             self.log.info("another instance marked first", target=target.name)
 

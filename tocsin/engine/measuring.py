@@ -72,17 +72,17 @@ class Measurer:
     asker: Asker
     log: Log
 
-    def prepared(self, rule: Rule, due_: Due, target: Target, new: bool) -> Prepared:
+    def prepared(self, rule: Rule, due_: Due, target: Target, last: datetime | None) -> Prepared:
         """Return the rule with the queries that its sources need, or with what is wrong with them."""
         signal = self.signals.get(rule.when.signal or "")
         sources: Sequence[Logs | Configured | None] = signal.sources if signal else (None,)
         try:
-            spans = windows(rule, due_.slots)
+            spans = windows(rule, due_.slots, last)
             found = [
                 source if isinstance(source, Configured) else compile_logs(rule, signal, source, target, spans)
                 for source in sources
             ]
-            return Prepared(rule, due_, signal, tuple(found), new=new)
+            return Prepared(rule, due_, signal, tuple(found), new=last is None)
         except Exception as error:  # whatever is wrong with one rule, the others are still evaluated
             self.log.error("rule failed", rule=rule.id, target=target.name, error=repr(error)[:200])
             return Prepared(rule, due_, signal, (), NoAnswer(Why.BROKEN, type(error).__name__))

@@ -91,12 +91,13 @@ class SqliteStore:
             row = db.execute("SELECT etag, body FROM heads WHERE partition = ?", (_mark(target),)).fetchone()
         if row is None:
             return Mark()
-        slots = {rule: datetime.fromisoformat(slot) for rule, slot in json.loads(row[1]).items()}
-        return Mark(slots, str(row[0]))
+        return replace(load(Mark, row[1]), etag=str(row[0]))
 
-    def save_mark(self, target: str, slots: Mapping[str, datetime], etag: str | None) -> None:
+    def save_mark(
+        self, target: str, slots: Mapping[str, datetime], etag: str | None, lag: timedelta | None = None
+    ) -> None:
         """Replace the mark of ``target``. Raises ``Conflict``."""
-        body = json.dumps({rule: slot.isoformat() for rule, slot in slots.items()})
+        body = dump(Mark(dict(slots), lag=lag))
         with self._transaction() as db:
             _advance_head(db, _mark(target), etag, body)
 

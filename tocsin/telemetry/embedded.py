@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tocsin.core.answer import NoAnswer, Query, Rows, Why
+from tocsin.core.compile import ARRIVED
 from tocsin.core.config import Target
 from tocsin.core.schema import TABLES
 from tocsin.telemetry import landing
@@ -26,6 +28,8 @@ from tocsin.telemetry.values import bounds, plain
 _BATCH = 10_000
 _LET_TIME = re.compile(r"\s*let (\w+) = datetime\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)\);")
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist|schema error for '([^']+)' \(unknown table")
+
+_CLOSE_TRIES = 50
 
 
 class Refused(Exception):
@@ -105,8 +109,15 @@ class EmbeddedTelemetry:
             return self.load("AppTraces", [landing.recorded(json.loads(line), at) for line in lines if line.strip()])
 
     def close(self) -> None:
-        """Let go of the rows, or of the file that holds them."""
-        self._database.close()
+        """Let go of the rows, or of the file that holds them, once whoever still asks has been answered."""
+        import duckdb
+
+        for _ in range(_CLOSE_TRIES):
+            try:
+                return self._database.close()
+            except duckdb.Error:  # a question is being answered in another thread
+                time.sleep(0.1)
+        return None
 
     @contextmanager
     def _session(self) -> Iterator[Any]:
@@ -126,7 +137,9 @@ class EmbeddedTelemetry:
         schema = {table: list(landing.columns(table)) for table in TABLES}
         try:
             with self._translating:
-                sql = duckdb_kql.to_sql(text, schema=schema, allow_write=False, query_now=landing.EVER)
+                sql = duckdb_kql.to_sql(
+                    text.replace(ARRIVED, landing.INGESTED), schema=schema, allow_write=False, query_now=landing.EVER
+                )
         except duckdb_kql.KqlError as error:
             syntax = isinstance(error, duckdb_kql.KqlSyntaxError)
             raise _refused("syntax" if syntax else "semantic", str(error)) from error
