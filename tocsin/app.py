@@ -148,6 +148,11 @@ def health() -> dict[str, Any]:
 
 
 def _store(given: Settings) -> Store:
+    where = given.get("TOCSIN_TABLES")
+    if where:
+        from tocsin.stores import tables
+
+        return tables.connect(where, given.get("TOCSIN_ACTUATOR_CLIENT_ID"))
     from tocsin.stores.sqlite import SqliteStore
 
     given.state_file.parent.mkdir(parents=True, exist_ok=True)

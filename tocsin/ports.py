@@ -70,6 +70,10 @@ class Actuator(Protocol):
         """Return whether the target already is in the wanted state; None when that cannot be read now."""
 
 
+KEPT = timedelta(days=30)
+"""How long a settled message is kept."""
+
+
 class Conflict(Exception):
     """Another writer was first: read again and decide again."""
 
@@ -154,6 +158,9 @@ class Store(Protocol):
 
     def unlock(self, name: str, owner: str) -> None:
         """Free the lock if ``owner`` holds it."""
+
+    def sweep(self, now: datetime) -> int:
+        """Forget messages that were settled more than thirty days ago; return how many."""
 
     def beat(self, now: datetime) -> None:
         """Write the heartbeat: the last thing a tick does."""

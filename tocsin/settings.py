@@ -21,6 +21,9 @@ class Known:
 KNOWN: Mapping[str, Known] = {
     "TICK_SCHEDULE": Known("0 * * * * *", "When the timer ticks, as six-field NCRONTAB; read by the Functions host."),
     "TOCSIN_STATE": Known(".tocsin/state.sqlite", "The file that holds state, relative to the app's folder."),
+    "TOCSIN_TABLES": Known(
+        None, "Where state is kept in Azure: a Table service's address, or a connection string. It wins over the file."
+    ),
     "TOCSIN_READER_CLIENT_ID": Known(None, "Client id of the identity that reads telemetry and configuration."),
     "TOCSIN_ACTUATOR_CLIENT_ID": Known(None, "Client id of the identity that may change Container Apps."),
     "TOCSIN_LOG_ANALYTICS_ENDPOINT": Known(None, "Another endpoint of the Log Analytics query API."),

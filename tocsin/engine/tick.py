@@ -74,6 +74,8 @@ class Engine:
         delivered += courier.deliver(now)
         acted = self._actor(elapsed).act(now, targets)
         delivered += courier.deliver(now)
+        if only is None and not now.minute:
+            self.store.sweep(now)
         if only is None:  # an event's tick says nothing of the timer's
             self.store.beat(now)
         ticked = Ticked(evaluated.slots, evaluated.unknown, len(evaluated.changes), delivered, acted)

@@ -17,7 +17,7 @@ from tocsin.core.alert import Alert
 from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
-from tocsin.ports import Conflict, Loaded, Mark, StoreUnavailable
+from tocsin.ports import KEPT, Conflict, Loaded, Mark, StoreUnavailable
 from tocsin.stores.codec import dump, load
 
 _SCHEMA = """
@@ -124,8 +124,15 @@ class SqliteStore:
         """Replace a delivery that this writer claimed, with its receipt or its next time."""
         with self._transaction() as db:
             db.execute(
-                "UPDATE deliveries SET state = ?, not_before = ?, held_until = 0, body = ? WHERE id = ?",
-                (delivery.state.value, delivery.not_before.timestamp(), dump(delivery), delivery.id),
+                "UPDATE deliveries SET state = ?, not_before = ?, held_until = 0, created = ?, body = ?"
+                " WHERE id = ? AND state = 'waiting'",
+                (
+                    delivery.state.value,
+                    delivery.not_before.timestamp(),
+                    delivery.created.timestamp(),
+                    dump(delivery),
+                    delivery.id,
+                ),
             )
 
     def deliveries(self, limit: int = 100) -> list[Delivery]:
@@ -182,6 +189,12 @@ class SqliteStore:
         """Free the lock if ``owner`` holds it."""
         with self._transaction() as db:
             db.execute("DELETE FROM locks WHERE name = ? AND owner = ?", (name, owner))
+
+    def sweep(self, now: datetime) -> int:
+        """Forget messages that were settled more than thirty days ago; return how many."""
+        oldest = (now - KEPT).timestamp()
+        with self._transaction() as db:
+            return db.execute("DELETE FROM deliveries WHERE state <> 'waiting' AND created < ?", (oldest,)).rowcount
 
     def beat(self, now: datetime) -> None:
         """Write the heartbeat: the last thing a tick does."""

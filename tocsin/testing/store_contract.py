@@ -199,3 +199,14 @@ class StoreContract:
         store.beat(T0)
         store.beat(T0 + MINUTE)
         assert store.last_beat() == T0 + MINUTE
+
+    def test_old_messages_are_forgotten_and_new_and_waiting_ones_kept(self, store: Store) -> None:
+        """Thirty days after a message was written its receipt is gone."""
+        store.enqueue([a_delivery("old"), a_delivery("young", episode="e2"), a_delivery("waiting", episode="e3")])
+        for delivery in store.waiting(T0):
+            if delivery.notice.id != "waiting":
+                at = T0 if delivery.notice.id == "old" else T0 + timedelta(days=20)
+                held = store.claim(delivery, T0 + MINUTE)
+                store.settle(replace(held, state=Settled.DELIVERED, settled=at, created=at))
+        assert store.sweep(T0 + timedelta(days=40)) == 1
+        assert sorted(each.notice.id for each in store.deliveries()) == ["waiting", "young"]

@@ -1,0 +1,1 @@
+"""Azure Storage on one machine: Azurite, started for the tests that need it."""

@@ -1,0 +1,132 @@
+"""Table Storage keeps the store's contract, against Azurite; a writer that dies between chunks is seen and finished."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.azurite.server import Azurite
+from tocsin.core.alert import Alert, instance
+from tocsin.core.message import Settled
+from tocsin.ports import Conflict, Store, StoreUnavailable
+from tocsin.stores import tables
+from tocsin.stores.tables import TableStore, connect
+from tocsin.testing.store_contract import MINUTE, T0, StoreContract, a_delivery, an_alert
+
+
+@pytest.fixture(scope="module")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    server = Azurite(tmp_path_factory.mktemp("azurite"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def table(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A table of its own for each test."""
+    name = f"t{uuid.uuid4().hex}"
+    monkeypatch.setattr(tables, "TABLE", name)
+    return azurite.connection
+
+
+class TestTables(StoreContract):
+    """The contract on one table, with a second client as the second writer."""
+
+    @pytest.fixture(autouse=True)
+    def _table(self, table: str) -> None:
+        self.where = table
+
+    def make_store(self) -> Store:
+        return connect(self.where)
+
+    def second(self, store: Store) -> Store:
+        return connect(self.where)
+
+
+def many(count: int, value: float = 1.0) -> list[Alert]:
+    return [replace(an_alert(instance({"n": f"{number}"})), value=value) for number in range(count)]
+
+
+def test_more_alerts_than_a_transaction_holds_are_committed_as_one(table: str) -> None:
+    store = connect(table)
+    store.commit("high_error_rate", "sales", many(350), [a_delivery("n1")], None)
+    loaded = connect(table).load("high_error_rate", "sales")
+    assert len(loaded.alerts) == 350
+    assert [each.id for each in store.waiting(T0)] == ["n1/oncall"]
+    idle = [Alert("high_error_rate", "sales", alert.by) for alert in many(350)]
+    store.commit("high_error_rate", "sales", idle, [], loaded.etag)
+    assert store.open_alerts() == []
+    assert not store.load("high_error_rate", "sales").alerts
+    assert list(store._table.query_entities("Kind eq 'staged'")) == []
+
+
+@pytest.mark.parametrize("point", ["staged", "named", "chunk 0", "chunk 1", "chunk 3", "unstaged"])
+@pytest.mark.parametrize("reader", ["load", "open_alerts", "waiting"])
+def test_a_writer_that_dies_between_chunks_leaves_all_or_nothing(table: str, point: str, reader: str) -> None:
+    store = connect(table)
+    store.commit("high_error_rate", "sales", many(5, value=1.0), [], None)
+    etag = store.load("high_error_rate", "sales").etag
+    store._ledger.crash.append(point)
+    with pytest.raises(KeyboardInterrupt):
+        store.commit("high_error_rate", "sales", many(350, value=2.0), [a_delivery("n1")], etag)
+    other = connect(table)
+    if reader == "load":
+        other.load("high_error_rate", "sales")
+    if reader == "open_alerts":
+        other.open_alerts()
+    if reader == "waiting":
+        other.waiting(T0)
+    nothing = point == "staged"
+    assert {alert.value for alert in other.open_alerts()} == {1.0 if nothing else 2.0}
+    assert len(other.load("high_error_rate", "sales").alerts) == (5 if nothing else 350)
+    assert len(other.waiting(T0)) == (0 if nothing else 1)
+    fresh = other.load("high_error_rate", "sales").etag
+    other.commit("high_error_rate", "sales", many(1, value=3.0), [], fresh)
+
+
+def test_two_who_finish_the_same_work_do_it_once(table: str) -> None:
+    """Whoever comes second to a chunk sees that it is done, and never puts an older row over a newer."""
+    store = connect(table)
+    store._ledger.crash.append("named")
+    with pytest.raises(KeyboardInterrupt):
+        store.commit("high_error_rate", "sales", many(350, value=2.0), [], None)
+    slow = connect(table)
+    head = slow._ledger._read("alerts|sales|high_error_rate")
+    quick = connect(table)
+    etag = quick.load("high_error_rate", "sales").etag
+    quick.commit("high_error_rate", "sales", many(350, value=5.0), [], etag)
+    with pytest.raises(Conflict):
+        slow._ledger._finish("alerts|sales|high_error_rate", replace(head, etag=head.etag))
+    assert {alert.value for alert in quick.open_alerts()} == {5.0}
+
+
+def test_a_long_message_is_kept_whole(table: str) -> None:
+    store = connect(table)
+    long = replace(a_delivery("n1").notice, text="ü🙂" * 20_000, query="x" * 50_000)
+    delivery = replace(a_delivery("n1"), notice=long)
+    store.enqueue([delivery])
+    assert store.waiting(T0) == [delivery]
+
+
+def test_a_settled_message_is_not_unsettled_by_whoever_held_it_before(table: str) -> None:
+    store, other = connect(table), connect(table)
+    store.enqueue([a_delivery("n1")])
+    slow = store.claim(a_delivery("n1"), T0 + MINUTE)
+    quick = other.claim(slow, T0 + 3 * MINUTE)
+    other.settle(replace(quick, state=Settled.DELIVERED, settled=T0))
+    store.settle(replace(slow, not_before=T0 + 9 * MINUTE))
+    assert [each.state for each in store.deliveries()] == [Settled.DELIVERED]
+
+
+def test_a_service_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    nowhere = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;TableEndpoint=http://127.0.0.1:1/a;"
+    with pytest.raises(StoreUnavailable):
+        connect(nowhere)
+
+
+def test_the_store_is_a_table_store(table: str) -> None:
+    assert isinstance(connect(table), TableStore)

@@ -1,0 +1,238 @@
+"""One partition of a table as a small ledger: a head whose ETag every writer must present, and rows beside it.
+
+A transaction of the service holds a hundred rows at most. A larger change is first written beside the ledger; the head
+then names it, which is the moment it has happened; after that it is carried out in transactions that each present the
+head's newest ETag. A writer that dies in between leaves the name in the head, and whoever reads next finishes the work.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tocsin.ports import Conflict, StoreUnavailable
+
+if TYPE_CHECKING:
+    from azure.data.tables import TableClient
+
+HEAD = "!head"
+"""Sorts before every other row, so that it is never newer than what is read after it."""
+
+_STAGED = "~"
+_TOGETHER = 99
+"""Rows of one transaction beside the head."""
+
+_PIECE = 15_000
+"""Characters of one property: it holds 64 KB, and a character may take four bytes."""
+
+_PIECES = 30
+_CONFLICTS = {
+    "UpdateConditionNotSatisfied",
+    "EntityAlreadyExists",
+    "ConditionNotMet",
+    "ResourceNotFound",
+    "EntityNotFound",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: its key, its text, what kind it is and what it can be looked up by."""
+
+    key: str
+    body: str
+    kind: str
+    state: str = ""
+
+    def entity(self, partition: str) -> dict[str, Any]:
+        """Return the row as the service takes it, its text in pieces. Raises ValueError for one that is too long."""
+        pieces = [self.body[at : at + _PIECE] for at in range(0, len(self.body), _PIECE)]
+        if len(pieces) > _PIECES:
+            raise ValueError(f"{self.key} has {len(self.body)} characters; a row holds {_PIECE * _PIECES}")
+        keys = {"PartitionKey": partition, "RowKey": self.key, "Kind": self.kind, "State": self.state}
+        return {**keys, "Pieces": len(pieces), **{f"B{number}": piece for number, piece in enumerate(pieces)}}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to become of a partition: the head's text, rows to put in place and keys, which are there, to remove."""
+
+    body: str = ""
+    puts: Sequence[Row] = ()
+    drops: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head as read. ``etag`` is None where the partition does not exist yet."""
+
+    etag: str | None = None
+    body: str = ""
+    pending: str = ""
+    done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The partitions of one table."""
+
+    table: TableClient
+    crash: list[str] = field(default_factory=list)
+    """Names of points at which a test wants this writer to die."""
+
+    def head(self, partition: str) -> Head:
+        """Return the head, after whatever a dead writer left undone has been finished."""
+        while True:
+            with reached():
+                head = self._read(partition)
+            if not head.pending:
+                return head
+            try:
+                self._finish(partition, head)
+            except Conflict:
+                continue  # somebody else is finishing it
+
+    def rows(self, partition: str, first: str, last: str) -> list[Mapping[str, Any]]:
+        """Return the entities of a partition whose keys are in ``[first, last)``, by key."""
+        text = "PartitionKey eq @partition and RowKey ge @first and RowKey lt @last"
+        with reached():
+            found = self.table.query_entities(text, parameters={"partition": partition, "first": first, "last": last})
+            return sorted(found, key=lambda entity: str(entity["RowKey"]))
+
+    def unfinished(self) -> None:
+        """Finish what dead writers left in any partition."""
+        with reached():
+            found = [
+                str(each["PartitionKey"])
+                for each in self.table.query_entities("Pending gt ''", select=["PartitionKey"])
+            ]
+        for partition in found:
+            self.head(partition)
+
+    def write(self, partition: str, etag: str | None, change: Change) -> None:
+        """Make the change, whole or not at all. Raises ``Conflict`` when the head is another than ``etag``."""
+        if len(change.puts) + len(change.drops) <= _TOGETHER:
+            with reached():
+                self._transact(
+                    [_head(partition, etag, change.body), *_operations(partition, change.puts, change.drops)]
+                )
+            return
+        name = uuid.uuid4().hex
+        self._stage(partition, name, change)
+        self._die("staged")
+        with reached():
+            self._transact([_head(partition, etag, change.body, name)])
+        self._die("named")
+        self._finish(partition, self._read(partition))
+
+    def _stage(self, partition: str, name: str, change: Change) -> None:
+        """Write the change beside the ledger, where nobody looks until the head names it."""
+        steps = [["put", row.key, row.body, row.kind, row.state] for row in change.puts]
+        steps += [["drop", key, "", "", ""] for key in change.drops]
+        for number, some in enumerate(_groups(steps, _TOGETHER)):
+            entity = Row(f"{_STAGED}{name}{number:06}", json.dumps(some), "staged").entity(partition)
+            with reached():
+                self.table.upsert_entity(entity)
+
+    def _finish(self, partition: str, head: Head) -> None:
+        staged = self.rows(partition, f"{_STAGED}{head.pending}", f"{_STAGED}{head.pending}~")
+        etag = head.etag
+        for number, entity in enumerate(staged):
+            if number < head.done:
+                continue
+            steps = json.loads(body_of(entity))
+            puts = [Row(key, text, kind, state) for verb, key, text, kind, state in steps if verb == "put"]
+            drops = [key for verb, key, *_ in steps if verb == "drop"]
+            with reached():
+                moved = _head(partition, etag, head.body, head.pending, number + 1)
+                etag = self._transact([moved, *_operations(partition, puts, drops)])
+            self._die(f"chunk {number}")
+        with reached():
+            self._transact([_head(partition, etag, head.body)])
+        self._die("unstaged")
+        for some in _groups([str(entity["RowKey"]) for entity in staged], _TOGETHER):
+            with reached():
+                self._transact([_drop(partition, key) for key in some])
+
+    def _read(self, partition: str) -> Head:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            entity = self.table.get_entity(partition, HEAD)
+        except ResourceNotFoundError:
+            return Head()
+        return Head(entity.metadata["etag"], body_of(entity), str(entity["Pending"]), int(entity["Done"]))
+
+    def _transact(self, operations: list[Any]) -> str:
+        """Make the operations together and return the ETag of the first."""
+        return str(self.table.submit_transaction(operations)[0].get("etag") or "")
+
+    def _die(self, point: str) -> None:
+        if point in self.crash:
+            raise KeyboardInterrupt(point)
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """Turn the service's refusals into ``Conflict``, and everything else it can fail with into ``StoreUnavailable``."""
+    from azure.core.exceptions import (
+        AzureError,
+        HttpResponseError,
+        ResourceExistsError,
+        ResourceModifiedError,
+        ResourceNotFoundError,
+    )
+
+    try:
+        yield
+    except (ResourceModifiedError, ResourceExistsError, ResourceNotFoundError) as error:
+        raise Conflict(type(error).__name__) from error
+    except HttpResponseError as error:
+        code = getattr(error, "error_code", None)
+        if str(getattr(code, "value", code)) in _CONFLICTS or error.status_code in (404, 409, 412):
+            raise Conflict(str(code)) from error
+        raise StoreUnavailable(f"the table cannot be used: {error.status_code}") from error
+    except AzureError as error:
+        raise StoreUnavailable(f"the table cannot be used: {type(error).__name__}") from error
+
+
+def body_of(entity: Mapping[str, Any]) -> str:
+    """Return the text of an entity, put together from its pieces."""
+    return "".join(str(entity.get(f"B{number}") or "") for number in range(int(entity.get("Pieces") or 0)))
+
+
+def _head(partition: str, etag: str | None, body: str, pending: str = "", done: int = 0) -> Any:
+    from azure.core import MatchConditions
+    from azure.data.tables import UpdateMode
+
+    entity = {**Row(HEAD, body, "head").entity(partition), "Pending": pending, "Done": done}
+    if etag is None:
+        return "create", entity
+    return (
+        "update",
+        entity,
+        {"mode": UpdateMode.REPLACE, "etag": etag, "match_condition": MatchConditions.IfNotModified},
+    )
+
+
+def _operations(partition: str, puts: Iterable[Row], drops: Iterable[str]) -> list[Any]:
+    from azure.data.tables import UpdateMode
+
+    replace = {"mode": UpdateMode.REPLACE}
+    return [
+        *(("upsert", row.entity(partition), replace) for row in puts),
+        *(_drop(partition, key) for key in drops),
+    ]
+
+
+def _drop(partition: str, key: str) -> Any:
+    return "delete", {"PartitionKey": partition, "RowKey": key}
+
+
+def _groups(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for at in range(0, len(items), size):
+        yield items[at : at + size]

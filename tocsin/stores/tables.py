@@ -1,0 +1,331 @@
+"""Azure Table Storage: the store in Azure. A partition is a rule on a target; its alerts and messages commit together.
+
+What acts (executions, audit, their messages) is one partition of its own, so that the audit is one chain. Locks, marks
+and the heartbeat are rows of their own, replaced by who read them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from tocsin.core import audit
+from tocsin.core.alert import Alert
+from tocsin.core.audit import Record
+from tocsin.core.message import Delivery, Settled
+from tocsin.core.remedy import Execution
+from tocsin.ports import KEPT, Conflict, Loaded, Mark
+from tocsin.stores.codec import dump, load
+from tocsin.stores.partition import Change, Ledger, Row, body_of, reached
+
+if TYPE_CHECKING:
+    from azure.data.tables import TableClient
+
+TABLE = "tocsin"
+
+_ACTING = "acting"
+_ALERT, _OUT, _EXECUTION, _AUDIT = "alert", "out", "execution", "audit"
+_EVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+class TableStore:
+    """A store in one table. Safe for several writers; every method raises ``StoreUnavailable`` as the port says."""
+
+    def __init__(self, table: TableClient) -> None:
+        self._table = table
+        self._ledger = Ledger(table)
+
+    def prepare(self) -> None:
+        """Make the table unless it is there."""
+        from azure.core.exceptions import ResourceExistsError
+
+        with reached(), suppress(ResourceExistsError):
+            self._table.create_table()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._table.close()
+
+    # Alerts
+
+    def load(self, rule: str, target: str) -> Loaded:
+        """Return the stored alerts of one rule on one target."""
+        partition = _partition(rule, target)
+        head = self._ledger.head(partition)
+        alerts = [load(Alert, body_of(each)) for each in self._rows(partition, _ALERT)]
+        return Loaded({alert.by: alert for alert in alerts}, head.etag)
+
+    def commit(
+        self, rule: str, target: str, alerts: Iterable[Alert], deliveries: Iterable[Delivery], etag: str | None
+    ) -> None:
+        """Save alerts (idle ones are forgotten) and new deliveries, whole or not at all. Raises ``Conflict``."""
+        partition = _partition(rule, target)
+        given = list(alerts)
+        puts = [Row(_alert_key(each), dump(each), _ALERT) for each in given if not each.idle]
+        idle = {_alert_key(each) for each in given if each.idle}
+        there = {str(each["RowKey"]) for each in self._rows(partition, _ALERT)} if idle else set()
+        new = self._new(partition, deliveries)
+        self._ledger.write(partition, etag, Change("", [*puts, *new], sorted(idle & there)))
+
+    def open_alerts(self) -> list[Alert]:
+        """Return every alert that is not idle."""
+        self._ledger.unfinished()
+        return [load(Alert, body_of(each)) for each in self._found(_ALERT)]
+
+    # Marks
+
+    def mark(self, target: str) -> Mark:
+        """Return the newest slots evaluated on ``target``."""
+        head = self._ledger.head(f"mark|{target}")
+        return replace(load(Mark, head.body), etag=head.etag) if head.etag else Mark()
+
+    def save_mark(
+        self, target: str, slots: Mapping[str, datetime], etag: str | None, lag: timedelta | None = None
+    ) -> None:
+        """Replace the mark of ``target``. Raises ``Conflict``."""
+        self._ledger.write(f"mark|{target}", etag, Change(dump(Mark(dict(slots), lag=lag))))
+
+    # Messages
+
+    def waiting(self, now: datetime) -> list[Delivery]:
+        """Return unsettled deliveries whose time has come, oldest first; none that another writer holds."""
+        self._ledger.unfinished()
+        found = [
+            (load(Delivery, body_of(each)), float(each["Held"])) for each in self._found(_OUT, Settled.WAITING.value)
+        ]
+        found.sort(key=lambda each: (each[0].sequence, each[0].id))
+        first: dict[tuple[str, str], str] = {}
+        for delivery, _ in found:
+            first.setdefault((delivery.receiver, delivery.notice.episode), delivery.id)
+        return [
+            delivery
+            for delivery, held in found
+            if first[delivery.receiver, delivery.notice.episode] == delivery.id
+            and delivery.not_before <= now
+            and held <= now.timestamp()
+        ]
+
+    def claim(self, delivery: Delivery, until: datetime) -> Delivery:
+        """Hold a delivery against other writers until ``until``. Raises ``Conflict``."""
+        entity = self._place(delivery.id)
+        stored = load(Delivery, body_of(entity))
+        if stored.state is not Settled.WAITING or stored.attempts != delivery.attempts:
+            raise Conflict(delivery.id)
+        held = replace(delivery, attempts=delivery.attempts + 1)
+        self._replace(entity, held, until.timestamp())
+        return held
+
+    def settle(self, delivery: Delivery) -> None:
+        """Replace a delivery that this writer claimed; one that another has settled meanwhile stays as it is."""
+        while True:
+            entity = self._place(delivery.id)
+            if load(Delivery, body_of(entity)).state is not Settled.WAITING:
+                return None
+            try:
+                return self._replace(entity, delivery, 0.0)
+            except Conflict:
+                continue
+
+    def deliveries(self, limit: int = 100) -> list[Delivery]:
+        """Return the newest deliveries, newest first."""
+        found = [load(Delivery, body_of(each)) for each in self._found(_OUT)]
+        return sorted(found, key=lambda each: (-each.created.timestamp(), each.id))[:limit]
+
+    def enqueue(self, deliveries: Iterable[Delivery]) -> None:
+        """Add deliveries that belong to no alert partition; one that is there already is left alone."""
+        self.record(None, [], deliveries)
+
+    # What acts
+
+    def execution(self, identity: str) -> Execution | None:
+        """Return one execution."""
+        self._ledger.head(_ACTING)
+        found = self._ledger.rows(_ACTING, _execution_key(identity), f"{_execution_key(identity)}~")
+        return load(Execution, body_of(found[0])) if found else None
+
+    def executions(self) -> list[Execution]:
+        """Return every execution, oldest first."""
+        self._ledger.head(_ACTING)
+        found = [
+            load(Execution, body_of(each)) for each in self._ledger.rows(_ACTING, f"{_EXECUTION}|", f"{_EXECUTION}~")
+        ]
+        return sorted(found, key=lambda each: (each.begun or each.intended or _EVER, each.id))
+
+    def record(
+        self, execution: Execution | None, entries: Sequence[Record], deliveries: Iterable[Delivery] = ()
+    ) -> None:
+        """Save an execution, its audit records and its messages, whole or not at all. Raises ``Conflict``."""
+        given = list(deliveries)
+        while True:
+            head = self._ledger.head(_ACTING)
+            puts = self._execution_row(execution)
+            rows, body = _chained(entries, head.body)
+            try:
+                return self._ledger.write(_ACTING, head.etag, Change(body, [*puts, *rows, *self._new(_ACTING, given)]))
+            except Conflict:
+                continue  # the chain grew meanwhile: hang the records on its new end; a lost execution is seen above
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Return the audit chain, oldest first, each entry as it was hashed."""
+        self._ledger.head(_ACTING)
+        return [json.loads(body_of(each)) for each in self._rows(_ACTING, _AUDIT)]
+
+    def _execution_row(self, execution: Execution | None) -> list[Row]:
+        if execution is None:
+            return []
+        stored = self.execution(execution.id)
+        if (stored.version if stored else 0) != execution.version - 1:
+            raise Conflict(execution.id)
+        return [Row(_execution_key(execution.id), dump(execution), _EXECUTION)]
+
+    # Locks and the heartbeat
+
+    def lock(self, name: str, owner: str, now: datetime, ttl: timedelta) -> bool:
+        """Return whether ``owner`` now holds the lock ``name``; it frees itself after ``ttl``."""
+        head = self._ledger.head(_lock(name))
+        held = json.loads(head.body) if head.body else {}
+        if held and held["owner"] != owner and held["until"] > now.timestamp():
+            return False
+        body = json.dumps({"owner": owner, "until": (now + ttl).timestamp()})
+        try:
+            self._ledger.write(_lock(name), head.etag, Change(body))
+        except Conflict:
+            return False
+        return True
+
+    def unlock(self, name: str, owner: str) -> None:
+        """Free the lock if ``owner`` holds it."""
+        head = self._ledger.head(_lock(name))
+        if head.body and json.loads(head.body)["owner"] == owner:
+            try:
+                self._ledger.write(_lock(name), head.etag, Change(""))
+            except Conflict:
+                return
+
+    def beat(self, now: datetime) -> None:
+        """Write the heartbeat: the last thing a tick does."""
+        entity = {"PartitionKey": "beat", "RowKey": "tick", "At": now.isoformat(), "Kind": "beat", "Pending": ""}
+        with reached():
+            self._table.upsert_entity(entity)
+
+    def last_beat(self) -> datetime | None:
+        """Return when the last tick ended."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with reached():
+            try:
+                return datetime.fromisoformat(str(self._table.get_entity("beat", "tick")["At"]))
+            except ResourceNotFoundError:
+                return None
+
+    # Retention
+
+    def sweep(self, now: datetime) -> int:
+        """Forget messages that were settled more than thirty days ago; return how many."""
+        gone = 0
+        for entity in [*self._found(_OUT, Settled.DELIVERED.value), *self._found(_OUT, Settled.DEAD.value)]:
+            if now - load(Delivery, body_of(entity)).created > KEPT:
+                with reached():
+                    self._table.delete_entity(str(entity["PartitionKey"]), str(entity["RowKey"]))
+                gone += 1
+        return gone
+
+    # Rows
+
+    def _rows(self, partition: str, kind: str) -> list[Mapping[str, Any]]:
+        return self._ledger.rows(partition, f"{kind}|", f"{kind}~")
+
+    def _found(self, kind: str, state: str | None = None) -> list[Any]:
+        text = "Kind eq @kind" + ("" if state is None else " and State eq @state")
+        with reached():
+            found = self._table.query_entities(
+                text, parameters={"kind": kind, **({} if state is None else {"state": state})}
+            )
+            return [{"Held": 0.0, **each, "etag": each.metadata["etag"]} for each in found]
+
+    def _place(self, identity: str) -> Any:
+        """Return the row of a delivery, wherever it was committed."""
+        with reached():
+            found = list(self._table.query_entities("RowKey eq @key", parameters={"key": _out_key(identity)}))
+        if not found:
+            raise Conflict(identity)
+        return {**found[0], "etag": found[0].metadata["etag"]}
+
+    def _replace(self, entity: Mapping[str, Any], delivery: Delivery, held: float) -> None:
+        from azure.core import MatchConditions
+        from azure.data.tables import UpdateMode
+
+        row = _out_row(delivery)
+        changed = {**row.entity(str(entity["PartitionKey"])), "Held": held}
+        with reached():
+            self._table.update_entity(
+                changed, UpdateMode.REPLACE, etag=entity["etag"], match_condition=MatchConditions.IfNotModified
+            )
+
+    def _new(self, partition: str, deliveries: Iterable[Delivery]) -> list[Row]:
+        """Return rows for the deliveries that are not there yet; the head's ETag guards against a race."""
+        given = {_out_key(each.id): each for each in deliveries}
+        if not given:
+            return []
+        there = {str(each["RowKey"]) for each in self._rows(partition, _OUT)}
+        return [_out_row(each) for key, each in given.items() if key not in there]
+
+
+def _chained(entries: Sequence[Record], newest: str) -> tuple[list[Row], str]:
+    """Return audit rows that continue the chain, and the head's text that names its new end."""
+    last: dict[str, Any] = json.loads(newest) if newest else {"sequence": 0, "hash": audit.START}
+    rows = []
+    for entry in entries:
+        body = audit.chained(entry, last["sequence"] + 1, last["hash"])
+        rows.append(Row(f"{_AUDIT}|{body['sequence']:012}", json.dumps(body), _AUDIT))
+        last = {"sequence": body["sequence"], "hash": body["hash"]}
+    return rows, json.dumps(last)
+
+
+def _partition(rule: str, target: str) -> str:
+    return f"alerts|{target}|{rule}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _lock(name: str) -> str:
+    return f"lock|{_digest(name)[:32]}"
+
+
+def _alert_key(alert: Alert) -> str:
+    return f"{_ALERT}|{_digest(json.dumps(alert.by))}"
+
+
+def _out_key(identity: str) -> str:
+    return f"{_OUT}|{_digest(identity)}"
+
+
+def _out_row(delivery: Delivery) -> Row:
+    return Row(_out_key(delivery.id), dump(delivery), _OUT, delivery.state.value)
+
+
+def _execution_key(identity: str) -> str:
+    return f"{_EXECUTION}|{_digest(identity)}"
+
+
+def connect(where: str, client_id: str | None = None, static_token: str | None = None) -> TableStore:
+    """Return the store at ``where``: a connection string, or the address of a Table service for an identity."""
+    from azure.data.tables import TableClient
+
+    from tocsin.connections.identity import credential
+
+    options: dict[str, Any] = {"retry_total": 2, "connection_timeout": 10, "read_timeout": 20}
+    if where.startswith("https://"):
+        table = TableClient(where, TABLE, credential=credential(client_id, static_token, where), **options)
+    else:
+        table = TableClient.from_connection_string(where, TABLE, **options)
+    store = TableStore(table)
+    store.prepare()
+    return store
