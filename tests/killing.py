@@ -85,11 +85,15 @@ def play(kills: int, seed: int) -> dict[str, Any]:
         for minute in range(MINUTES):
             now = START + timedelta(minutes=minute)
             incident.order(advance=60 * minute, unset=minute == 1)
-            for _ in range(-(-(kills - killed) // max(1, MINUTES - 2 - minute))):
-                killed += incident.tick(now, incident.chance.uniform(0.0, seconds * 1.2))
-            begun = time.monotonic()
+            quota = -(-(kills - killed) // max(1, MINUTES - 2 - minute))
+            for _ in range(4 * quota):
+                if quota <= 0:
+                    break
+                died = incident.tick(now, incident.chance.uniform(0.0, seconds))
+                killed, quota = killed + died, quota - died
+                # A tick with nothing left to do is short: the moments are drawn from as long as one seems to last.
+                seconds = min(2.0, max(0.005, seconds * (1.2 if died else 0.6)))
             incident.tick(now + timedelta(seconds=55))
-            seconds = 0.7 * seconds + 0.3 * (time.monotonic() - begun)
         return {"killed": killed, **outcome(incident)}
 
 
