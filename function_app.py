@@ -26,10 +26,16 @@ def tick(timer: func.TimerRequest) -> None:
 @app.function_name("react")
 @app.event_grid_trigger(arg_name="event")
 def react(event: func.EventGridEvent) -> None:
-    """Evaluate the targets that an event concerns. The event itself decides nothing."""
+    """Evaluate the targets that an event concerns. The event itself decides nothing.
+
+    Which of its two forms it has is the subscription's choice; the host hands over either.
+    """
     from tocsin.app import current
 
-    current().react({"eventType": event.event_type, "subject": event.subject, "data": event.get_json()})
+    names = ("id", "event_type", "type", "topic", "source", "subject", "event_time", "time")
+    given = {name: getattr(event, name, None) for name in names}
+    given |= {"eventType": given["event_type"], "eventTime": given["event_time"], "data": event.get_json()}
+    current().react(given)
 
 
 @app.function_name("health")

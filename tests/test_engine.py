@@ -13,7 +13,6 @@ from tocsin.core.fields import Automation
 from tocsin.core.message import Outcome, Said, Settled
 from tocsin.core.remedy import Applied, Did, Phase
 from tocsin.core.rule import Rule
-from tocsin.engine.react import react
 from tocsin.ports import Conflict
 
 
@@ -325,28 +324,6 @@ def test_a_tick_in_which_nothing_changes_writes_one_row_a_target_and_the_heartbe
     stage.busy(T0 - 20 * MINUTE, T0 + MINUTE)
     stage.run(range(1))
     assert stage.happened == ["save_mark", "beat"]
-
-
-def test_an_event_causes_an_evaluation_of_the_target_it_names_and_nothing_else() -> None:
-    stage = a_misconfigured_stage()
-    subject = "/subscriptions/s/resourceGroups/RG/providers/Microsoft.App/containerApps/SALES-API"
-    assert react(stage.engine, {"eventType": "Microsoft.Resources.ResourceWriteSuccess", "subject": subject}, T0)
-    assert [alert.state.value for alert in stage.inner.open_alerts()] == ["pending"]
-    for foreign in (f"{subject}-other", "/subscriptions/else", ""):
-        assert react(stage.engine, {"eventType": "x", "subject": foreign, "data": {}}, T0 + MINUTE) is None
-    revision = {"subject": "", "data": {"resourceUri": f"{subject}/revisions/r1"}}
-    assert react(stage.engine, revision, T0 + MINUTE)
-
-
-def test_the_same_event_ten_times_and_a_tick_beside_it_act_once() -> None:
-    stage = a_misconfigured_stage()
-    subject = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.App/containerApps/sales-api"
-    for minute in range(12):
-        for _ in range(10):
-            react(stage.engine, {"subject": subject}, T0 + minute * MINUTE)
-        stage.engine.tick(T0 + minute * MINUTE)
-    assert stage.platform.changes == 1
-    assert stage.oncall.kinds().count("fired") == 1
 
 
 def test_a_target_without_an_app_is_judged_by_its_telemetry_alone() -> None:

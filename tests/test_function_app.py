@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,6 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-import function_app
 from tests.conftest import ROOT
 from tocsin import app as composition
 from tocsin.local.world import World
@@ -22,8 +22,13 @@ T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def functions() -> dict[str, Any]:
-    """The functions by name; the decorator library gives them out only once a process."""
-    return {each.get_function_name(): each for each in function_app.app.get_functions()}
+    """The functions by name, of a module of their own: the decorator library gives a module's out only once."""
+    spec = importlib.util.spec_from_file_location("functions_under_test", ROOT / "function_app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return {each.get_function_name(): each for each in module.app.get_functions()}
 
 
 @pytest.fixture(autouse=True)
@@ -124,11 +129,11 @@ def test_tick_and_react_run_the_same_path_against_the_local_world(functions: dic
     )
     event = func.EventGridEvent(
         id="1",
-        topic="/t",
+        topic=f"/subscriptions/{target.subscription}/resourceGroups/{target.resource_group}",
         subject=subject,
         data={},
         event_type="Microsoft.Resources.ResourceWriteSuccess",
-        event_time=T0,
+        event_time=T0 + timedelta(minutes=3),
         data_version="1",
     )
     user_function(functions, "react")(event)

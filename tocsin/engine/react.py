@@ -6,31 +6,30 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tocsin.core.config import Target
+from tocsin.core import event as events
 from tocsin.engine.tick import Engine, Ticked
 
+_REMEMBERED = 1_000
+"""How many events this process remembers; one that another process saw costs an evaluation, and can do no more."""
 
-def react(engine: Engine, event: Mapping[str, Any], now: datetime) -> Ticked | None:
-    """Evaluate the targets that ``event`` concerns as a tick would; return None when it concerns none.
 
-    ``event`` is an EventGridEvent or a CloudEvent as a mapping. Nothing in it is believed but which resource it names:
-    a forged or replayed one costs an evaluation and can do no more.
+def react(engine: Engine, given: Mapping[str, Any], now: datetime) -> Ticked | None:
+    """Evaluate the targets that an event concerns as a tick would; return None when it causes none.
+
+    ``given`` is an EventGridEvent or a CloudEvent as a mapping. Nothing in it is believed but which resource it names.
     """
-    names = [target.name for target in engine.project.config.targets if concerns(event, target)]
-    if not names:
-        engine.log.info("event ignored", type=str(event.get("eventType") or event.get("type") or "")[:100])
+    event = events.read(given)
+    names = [target.name for target in engine.project.config.targets if events.concerns(event, target)]
+    why = events.refusal(event, now) or ("" if names else "it concerns no target") or _repeated(engine, event.id)
+    if why:
+        engine.log.info("event ignored", type=event.kind[:100], id=event.id[:100], why=why)
         return None
-    return engine.tick(now, only=names)
+    ticked = engine.tick(now, only=names)
+    engine.events[event.id] = None  # only now: one whose evaluation failed is delivered again, and looked at again
+    while len(engine.events) > _REMEMBERED:
+        del engine.events[next(iter(engine.events))]
+    return ticked
 
 
-def concerns(event: Mapping[str, Any], target: Target) -> bool:
-    """Return whether the event names the target's Container App (or one of its revisions), in any case of letters."""
-    if not target.container_app:
-        return False
-    resource = (
-        f"/subscriptions/{target.subscription}/resourcegroups/{target.resource_group}"
-        f"/providers/microsoft.app/containerapps/{target.container_app}"
-    ).lower()
-    data = event.get("data")
-    named = [event.get("subject"), data.get("resourceUri") if isinstance(data, Mapping) else None]
-    return any(isinstance(each, str) and f"{each.lower()}/".startswith(f"{resource}/") for each in named)
+def _repeated(engine: Engine, identity: str) -> str:
+    return "it was seen before" if identity in engine.events else ""

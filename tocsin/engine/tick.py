@@ -54,6 +54,8 @@ class Engine:
     owner: str
     guilty: set[Part] = field(default_factory=set)
     """Parts of queries that failed alone in this process: a hint, no state."""
+    events: dict[str, None] = field(default_factory=dict)
+    """Events that this process has looked at, oldest first: a hint, no state."""
 
     def tick(self, now: datetime, only: Sequence[str] | None = None) -> Ticked:
         """Run one tick at ``now``, over all targets or ``only`` the named ones. Raises ``StoreUnavailable``.

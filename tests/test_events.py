@@ -1,0 +1,120 @@
+"""Events from outside: both forms, what is awaited, young and not seen before; each causes a look and nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.stage import MINUTE, T0, Stage
+from tocsin.core.event import read
+from tocsin.engine.react import react
+
+APP = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.App/containerApps/sales-api"
+WRITE = "Microsoft.Resources.ResourceWriteSuccess"
+
+
+def grid(number: int = 1, at: datetime = T0, **changes: Any) -> dict[str, Any]:
+    event = {"id": f"e{number}", "topic": "/subscriptions/s/resourceGroups/rg", "subject": APP, "eventType": WRITE}
+    return {**event, "eventTime": at.isoformat(), "data": {}, "dataVersion": "1", **changes}
+
+
+def cloud(number: int = 1, at: datetime = T0, **changes: Any) -> dict[str, Any]:
+    event = {"id": f"e{number}", "source": "/subscriptions/S/resourceGroups/RG", "subject": APP.upper(), "type": WRITE}
+    return {**event, "time": at.isoformat().replace("+00:00", "Z"), "specversion": "1.0", "data": {}, **changes}
+
+
+def misconfigured() -> Stage:
+    stage = Stage()
+    stage.busy(T0 - 20 * MINUTE, T0 + 30 * MINUTE)
+    del stage.platform.env["HITL_APPROVER_ENDPOINT"]
+    return stage
+
+
+@pytest.mark.parametrize("form", [grid, cloud])
+def test_either_form_causes_an_evaluation_of_the_target_it_names(form: Any) -> None:
+    stage = misconfigured()
+    assert react(stage.engine, form(), T0)
+    assert [alert.state.value for alert in stage.inner.open_alerts()] == ["pending"]
+    assert stage.inner.last_beat() is None, "an event's tick is not the timer's"
+
+
+@pytest.mark.parametrize("form", [grid, cloud])
+def test_a_revision_or_the_resource_in_the_data_is_the_app_too(form: Any) -> None:
+    assert react(misconfigured().engine, form(subject="", data={"resourceUri": f"{APP}/revisions/r1"}), T0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"eventType": "Contoso.Anything"}, "this kind is not awaited"),
+        ({"subject": f"{APP}-other"}, "it concerns no target"),
+        ({"subject": ""}, "it concerns no target"),
+        ({"topic": "/subscriptions/another/resourceGroups/rg"}, "it concerns no target"),
+        ({"topic": ""}, "it concerns no target"),
+        ({"eventTime": (T0 - timedelta(hours=2)).isoformat()}, "it is too old"),
+        ({"eventTime": (T0 + timedelta(hours=2)).isoformat()}, "it lies in the future"),
+        ({"eventTime": "yesterday"}, "it has no id or no time"),
+        ({"id": ""}, "it has no id or no time"),
+    ],
+)
+def test_what_is_not_awaited_costs_nothing_and_says_why(changes: dict[str, Any], why: str) -> None:
+    stage = misconfigured()
+    assert react(stage.engine, grid(**changes), T0) is None
+    assert stage.happened == []
+    assert stage.log.named("event ignored")[0]["why"] == why
+
+
+def test_an_event_delivered_again_is_not_looked_at_again() -> None:
+    stage = misconfigured()
+    engine = stage.engine
+    assert react(engine, grid(), T0)
+    assert react(engine, grid(), T0 + MINUTE) is None
+    assert react(engine, cloud(2), T0 + MINUTE)
+    assert len(engine.events) == 2
+
+
+def test_an_event_whose_evaluation_failed_is_looked_at_when_it_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = misconfigured()
+    engine = stage.engine
+    with monkeypatch.context() as broken:
+        broken.setattr(stage.inner, "mark", _fails)
+        with pytest.raises(RuntimeError, match="down"):
+            broken.setattr(stage.inner, "waiting", _fails)
+            react(engine, grid(), T0)
+    assert react(engine, grid(), T0)
+
+
+def _fails(*_: Any) -> Any:
+    raise RuntimeError("down")
+
+
+def test_what_is_remembered_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tocsin.engine.react._REMEMBERED", 3)
+    engine = misconfigured().engine
+    for number in range(6):
+        react(engine, grid(number), T0)
+    assert list(engine.events) == ["e3", "e4", "e5"]
+
+
+def test_ten_forged_events_a_minute_and_a_tick_beside_them_act_once() -> None:
+    stage = misconfigured()
+    for minute in range(12):
+        for number in range(10):
+            react(stage.engine, grid(minute * 10 + number, T0 + minute * MINUTE), T0 + minute * MINUTE)
+        stage.engine.tick(T0 + minute * MINUTE)
+    assert stage.platform.changes == 1
+    assert stage.oncall.kinds().count("fired") == 1
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
+JSON = st.recursive(LEAVES, lambda inner: st.dictionaries(st.text(max_size=9), inner) | st.lists(inner), max_leaves=8)
+KEYS = st.sampled_from(["id", "type", "eventType", "topic", "source", "subject", "time", "eventTime", "data"])
+
+
+@given(st.dictionaries(KEYS, JSON, max_size=9))
+def test_no_event_makes_the_reader_fall(event: dict[str, Any]) -> None:
+    assert isinstance(read(event).resources, tuple)

@@ -1,0 +1,89 @@
+"""The functions in Microsoft's real worker library: loaded, indexed, bound and run as in Azure."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.test_events import WRITE
+from tests.worker import Worker
+from tocsin import app as composition
+from tocsin.local.world import World
+from tocsin.settings import Settings
+
+if sys.version_info < (3, 13):
+    pytest.skip("the worker library is for Python 3.13", allow_module_level=True)
+
+T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
+TIMER = {"IsPastDue": False, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": {}}
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    worker = Worker(ROOT)
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with World(T0, seed=1) as made:
+        values = {**made.settings(), "TOCSIN_STATE": str(tmp_path / "state.sqlite")}
+        composed = cache(lambda: composition.compose(Settings(ROOT, values), composition.Parts(clock=made.clock)))
+        monkeypatch.setattr(composition, "current", composed)
+        yield made
+
+
+def test_every_function_is_found_with_the_bindings_azure_will_see(worker: Worker) -> None:
+    bound = {name: [binding["type"] for binding in worker.bindings(name)] for name in worker.functions}
+    assert bound == {"tick": ["timerTrigger"], "react": ["eventGridTrigger"], "health": ["httpTrigger", "http"]}
+    assert worker.bindings("tick")[0]["schedule"] == "%TICK_SCHEDULE%"
+    assert worker.bindings("health")[0]["authLevel"] == "ANONYMOUS"
+
+
+def test_every_function_runs_and_is_listed(worker: Worker, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.unset_approver()
+    world.advance(T0 + timedelta(minutes=3))
+    ran = []
+    worker.run("tick", "timer", TIMER)
+    ran.append("tick")
+    assert [alert.state.value for alert in composition.current().engine.store.open_alerts()] == ["pending"]
+    for number, event in enumerate((grid(world), cloud(world))):
+        world.advance(T0 + timedelta(minutes=4 + number))
+        worker.run("react", "event", event)
+        ran.append(f"react ({'CloudEvent' if 'specversion' in event else 'EventGridEvent'})")
+    assert [alert.state.value for alert in composition.current().engine.store.open_alerts()] == ["firing"]
+    assert list(composition.current().engine.events) == ["grid", "cloud"]
+    answer = worker.run("health", "req", worker.http("GET", "http://localhost/api/health"))
+    ran.append("health")
+    assert json.loads(answer.http.body.bytes)["status"] == "ok"
+    with capsys.disabled():
+        print(f"\nrun in the real worker: {', '.join(ran)}")
+
+
+def subject(world: World) -> dict[str, Any]:
+    target = world.target()
+    group = f"/subscriptions/{target.subscription}/resourceGroups/{target.resource_group}"
+    app = f"{group}/providers/Microsoft.App/containerApps/{target.container_app}"
+    return {"group": group, "app": app}
+
+
+def grid(world: World) -> dict[str, Any]:
+    at = (T0 + timedelta(minutes=3)).isoformat()
+    names = subject(world)
+    event = {"id": "grid", "topic": names["group"], "subject": names["app"], "eventType": WRITE, "eventTime": at}
+    return {**event, "data": {}, "dataVersion": "1", "metadataVersion": "1"}
+
+
+def cloud(world: World) -> dict[str, Any]:
+    names, at = subject(world), (T0 + timedelta(minutes=4)).isoformat()
+    event = {"id": "cloud", "source": names["group"], "subject": names["app"], "type": WRITE, "time": at}
+    return {**event, "specversion": "1.0", "data": {}}

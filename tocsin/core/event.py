@@ -1,0 +1,87 @@
+"""What arrives from outside: one event, whichever of the two forms it has, and whether it is worth a look.
+
+Nothing in an event is believed but which resource it names. It carries no signature, comes at least once and in any
+order; so it is taken only from kinds and sources that are awaited, while it is young, and once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tocsin.core.config import Target
+
+KINDS = frozenset(
+    {
+        "Microsoft.Resources.ResourceWriteSuccess",
+        "Microsoft.Resources.ResourceActionSuccess",
+        "Microsoft.Resources.ResourceDeleteSuccess",
+    }
+)
+"""What is awaited: somebody changed a resource of a watched resource group."""
+
+OLDEST, EARLIEST = timedelta(hours=1), timedelta(minutes=5)
+"""How old an event may be (every tick since has looked anyway), and how far ahead its clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. ``resources`` are the resource ids it names, in small letters."""
+
+    id: str
+    kind: str
+    source: str
+    at: datetime | None
+    resources: tuple[str, ...]
+
+
+def read(given: Mapping[str, Any]) -> Event:
+    """Return the event of an EventGridEvent or a CloudEvent 1.0; what is missing or of another kind is empty."""
+    data = given.get("data")
+    named = [given.get("subject"), data.get("resourceUri") if isinstance(data, Mapping) else None]
+    return Event(
+        id=_text(given.get("id")),
+        kind=_text(given.get("eventType") or given.get("type")),
+        source=_text(given.get("topic") or given.get("source")).lower(),
+        at=_time(given.get("eventTime") or given.get("time")),
+        resources=tuple(each.lower() for each in named if isinstance(each, str)),
+    )
+
+
+def refusal(event: Event, now: datetime) -> str:
+    """Return why the event is not looked at, or an empty text."""
+    if event.kind not in KINDS:
+        return "this kind is not awaited"
+    if not event.id or event.at is None:
+        return "it has no id or no time"
+    if now - event.at > OLDEST:
+        return "it is too old"
+    if event.at - now > EARLIEST:
+        return "it lies in the future"
+    return ""
+
+
+def concerns(event: Event, target: Target) -> bool:
+    """Return whether the event comes from the target's subscription and names its Container App or a part of it."""
+    if not target.container_app:
+        return False
+    resource = (
+        f"/subscriptions/{target.subscription}/resourcegroups/{target.resource_group}"
+        f"/providers/microsoft.app/containerapps/{target.container_app}"
+    ).lower()
+    own = f"{event.source}/".startswith(f"/subscriptions/{target.subscription}/".lower())
+    return own and any(f"{each}/".startswith(f"{resource}/") for each in event.resources)
+
+
+def _text(value: Any) -> str:
+    return value[:500] if isinstance(value, str) else ""
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
