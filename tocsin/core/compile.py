@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from tocsin.core import kql
 from tocsin.core.answer import Query
 from tocsin.core.config import Target
-from tocsin.core.rule import Rule
+from tocsin.core.rule import Rule, When
 from tocsin.core.schema import TABLES
 from tocsin.core.signal import TOOLS, Logs, Signal
 
@@ -33,12 +33,12 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The half-open window ``[start, end)`` of one slot; ``earlier`` for the one a change is compared with."""
+    """The half-open window ``[start, end)`` of one slot. ``part`` counts those it is held against; 0 is its own."""
 
     slot: datetime
     start: datetime
     end: datetime
-    earlier: bool = False
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Ask:
 
 
 def windows(rule: Rule, slots: Sequence[datetime], since: datetime | None = None) -> tuple[Window, ...]:
-    """Return the windows needed to judge ``slots``: one each, and for a change the same one earlier.
+    """Return the windows needed to judge ``slots``: one each, and those that its value is held against.
 
     A rule that counts arrivals has its first window begin at ``since``, the slot judged before, where that is earlier:
     what arrived while nobody looked is counted, however long that was (a day at most).
@@ -81,10 +81,20 @@ def windows(rule: Rule, slots: Sequence[datetime], since: datetime | None = None
     if rule.counting == "arrivals" and since is not None and found:
         first = found[0]
         found[0] = replace(first, start=max(min(first.start, since), first.end - LATEST))
-    if rule.when.change:
-        back = rule.when.change.versus
-        found += [Window(slot, slot - over - back, slot - back, earlier=True) for slot in slots]
+    for part, (back, length) in enumerate(_beside(rule.when), 1):
+        found += [Window(slot, slot - back - length, slot - back, part) for slot in slots]
     return tuple(found)
+
+
+def _beside(when: When) -> list[tuple[timedelta, timedelta]]:
+    """Return, for each window a value is held against, how long before the slot it ends and how long it is."""
+    if when.change:
+        return [(when.change.versus, when.over)]
+    if when.unusual:
+        return [(back, when.over) for back in when.unusual.looks(when.over)]
+    if when.burn_rate:
+        return [(timedelta(), length) for length, _ in when.burn_rate.windows[1:]]
+    return []
 
 
 def compile_logs(
@@ -168,7 +178,7 @@ def _measured(part: Part, target: Target, spans: Sequence[Window]) -> Query:
 
 def _gap(spans: Sequence[Window]) -> list[str]:
     """Leave out the rows between the windows and those earlier that they are compared with, where nothing is asked."""
-    before, now = [each for each in spans if each.earlier], [each for each in spans if not each.earlier]
+    before, now = [each for each in spans if each.part], [each for each in spans if not each.part]
     if not before or not now or max(each.end for each in before) >= min(each.start for each in now):
         return []
     earlier = max(each.end for each in before) - min(each.start for each in before)

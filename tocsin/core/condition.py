@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tocsin.core.alert import Seen, Verdict
-from tocsin.core.rule import Rule
+from tocsin.core.rule import BurnRate, Rule, Unusual, When
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +19,20 @@ class Point:
     detail: str = ""
 
 
-def judge(rule: Rule, now: Point, then: Point | None, *, counting: bool, opened: bool) -> Seen:
-    """Return what the value says. ``then`` is the one of the same window earlier, for a change.
+def judge(rule: Rule, now: Point, beside: Mapping[int, Point], *, counting: bool, opened: bool) -> Seen:
+    """Return what the value says. ``beside`` are the points that it is held against, by their window's number.
 
     ``counting`` values rest on however few events there are; all others on at least ``minimum``. While the alert is
     ``opened`` a rule with ``resolve`` is clear by that condition alone.
     """
+    if rule.when.absent_for:
+        return Seen(Verdict.CLEAR, now.value, "it is there")
     if rule.when.change:
-        return _few(rule, now) or _changed(rule, now, then)
+        return _few(rule, now) or _changed(rule, now, beside.get(1))
+    if rule.when.unusual:
+        return (None if counting else _few(rule, now)) or _unusual(rule.when, rule.when.unusual, now, beside, counting)
+    if rule.when.burn_rate:
+        return _burning(rule.when.burn_rate, rule, {0: now, **beside})
     return (None if counting else _few(rule, now)) or compare(rule, now, opened)
 
 
@@ -81,6 +88,51 @@ def _changed(rule: Rule, now: Point, then: Point | None) -> Seen:
     rise = (now.value - then.value) / abs(then.value)
     detail = f"{now.value:.6g} against {then.value:.6g} before"
     return _verdict(rise > change.more_than, replace(now, value=rise, detail=detail))
+
+
+def _unusual(when: When, how: Unusual, now: Point, beside: Mapping[int, Point], counting: bool) -> Seen:
+    """Judge how far the value is above what is usual. The value seen is the score.
+
+    A window in which a count has no row is one in which it did not happen; of it a whole event counts as a deviation.
+    """
+    values = [each.value for each in beside.values() if each.value is not None]
+    if counting:
+        values += [0.0] * (len(how.looks(when.over)) - len(values))
+    if now.value is None or len(values) < how.history:
+        return Seen(Verdict.UNKNOWN, reason=f"{len(values)} earlier windows with a value, {how.history} are needed")
+    found = score(now.value, values, 1.0 if counting else 0.0)
+    detail = f"{now.value:.6g} against a usual {statistics.median(values):.6g} in {len(values)} windows"
+    return _verdict(found > how.score, replace(now, value=found, detail=detail))
+
+
+def score(value: float, usual: Sequence[float], least: float = 0.0) -> float:
+    """Return how many deviations ``value`` is above the median of ``usual``: Iglewicz and Hoaglin's modified z-score.
+
+    0.6745 (x − median) / MAD; where more than half are alike the mean absolute deviation takes the MAD's place, and
+    where all are alike the smallest deviation is a thousandth of the median, so that any real rise still scores. It is
+    ``least`` at least.
+    """
+    median = statistics.median(usual)
+    deviations = [abs(each - median) for each in usual]
+    mad = statistics.median(deviations)
+    spread = mad / 0.6745 if mad else 1.2533 * statistics.fmean(deviations)
+    return (value - median) / max(spread, abs(median) / 1000, least, 1e-9)
+
+
+def _burning(how: BurnRate, rule: Rule, points: Mapping[int, Point]) -> Seen:
+    """Judge whether a budget burns too fast over a long window and its short one. The value seen is the worst ratio."""
+    known = [(points.get(part), limit) for part, (_, limit) in enumerate(how.windows)]
+    burning = [
+        point is not None and point.value is not None and not _few(rule, point) and point.value > limit
+        for point, limit in known
+    ]
+    values = [point.value for point, _ in known if point is not None and point.value is not None]
+    if any(long and short for long, short in zip(burning[::2], burning[1::2], strict=True)):
+        return Seen(Verdict.BREACHED, max(values), "condition holds")
+    longest = known[0][0]
+    if longest is None or _few(rule, longest):
+        return Seen(Verdict.UNKNOWN, max(values, default=None), "too little traffic")
+    return Seen(Verdict.CLEAR, max(values), "condition does not hold")
 
 
 def _verdict(breached: bool, point: Point) -> Seen:

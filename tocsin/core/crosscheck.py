@@ -43,6 +43,7 @@ def rule_problems(rule: Rule, node: Node, config: Config, known: Known) -> Itera
     if rule.counting == "arrivals" and not (signal and signal.counting and not rule.when.change):
         words = "only counts can count arrivals: a signal that counts, and no `change`"
         yield node.at("counting").problem("bad-counting", words)
+    yield from _series_problems(rule, node, signal)
     if rule.when.kql is not None:
         yield from _kql_problems(rule.when.kql, node.at("when", "kql"))
     if signal is not None:
@@ -55,6 +56,21 @@ def rule_problems(rule: Rule, node: Node, config: Config, known: Known) -> Itera
     wanted = rule.targets.items()
     if selectors and not any(all(labels.get(key) == value for key, value in wanted) for labels in selectors):
         yield node.at("targets").problem("no-target", "no target has these labels: the rule watches nothing")
+
+
+def _series_problems(rule: Rule, node: Node, signal: Signal | None) -> Iterator[Problem]:
+    """Yield what is wrong with a condition over several windows."""
+    when = rule.when
+    kind = next((key for key in ("unusual", "burn_rate", "absent_for") if getattr(when, key) is not None), "")
+    if kind and when.kql is not None:
+        yield node.at("when").problem("needs-a-signal", f"`{kind}` needs a signal: an own query sees one window only")
+    if when.burn_rate and signal is not None and signal.unit != "ratio":
+        ratios = "of which some fail: one whose unit is ratio"
+        yield node.at("when", "signal").problem("needs-a-ratio", f"`burn_rate` needs a signal {ratios}")
+    if when.absent_for and when.by:
+        yield node.at("when", "by").problem("needs-no-by", "`absent_for` has no `by`: who never was is not missed")
+    if kind and rule.counting == "arrivals":
+        yield node.at("counting").problem("bad-counting", f"`{kind}` is about when things happened")
 
 
 def _kql_problems(text: str, place: Node) -> Iterator[Problem]:

@@ -54,8 +54,8 @@ class Heard:
     refused: NoAnswer | None = None
 
 
-_Key = tuple[datetime, bool]
-"""A slot, and whether its earlier window is meant."""
+_Key = tuple[datetime, int]
+"""A slot, and which of its windows is meant: 0 is its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,16 @@ class _Source:
 
     def at(self, slot: datetime) -> Mapping[Instance, Point]:
         """Return the points of one slot's window."""
-        return self.points.get((slot, False), {})
+        return self.points.get((slot, 0), {})
 
-    def refusal(self, slot: datetime, change: bool) -> str:
+    def beside(self, slot: datetime, by: Instance) -> dict[int, Point]:
+        """Return the instance's points of the windows that its value is held against."""
+        found = {part: points.get(by) for (at, part), points in self.points.items() if at == slot and part}
+        return {part: point for part, point in found.items() if point is not None}
+
+    def refusal(self, slot: datetime) -> str:
         """Return why this source says nothing of the slot, or an empty text."""
-        earlier = self.refused.get((slot, True), "") if change else ""
-        return self.silenced or self.refused.get((slot, False), "") or earlier
+        return self.silenced or next((why for (at, _), why in self.refused.items() if at == slot), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,7 @@ class Measured:
         return together([self._source(source, by, alert, live) for source in asked])
 
     def _source(self, source: _Source, by: Instance, alert: Alert | None, live: _Liveness) -> Seen:
-        refusal = source.refusal(live.slot, self.rule.when.change is not None)
+        refusal = source.refusal(live.slot)
         if refusal:
             return Seen(Verdict.UNKNOWN, reason=refusal)
         if source.found is not None:
@@ -146,8 +150,8 @@ class Measured:
         point = source.at(live.slot).get(by)
         if point is None or self._made_of_nothing(point, live):
             return self._absent(alert, live)
-        then = source.points.get((live.slot, True), {}).get(by)
-        return judge(self.rule, point, then, counting=self.counting, opened=_opened(alert))
+        beside = source.beside(live.slot, by)
+        return judge(self.rule, point, beside, counting=self.counting, opened=_opened(alert))
 
     def _found(self, point: Point, alert: Alert | None, slot: datetime) -> Seen:
         """Judge the configuration. It was read once, now: an older slot is known if the slot before it says the same.
@@ -173,7 +177,11 @@ class Measured:
             return Seen(Verdict.UNKNOWN, reason=f"freshness unknown: {live.why}")
         if not live.alive:
             return self._silent()
-        if self.counting and not self.rule.when.change:
+        if self.rule.when.absent_for:
+            return Seen(Verdict.BREACHED, 0.0, "nothing of it while the target is alive")
+        if self.counting and self.rule.when.unusual:
+            return Seen(Verdict.CLEAR, 0.0, "it did not happen")
+        if self.counting and self.rule.when.limit:
             return compare(self.rule, Point(0.0), _opened(alert))
         vanishes = self.rule.when.by or self.rule.when.kql is not None
         if alert is None or alert.idle or not vanishes:
@@ -206,7 +214,7 @@ class Measured:
 
     def _blind(self, live: _Liveness) -> str:
         """Return why few breached instances prove nothing in this slot, or an empty text."""
-        refusals = (source.refusal(live.slot, self.rule.when.change is not None) for source in self.sources)
+        refusals = (source.refusal(live.slot) for source in self.sources)
         unsure = f"freshness unknown: {live.why}" if live.alive is None else "" if live.alive else "target is silent"
         return next(filter(None, refusals), unsure)
 
@@ -251,7 +259,7 @@ def _points(rule: Rule, ask: Ask, rows: Rows) -> Iterator[tuple[_Key, Instance, 
 
 
 def _key(window: Window) -> _Key:
-    return window.slot, window.earlier
+    return window.slot, window.part
 
 
 def _point(row: Mapping[str, Any]) -> Point:

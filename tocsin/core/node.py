@@ -122,7 +122,7 @@ def with_texts(node: Node, texts: Mapping[int, str]) -> Node:
 
 
 _INSTEAD = (
-    frozenset({"above", "at_least", "below", "at_most", "change"}),
+    frozenset({"above", "at_least", "below", "at_most", "change", "unusual", "burn_rate", "absent_for"}),
     frozenset({"signal", "kql"}),
     frozenset({"for", "in"}),
 )

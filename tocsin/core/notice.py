@@ -89,8 +89,10 @@ def _facts(
 
 
 def _unit(rule: Rule, signal: Signal | None) -> str:
-    if rule.when.change:
+    if rule.when.change or rule.when.burn_rate:
         return "ratio"
+    if rule.when.unusual or rule.when.absent_for:
+        return "count"
     return signal.unit if signal else "count"
 
 
@@ -100,6 +102,15 @@ def _against_limit(rule: Rule, values: Mapping[str, str]) -> str:
         return (
             f"{values['value']} (limit: more than {values['threshold']} from {versus} earlier, over {values['window']})"
         )
+    if rule.when.unusual:
+        return (
+            f"score {values['value']} (limit: above {values['threshold']} over what is usual, {values['window']} each)"
+        )
+    if rule.when.burn_rate:
+        how = rule.when.burn_rate
+        return f"{values['value']} errors at worst, against an objective of {units.amount(how.objective, 'ratio')}"
+    if rule.when.absent_for:
+        return f"nothing within {values['window']}"
     op = rule.when.limit[0].value.replace("_", " ") if rule.when.limit else ""
     return f"{values['value']} (limit: {op} {values['threshold']} over {values['window']})"
 
@@ -128,7 +139,7 @@ def _minute(at: datetime) -> str:
 def placeholders(alert: Alert, rule: Rule, target: Target, unit: str) -> dict[str, str]:
     """Return what ``{name}`` stands for in a rule's texts; values from telemetry are scrubbed."""
     limit = rule.when.limit
-    bound = limit[1] if limit else rule.when.change.more_than if rule.when.change else None
+    bound = limit[1] if limit else _bound(rule)
     own = {
         "value": units.amount(alert.value, unit),
         "threshold": units.amount(bound, unit),
@@ -139,6 +150,15 @@ def placeholders(alert: Alert, rule: Rule, target: Target, unit: str) -> dict[st
     }
     labels = {**target.labels, **rule.labels, **{name: scrub(value) for name, value in alert.by}}
     return {**labels, **own}
+
+
+def _bound(rule: Rule) -> float | None:
+    when = rule.when
+    if when.change:
+        return when.change.more_than
+    if when.burn_rate:
+        return 1 - when.burn_rate.objective
+    return when.unusual.score if when.unusual else None
 
 
 def _headline(change: Change, summary: str) -> str:

@@ -39,7 +39,7 @@ class Project:
 
 
 LATER: Mapping[str, frozenset[str]] = {
-    "When": frozenset({"unusual", "burn_rate", "absent_for", "event"}),
+    "When": frozenset({"event"}),
     "Guard": frozenset({"blast_radius", "needs", "hours"}),
     "Policy": frozenset({"hold"}),
     "Target": frozenset({"queues", "probes"}),

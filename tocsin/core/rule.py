@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from pydantic_core import PydanticCustomError
 
 from tocsin.core.fields import Count, Duration, Flag, Instant, Model, Number, Offset, Severity, Some, Wait
+from tocsin.core.units import duration
 
 
 class Op(StrEnum):
@@ -56,6 +57,76 @@ class Change(Model):
     versus: Duration
 
 
+_DAY = timedelta(days=1)
+_SEASONS = {"daily": _DAY, "weekly": 7 * _DAY}
+_MOST_LOOKS = 96
+
+
+class Unusual(Model):
+    """Breached when the value is higher than what is usual, by a robust score on median and MAD of earlier windows.
+
+    With a season those are of the same time on earlier days or weeks, and of the windows beside it; without one they
+    are the windows just before, evenly spread over the baseline. ``history`` of them must have a value.
+    """
+
+    score: Number
+    baseline: Duration = 7 * _DAY
+    seasonal: Literal["daily", "weekly", "none"] = "daily"
+    history: Some = 6
+
+    def looks(self, over: timedelta) -> list[timedelta]:
+        """Return how long before the slot each earlier window ends."""
+        season = _SEASONS.get(self.seasonal)
+        if season is None:
+            count = self.baseline // over
+            step = max(1, -(-count // _MOST_LOOKS))
+            return [over * number for number in range(1, count + 1, step)]
+        times = range(1, self.baseline // season + 1)
+        return [season * number + over * beside for number in times for beside in _BESIDE][:_MOST_LOOKS]
+
+
+_BESIDE = (-1, 0, 1)
+_MONTH = 30 * _DAY
+_BURNS = {
+    "page": (("1h", "5m", 14.4), ("6h", "30m", 6.0)),
+    "ticket": (("1d", "2h", 3.0), ("3d", "6h", 1.0)),
+}
+"""Long window, short window, how many times too fast the budget burns: Google's SRE Workbook, chapter 5."""
+
+
+class BurnRate(Model):
+    """Breached when an error budget burns too fast over a long window and still does over a short one.
+
+    ``alert: page`` looks at 1h with 5m (14.4 times too fast) and 6h with 30m (6 times), ``ticket`` at 1d with 2h (3
+    times) and 3d with 6h (once): factors for a budget of 30 days, which are those shares of it for any ``window``.
+    """
+
+    objective: Number
+    window: Duration = _MONTH
+    alert: Literal["page", "ticket"] = "page"
+
+    @field_validator("objective")
+    @classmethod
+    def _a_share(cls, value: float) -> float:
+        if not 0 < value < 1:
+            raise PydanticCustomError("bad-objective", "an objective is more than 0% and less than 100%")
+        return value
+
+    @property
+    def pairs(self) -> tuple[tuple[timedelta, timedelta, float], ...]:
+        """Return each long window, its short one and the ratio of errors above which both burn too fast."""
+        scale = self.window / _MONTH * (1 - self.objective)
+        return tuple((duration(long), duration(short), times * scale) for long, short, times in _BURNS[self.alert])
+
+    @property
+    def windows(self) -> tuple[tuple[timedelta, float], ...]:
+        """Return every window with its limit, the two of a pair one after the other; the first is the rule's own."""
+        return tuple((length, limit) for long, short, limit in self.pairs for length in (long, short))
+
+
+_CONDITIONS = (*Op, "change", "unusual", "burn_rate", "absent_for")
+
+
 class When(Limits):
     """What is measured, over which window, and the one condition on it. Either ``signal`` or ``kql``."""
 
@@ -65,19 +136,30 @@ class When(Limits):
     minimum: Count | None = None
     by: tuple[str, ...] = ()
     change: Change | None = None
+    unusual: Unusual | None = None
+    burn_rate: BurnRate | None = None
+    absent_for: Duration | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _windows_of_their_own(cls, given: Any) -> Any:
+        """A burn rate and an absence say themselves how long they look."""
+        if not isinstance(given, dict) or "over" in given:
+            return given
+        if "absent_for" in given:
+            return {**given, "over": given["absent_for"]}
+        burn = given.get("burn_rate")
+        kind = burn.get("alert", "page") if isinstance(burn, dict) else None
+        return {**given, "over": _BURNS[kind][0][0]} if kind in _BURNS else given
 
     @model_validator(mode="after")
     def _one_of_each(self) -> When:
         if (self.signal is None) == (self.kql is None):
             raise PydanticCustomError("no-measure", "say what is measured: either `signal:` or `kql:`")
-        given = [key for key in (*Op, "change") if getattr(self, str(key)) is not None]
+        given = [key for key in _CONDITIONS if getattr(self, str(key)) is not None]
         if len(given) != 1:
-            found = " and ".join(given) or "none"
-            raise PydanticCustomError(
-                "one-condition",
-                "one condition is needed, found {found}; known: above, at_least, below, at_most, change",
-                {"found": found},
-            )
+            said = {"found": " and ".join(given) or "none", "known": ", ".join(_CONDITIONS)}
+            raise PydanticCustomError("one-condition", "one condition is needed, found {found}; known: {known}", said)
         return self
 
 
@@ -151,6 +233,6 @@ class Rule(Model):
         when = rest.data.get("when")
         if value and len(value.limits) != 1:
             raise PydanticCustomError("bad-resolve", "`resolve` takes one of above, at_least, below, at_most")
-        if value and when and when.change:
-            raise PydanticCustomError("bad-resolve", "`resolve` has no place beside `change`")
+        if value and when and not when.limit:
+            raise PydanticCustomError("bad-resolve", "`resolve` has a place beside a comparison only")
         return value
