@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants picture lock clean bench-fusion bench-lateness
+.PHONY: setup run test check mutants picture lock clean bench-fusion bench-lateness bench-detection
 
 setup: $(VENV)/.ready
 
@@ -44,7 +44,7 @@ mutants: setup
 	@$(BIN)/python -m tools.mutants
 
 # Benchmarks: each compares against a named baseline in the same run and ends with one line of JSON.
-bench-fusion bench-lateness: bench-%: setup
+bench-fusion bench-lateness bench-detection: bench-%: setup
 	@$(BIN)/python -m bench.$* $(ARGS)
 
 # The pictures in the README, drawn from a real run.

@@ -52,10 +52,10 @@ def test_one_wild_day_in_the_baseline_hides_nothing() -> None:
 
 def test_alike_values_still_let_a_rise_be_seen_and_noise_not() -> None:
     assert score(10.0, [10.0] * 7) == 0
-    assert score(11.0, [10.0] * 7) == pytest.approx(100)
-    assert score(10.01, [10.0] * 7) == pytest.approx(1)
+    assert score(15.0, [10.0] * 7) == pytest.approx(5)
+    assert score(10.01, [10.0] * 7) == pytest.approx(0.01)
     assert score(3.0, [0.0] * 7, 1.0) == 3.0
-    assert score(12.0, [10.0] * 6 + [14.0]) == pytest.approx(2 / (1.2533 * 4 / 7))
+    assert score(12.0, [10.0] * 6 + [30.0]) == pytest.approx(2 / (1.2533 * 20 / 7))
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=40), st.floats(-1e9, 1e9), st.floats(0, 1e6))

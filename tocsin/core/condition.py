@@ -108,15 +108,14 @@ def _unusual(when: When, how: Unusual, now: Point, beside: Mapping[int, Point], 
 def score(value: float, usual: Sequence[float], least: float = 0.0) -> float:
     """Return how many deviations ``value`` is above the median of ``usual``: Iglewicz and Hoaglin's modified z-score.
 
-    0.6745 (x − median) / MAD; where more than half are alike the mean absolute deviation takes the MAD's place, and
-    where all are alike the smallest deviation is a thousandth of the median, so that any real rise still scores. It is
-    ``least`` at least.
+    0.6745 (x − median) / MAD; where more than half are alike the mean absolute deviation takes the MAD's place. A tenth
+    of the median counts as a deviation at least, and ``least``: what hardly varies is not unusual for a small rise.
     """
     median = statistics.median(usual)
     deviations = [abs(each - median) for each in usual]
     mad = statistics.median(deviations)
     spread = mad / 0.6745 if mad else 1.2533 * statistics.fmean(deviations)
-    return (value - median) / max(spread, abs(median) / 1000, least, 1e-9)
+    return (value - median) / max(spread, abs(median) / 10, least, 1e-9)
 
 
 def _burning(how: BurnRate, rule: Rule, points: Mapping[int, Point]) -> Seen:
