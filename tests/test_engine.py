@@ -326,6 +326,16 @@ def test_a_tick_in_which_nothing_changes_writes_one_row_a_target_and_the_heartbe
     assert stage.happened == ["save_mark", "beat"]
 
 
+def test_a_tick_over_a_thousand_rules_with_nothing_changed_writes_one_row() -> None:
+    limits = (ERRORS.when.model_copy(update={"above": 0.5 + number / 10_000}) for number in range(1000))
+    rules = [ERRORS.model_copy(update={"id": f"r{number}", "when": when}) for number, when in enumerate(limits)]
+    stage = Stage(*rules)
+    stage.busy(T0 - 20 * MINUTE, T0 + 2 * MINUTE)
+    stage.run(range(2))
+    assert stage.happened == ["save_mark", "beat"] * 2
+    assert len(stage.inner.mark("sales").slots) >= 1000
+
+
 def test_a_target_without_an_app_is_judged_by_its_telemetry_alone() -> None:
     bare = TARGET.model_copy(update={"container_app": "", "subscription": "", "resource_group": ""})
     stage = Stage(config=CONFIG.model_copy(update={"targets": (bare,)}))

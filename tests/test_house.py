@@ -151,3 +151,14 @@ def test_the_rule_in_the_readme_is_a_rule(tmp_path: Path) -> None:
     path.write_text(f"# rule\n{block}")
     assert problems(path) == ()
     assert len((ROOT / "README.md").read_text().splitlines()) <= 70
+
+
+def test_every_test_the_facts_name_exists() -> None:
+    written = "".join(path.read_text() for path in (*(ROOT / "tests").glob("*.py"), *PACKAGE.rglob("testing/*.py")))
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "azure-facts.md").read_text())
+    assert len(named) > 30
+    assert [name for name in named if f"def {name}(" not in written] == []
+
+
+def test_nothing_is_asked_in_batches() -> None:
+    assert not [path.name for path in MODULES if "query_batch" in path.read_text()]
