@@ -14,6 +14,9 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.reading_cases import problems
+from tocsin.core.config import Budgets, Config, Route, Target
+from tocsin.core.policy import Check, Guard, Policy, Trigger
+from tocsin.core.rule import BurnRate, Change, Rule, Unusual, When
 from tocsin.core.sight import SIGHT
 from tocsin.settings import KNOWN
 from tools import catalogue
@@ -162,3 +165,11 @@ def test_every_test_the_facts_name_exists() -> None:
 
 def test_nothing_is_asked_in_batches() -> None:
     assert not [path.name for path in MODULES if "query_batch" in path.read_text()]
+
+
+def test_every_key_of_the_files_is_on_their_page() -> None:
+    page = (ROOT / "docs" / "files.md").read_text()
+    models = (Rule, When, Unusual, BurnRate, Change, Policy, Trigger, Guard, Check, Config, Target, Route, Budgets)
+    keys = {found.alias or name for model in models for name, found in model.model_fields.items()} - {"id", "file"}
+    missing = {key for key in keys if f"`{key}`" not in page and f"`{key}:" not in page and f" {key}:" not in page}
+    assert missing == set()
