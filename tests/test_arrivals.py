@@ -178,6 +178,22 @@ def test_an_automatic_offset_follows_the_lag_up_at_once_and_down_slowly() -> Non
     assert stage.inner.mark("sales").slots["high_error_rate"] == T0 + 118 * MINUTE
 
 
+def test_the_lag_is_a_signal() -> None:
+    lag = Rule.model_validate(
+        {
+            "id": "lag",
+            "summary": "x",
+            "severity": "P2",
+            "when": {"signal": "ingestion_lag", "above": "60", "over": "10m"},
+        }
+    )
+    stage = Clocked(lag, ERRORS)
+    slow(stage, -20, 10, 90)
+    stage.run(range(3))
+    assert stage.oncall.kinds() == ["fired"]
+    assert stage.oncall.got[0].value == 90.0
+
+
 def test_telemetry_later_than_the_offset_is_said() -> None:
     stage = Clocked(ERRORS)
     slow(stage, -20, 10, 90)

@@ -538,6 +538,18 @@ def test_what_is_wrong_with_the_approval_is_read_from_the_app(
     assert container.approver_findings(app, target) == found
 
 
+def test_a_revision_that_crashes_is_found_and_one_that_starts_is_not(platform: Platform) -> None:
+    findings = container.FINDINGS["revisions"]
+    assert findings(platform.read(), TARGET) == []
+    platform.engage()
+    assert findings(platform.read(), TARGET) == [], "the new revision is only starting"
+    platform.wait()
+    platform.arm.failing = "Container crashing: api"
+    platform.release()
+    platform.wait()
+    assert findings(platform.read(), TARGET) == ["sales-api--0000003 is Failed: Container crashing: api"]
+
+
 def test_an_approver_address_kept_as_a_secret_counts_as_set(platform: Platform) -> None:
     template = platform.arm.template(TARGET)
     template["containers"][0]["env"] = [{"name": "HITL_APPROVER_ENDPOINT", "secretRef": "approver"}]

@@ -184,5 +184,17 @@ def approver_findings(app: App, target: Target) -> list[str]:
     return found
 
 
-FINDINGS: Mapping[str, Callable[[App, Target], list[str]]] = {"approver": approver_findings}
+_BEGINNING = ("Processing", "Activating")
+
+
+def revision_findings(app: App, target: Target) -> list[str]:  # noqa: ARG001
+    """Return the active revisions that do not run, with the platform's reason; one that is just starting is none."""
+    down = (each for each in app.revisions if each.active and not each.running)
+    return [f"{each.name} is {each.state or 'down'}" for each in down if not each.state.startswith(_BEGINNING)]
+
+
+FINDINGS: Mapping[str, Callable[[App, Target], list[str]]] = {
+    "approver": approver_findings,
+    "revisions": revision_findings,
+}
 """What a ``Configured`` signal source may name."""

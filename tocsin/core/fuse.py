@@ -27,7 +27,7 @@ _NEAR = timedelta(hours=2)
 _SECOND = timedelta(seconds=1)
 _LENGTHS = 10**9
 """Windows are shorter than this many seconds, so that two numbers stand in one."""
-_PROPERTY = re.compile(r"tostring\(Properties(?:\.\w+|\['[^'\\]*'\])\)")
+_PROPERTY = re.compile(r"tostring\(Properties(?:\.\w+|\['[^'\\]*'\])\)|ingestion_time\(\)")
 _ALONE = re.compile(r"\b(withsource|declare|set|alias|pattern|restrict|getschema|evaluate|materialize|toscalar)\b")
 
 
