@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# QUICK=1 leaves out the long simulations and the mutants.
+QUICK ?=
 TRACE ?=
 
 .PHONY: setup run test check mutants picture lock clean bench-fusion bench-lateness bench-detection
@@ -34,8 +36,8 @@ test: setup tests/kql/node_modules/.ready tests/azurite/node_modules/.ready
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
-	@$(BIN)/python -m tools.mutants
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(QUICK),-m "not slow") $(ARGS)
+	@$(if $(QUICK),:,$(BIN)/python -m tools.mutants)
 
 check: setup
 	@$(BIN)/tocsin check

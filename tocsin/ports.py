@@ -105,6 +105,9 @@ class Store(Protocol):
     def load(self, rule: str, target: str) -> Loaded:
         """Return the stored alerts of one rule on one target."""
 
+    def load_all(self, target: str) -> Mapping[str, Loaded]:
+        """Return what ``load`` would for every rule that has anything stored on ``target``."""
+
     def commit(
         self, rule: str, target: str, alerts: Iterable[Alert], deliveries: Iterable[Delivery], etag: str | None
     ) -> None:

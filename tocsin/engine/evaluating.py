@@ -24,7 +24,7 @@ from tocsin.core.signal import Signal
 from tocsin.engine.acting import fallback, labels_of
 from tocsin.engine.measuring import Measurer, World
 from tocsin.engine.notifying import outbox
-from tocsin.ports import Configuration, Conflict, Log, Mark, Store, StoreUnavailable
+from tocsin.ports import Configuration, Conflict, Loaded, Log, Mark, Store, StoreUnavailable
 
 _LONGEST_LAG = timedelta(minutes=15)
 
@@ -85,9 +85,10 @@ class Evaluator:
         every = [self.measurer.prepared(rule, dues[rule.id], target, mark.slots.get(rule.id)) for rule in waiting]
         prepared = self.measurer.within_budget(every, self.project.config.queries_a_tick - 1, target)
         measured = self.measurer.measured(prepared, sight.slots, world)
+        stored = self.store.load_all(target.name)
         total, done, blind = Evaluated(), dict(mark.slots), dict[str, str]()
         for each, seen in zip(prepared, measured, strict=True):
-            judged = self._judge(each.rule, each.due, seen, world, now)
+            judged = self._judge(each.rule, each.due, seen, world, stored, now)
             if judged is None:
                 blind[each.rule.id] = "it failed by itself"
                 continue
@@ -95,7 +96,7 @@ class Evaluator:
             blind |= {each.rule.id: judged.refused} if judged.refused else {}
         for rule, judge in self._watchers(rules, {each.rule.id for each in prepared}, blind):
             due_ = newest_only(dues[rule.id])
-            if due_.slots and self._judge(rule, due_, judge, world, now) is not None:
+            if due_.slots and self._judge(rule, due_, judge, world, stored, now) is not None:
                 done[rule.id] = due_.slots[-1]
         self._save_mark(target, done, self._lag(world, mark), mark.etag)
         return total
@@ -127,13 +128,16 @@ class Evaluator:
 
     # Judging
 
-    def _judge(self, rule: Rule, due_: Due, seen: Seeing, world: World, now: datetime) -> Evaluated | None:
+    def _judge(
+        self, rule: Rule, due_: Due, seen: Seeing, world: World, stored: Mapping[str, Loaded], now: datetime
+    ) -> Evaluated | None:
         """Commit the rule's new states; a lost race is decided again from what the other writer left."""
+        loaded = stored.get(rule.id, Loaded({}, None))
         for _ in range(_TRIES):
             try:
-                return self._decide(rule, due_, seen, world, now)
+                return self._decide(rule, due_, seen, world, loaded, now)
             except Conflict:
-                continue
+                loaded = self.store.load(rule.id, world.target.name)
             except StoreUnavailable:
                 raise
             except Exception as error:
@@ -142,8 +146,7 @@ class Evaluator:
         self.log.warning("lost every race", rule=rule.id, target=world.target.name)
         return None
 
-    def _decide(self, rule: Rule, due_: Due, seen: Seeing, world: World, now: datetime) -> Evaluated:
-        loaded = self.store.load(rule.id, world.target.name)
+    def _decide(self, rule: Rule, due_: Due, seen: Seeing, world: World, loaded: Loaded, now: datetime) -> Evaluated:
         alerts, changes = self._adopt(rule, dict(loaded.alerts), due_)
         unknown, refused = 0, ""
         for slot in due_.slots:

@@ -103,6 +103,13 @@ class Ledger:
             found = self.table.query_entities(text, parameters={"partition": partition, "first": first, "last": last})
             return sorted(found, key=lambda entity: str(entity["RowKey"]))
 
+    def across(self, first: str, last: str, below: str) -> list[Any]:
+        """Return the entities of the partitions in ``[first, last)`` whose keys are below ``below``, heads first."""
+        text = "PartitionKey ge @first and PartitionKey lt @last and RowKey lt @below"
+        with reached():
+            found = list(self.table.query_entities(text, parameters={"first": first, "last": last, "below": below}))
+        return sorted(found, key=lambda entity: (str(entity["PartitionKey"]), str(entity["RowKey"])))
+
     def unfinished(self) -> None:
         """Finish what dead writers left in any partition."""
         with reached():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tocsin.core import audit
-from tocsin.core.alert import Alert
+from tocsin.core.alert import Alert, Instance
 from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
@@ -63,6 +63,23 @@ class SqliteStore:
             rows = db.execute("SELECT body FROM alerts WHERE partition = ?", (_partition(rule, target),)).fetchall()
         alerts = [load(Alert, body) for (body,) in rows]
         return Loaded({alert.by: alert for alert in alerts}, str(head[0]) if head else None)
+
+    def load_all(self, target: str) -> Mapping[str, Loaded]:
+        """Return what ``load`` would for every rule that has anything stored on ``target``."""
+        first = _partition("", target)
+        within = (first, len(first), first)
+        with self._transaction() as db:
+            heads = db.execute(
+                "SELECT partition, etag FROM heads WHERE partition >= ? AND substr(partition, 1, ?) = ?", within
+            ).fetchall()
+            rows = db.execute(
+                "SELECT partition, body FROM alerts WHERE partition >= ? AND substr(partition, 1, ?) = ?", within
+            ).fetchall()
+        alerts: dict[str, dict[Instance, Alert]] = {partition: {} for partition, _ in heads}
+        for partition, body in rows:
+            alert = load(Alert, body)
+            alerts[partition][alert.by] = alert
+        return {partition[len(first) :]: Loaded(alerts[partition], str(etag)) for partition, etag in heads}
 
     def commit(
         self, rule: str, target: str, alerts: Iterable[Alert], deliveries: Iterable[Delivery], etag: str | None

@@ -6,7 +6,6 @@ and the heartbeat are rows of their own, replaced by who read them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,21 +14,20 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tocsin.core import audit
-from tocsin.core.alert import Alert
+from tocsin.core.alert import Alert, Instance
 from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
 from tocsin.ports import KEPT, Conflict, Loaded, Mark
+from tocsin.stores import keys
 from tocsin.stores.codec import dump, load
-from tocsin.stores.partition import Change, Ledger, Row, body_of, reached
+from tocsin.stores.partition import HEAD, Change, Ledger, Row, body_of, reached
 
 if TYPE_CHECKING:
     from azure.data.tables import TableClient
 
 TABLE = "tocsin"
 
-_ACTING = "acting"
-_ALERT, _OUT, _EXECUTION, _AUDIT = "alert", "out", "execution", "audit"
 _EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -55,27 +53,42 @@ class TableStore:
 
     def load(self, rule: str, target: str) -> Loaded:
         """Return the stored alerts of one rule on one target."""
-        partition = _partition(rule, target)
+        partition = keys.partition(rule, target)
         head = self._ledger.head(partition)
-        alerts = [load(Alert, body_of(each)) for each in self._rows(partition, _ALERT)]
+        alerts = [load(Alert, body_of(each)) for each in self._rows(partition, keys.ALERT)]
         return Loaded({alert.by: alert for alert in alerts}, head.etag)
+
+    def load_all(self, target: str) -> Mapping[str, Loaded]:
+        """Return what ``load`` would for every rule that has anything stored on ``target``, in one query."""
+        self._ledger.unfinished()
+        first = keys.partition("", target)
+        etags: dict[str, str] = {}
+        alerts: dict[str, dict[Instance, Alert]] = {}
+        for entity in self._ledger.across(first, f"{first}~", f"{keys.ALERT}~"):
+            rule = str(entity["PartitionKey"])[len(first) :]
+            if entity["RowKey"] == HEAD:
+                etags[rule] = entity.metadata["etag"]
+            else:
+                alert = load(Alert, body_of(entity))
+                alerts.setdefault(rule, {})[alert.by] = alert
+        return {rule: Loaded(alerts.get(rule, {}), etag) for rule, etag in etags.items()}
 
     def commit(
         self, rule: str, target: str, alerts: Iterable[Alert], deliveries: Iterable[Delivery], etag: str | None
     ) -> None:
         """Save alerts (idle ones are forgotten) and new deliveries, whole or not at all. Raises ``Conflict``."""
-        partition = _partition(rule, target)
+        partition = keys.partition(rule, target)
         given = list(alerts)
-        puts = [Row(_alert_key(each), dump(each), _ALERT) for each in given if not each.idle]
-        idle = {_alert_key(each) for each in given if each.idle}
-        there = {str(each["RowKey"]) for each in self._rows(partition, _ALERT)} if idle else set()
+        puts = [Row(keys.alert_key(each), dump(each), keys.ALERT) for each in given if not each.idle]
+        idle = {keys.alert_key(each) for each in given if each.idle}
+        there = {str(each["RowKey"]) for each in self._rows(partition, keys.ALERT)} if idle else set()
         new = self._new(partition, deliveries)
         self._ledger.write(partition, etag, Change("", [*puts, *new], sorted(idle & there)))
 
     def open_alerts(self) -> list[Alert]:
         """Return every alert that is not idle."""
         self._ledger.unfinished()
-        return [load(Alert, body_of(each)) for each in self._found(_ALERT)]
+        return [load(Alert, body_of(each)) for each in self._found(keys.ALERT)]
 
     # Marks
 
@@ -96,7 +109,8 @@ class TableStore:
         """Return unsettled deliveries whose time has come, oldest first; none that another writer holds."""
         self._ledger.unfinished()
         found = [
-            (load(Delivery, body_of(each)), float(each["Held"])) for each in self._found(_OUT, Settled.WAITING.value)
+            (load(Delivery, body_of(each)), float(each["Held"]))
+            for each in self._found(keys.OUT, Settled.WAITING.value)
         ]
         found.sort(key=lambda each: (each[0].sequence, each[0].id))
         first: dict[tuple[str, str], str] = {}
@@ -133,7 +147,7 @@ class TableStore:
 
     def deliveries(self, limit: int = 100) -> list[Delivery]:
         """Return the newest deliveries, newest first."""
-        found = [load(Delivery, body_of(each)) for each in self._found(_OUT)]
+        found = [load(Delivery, body_of(each)) for each in self._found(keys.OUT)]
         return sorted(found, key=lambda each: (-each.created.timestamp(), each.id))[:limit]
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
@@ -144,15 +158,16 @@ class TableStore:
 
     def execution(self, identity: str) -> Execution | None:
         """Return one execution."""
-        self._ledger.head(_ACTING)
-        found = self._ledger.rows(_ACTING, _execution_key(identity), f"{_execution_key(identity)}~")
+        self._ledger.head(keys.ACTING)
+        found = self._ledger.rows(keys.ACTING, keys.execution_key(identity), f"{keys.execution_key(identity)}~")
         return load(Execution, body_of(found[0])) if found else None
 
     def executions(self) -> list[Execution]:
         """Return every execution, oldest first."""
-        self._ledger.head(_ACTING)
+        self._ledger.head(keys.ACTING)
         found = [
-            load(Execution, body_of(each)) for each in self._ledger.rows(_ACTING, f"{_EXECUTION}|", f"{_EXECUTION}~")
+            load(Execution, body_of(each))
+            for each in self._ledger.rows(keys.ACTING, f"{keys.EXECUTION}|", f"{keys.EXECUTION}~")
         ]
         return sorted(found, key=lambda each: (each.begun or each.intended or _EVER, each.id))
 
@@ -162,18 +177,20 @@ class TableStore:
         """Save an execution, its audit records and its messages, whole or not at all. Raises ``Conflict``."""
         given = list(deliveries)
         while True:
-            head = self._ledger.head(_ACTING)
+            head = self._ledger.head(keys.ACTING)
             puts = self._execution_row(execution)
             rows, body = _chained(entries, head.body)
             try:
-                return self._ledger.write(_ACTING, head.etag, Change(body, [*puts, *rows, *self._new(_ACTING, given)]))
+                return self._ledger.write(
+                    keys.ACTING, head.etag, Change(body, [*puts, *rows, *self._new(keys.ACTING, given)])
+                )
             except Conflict:
                 continue  # the chain grew meanwhile: hang the records on its new end; a lost execution is seen above
 
     def audit(self) -> list[dict[str, Any]]:
         """Return the audit chain, oldest first, each entry as it was hashed."""
-        self._ledger.head(_ACTING)
-        return [json.loads(body_of(each)) for each in self._rows(_ACTING, _AUDIT)]
+        self._ledger.head(keys.ACTING)
+        return [json.loads(body_of(each)) for each in self._rows(keys.ACTING, keys.AUDIT)]
 
     def _execution_row(self, execution: Execution | None) -> list[Row]:
         if execution is None:
@@ -181,29 +198,29 @@ class TableStore:
         stored = self.execution(execution.id)
         if (stored.version if stored else 0) != execution.version - 1:
             raise Conflict(execution.id)
-        return [Row(_execution_key(execution.id), dump(execution), _EXECUTION)]
+        return [Row(keys.execution_key(execution.id), dump(execution), keys.EXECUTION)]
 
     # Locks and the heartbeat
 
     def lock(self, name: str, owner: str, now: datetime, ttl: timedelta) -> bool:
         """Return whether ``owner`` now holds the lock ``name``; it frees itself after ``ttl``."""
-        head = self._ledger.head(_lock(name))
+        head = self._ledger.head(keys.lock(name))
         held = json.loads(head.body) if head.body else {}
         if held and held["owner"] != owner and held["until"] > now.timestamp():
             return False
         body = json.dumps({"owner": owner, "until": (now + ttl).timestamp()})
         try:
-            self._ledger.write(_lock(name), head.etag, Change(body))
+            self._ledger.write(keys.lock(name), head.etag, Change(body))
         except Conflict:
             return False
         return True
 
     def unlock(self, name: str, owner: str) -> None:
         """Free the lock if ``owner`` holds it."""
-        head = self._ledger.head(_lock(name))
+        head = self._ledger.head(keys.lock(name))
         if head.body and json.loads(head.body)["owner"] == owner:
             try:
-                self._ledger.write(_lock(name), head.etag, Change(""))
+                self._ledger.write(keys.lock(name), head.etag, Change(""))
             except Conflict:
                 return
 
@@ -228,7 +245,7 @@ class TableStore:
     def sweep(self, now: datetime) -> int:
         """Forget messages that were settled more than thirty days ago; return how many."""
         gone = 0
-        for entity in [*self._found(_OUT, Settled.DELIVERED.value), *self._found(_OUT, Settled.DEAD.value)]:
+        for entity in [*self._found(keys.OUT, Settled.DELIVERED.value), *self._found(keys.OUT, Settled.DEAD.value)]:
             if now - load(Delivery, body_of(entity)).created > KEPT:
                 with reached():
                     self._table.delete_entity(str(entity["PartitionKey"]), str(entity["RowKey"]))
@@ -251,7 +268,7 @@ class TableStore:
     def _place(self, identity: str) -> Any:
         """Return the row of a delivery, wherever it was committed."""
         with reached():
-            found = list(self._table.query_entities("RowKey eq @key", parameters={"key": _out_key(identity)}))
+            found = list(self._table.query_entities("RowKey eq @key", parameters={"key": keys.out_key(identity)}))
         if not found:
             raise Conflict(identity)
         return {**found[0], "etag": found[0].metadata["etag"]}
@@ -260,7 +277,7 @@ class TableStore:
         from azure.core import MatchConditions
         from azure.data.tables import UpdateMode
 
-        row = _out_row(delivery)
+        row = keys.out_row(delivery)
         changed = {**row.entity(str(entity["PartitionKey"])), "Held": held}
         with reached():
             self._table.update_entity(
@@ -269,11 +286,11 @@ class TableStore:
 
     def _new(self, partition: str, deliveries: Iterable[Delivery]) -> list[Row]:
         """Return rows for the deliveries that are not there yet; the head's ETag guards against a race."""
-        given = {_out_key(each.id): each for each in deliveries}
+        given = {keys.out_key(each.id): each for each in deliveries}
         if not given:
             return []
-        there = {str(each["RowKey"]) for each in self._rows(partition, _OUT)}
-        return [_out_row(each) for key, each in given.items() if key not in there]
+        there = {str(each["RowKey"]) for each in self._rows(partition, keys.OUT)}
+        return [keys.out_row(each) for key, each in given.items() if key not in there]
 
 
 def _chained(entries: Sequence[Record], newest: str) -> tuple[list[Row], str]:
@@ -282,37 +299,9 @@ def _chained(entries: Sequence[Record], newest: str) -> tuple[list[Row], str]:
     rows = []
     for entry in entries:
         body = audit.chained(entry, last["sequence"] + 1, last["hash"])
-        rows.append(Row(f"{_AUDIT}|{body['sequence']:012}", json.dumps(body), _AUDIT))
+        rows.append(Row(f"{keys.AUDIT}|{body['sequence']:012}", json.dumps(body), keys.AUDIT))
         last = {"sequence": body["sequence"], "hash": body["hash"]}
     return rows, json.dumps(last)
-
-
-def _partition(rule: str, target: str) -> str:
-    return f"alerts|{target}|{rule}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _lock(name: str) -> str:
-    return f"lock|{_digest(name)[:32]}"
-
-
-def _alert_key(alert: Alert) -> str:
-    return f"{_ALERT}|{_digest(json.dumps(alert.by))}"
-
-
-def _out_key(identity: str) -> str:
-    return f"{_OUT}|{_digest(identity)}"
-
-
-def _out_row(delivery: Delivery) -> Row:
-    return Row(_out_key(delivery.id), dump(delivery), _OUT, delivery.state.value)
-
-
-def _execution_key(identity: str) -> str:
-    return f"{_EXECUTION}|{_digest(identity)}"
 
 
 def connect(where: str, client_id: str | None = None, static_token: str | None = None) -> TableStore:

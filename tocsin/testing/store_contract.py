@@ -94,6 +94,19 @@ class StoreContract:
         assert not store.load("high_error_rate", "support").alerts
         assert not store.load("p95_latency", "sales").alerts
 
+    def test_everything_on_a_target_is_loaded_at_once_as_it_is_one_by_one(self, store: Store) -> None:
+        """Alerts and tags of each rule; targets whose names begin alike are not mixed up."""
+        other = replace(an_alert(), rule="p95_latency")
+        elsewhere = replace(an_alert(), target="sales-two")
+        store.commit("high_error_rate", "sales", [an_alert(), an_alert((("agent", "a"),))], [a_delivery("n1")], None)
+        store.commit("p95_latency", "sales", [other], [], None)
+        store.commit("high_error_rate", "sales-two", [elsewhere], [], None)
+        found = store.load_all("sales")
+        assert set(found) == {"high_error_rate", "p95_latency"}
+        for rule, loaded in found.items():
+            assert loaded == store.load(rule, "sales")
+        assert not store.load_all("support")
+
     def test_an_idle_alert_is_forgotten(self, store: Store) -> None:
         """An inactive alert without history leaves no row."""
         store.commit("high_error_rate", "sales", [an_alert()], [], None)

@@ -1,0 +1,52 @@
+"""Where things lie in the table: partitions and rows, of letters that a key may have."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from tocsin.core.alert import Alert
+from tocsin.core.message import Delivery
+from tocsin.stores.codec import dump
+from tocsin.stores.partition import Row
+
+ACTING = "acting"
+"""The one partition of executions and audit."""
+
+ALERT, OUT, EXECUTION, AUDIT = "alert", "out", "execution", "audit"
+"""Kinds of rows, and how their keys begin."""
+
+
+def partition(rule: str, target: str) -> str:
+    """Return the partition of a rule on a target."""
+    return f"alerts|{target}|{rule}"
+
+
+def digest(text: str) -> str:
+    """Return text of any kind and length as a key can hold it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def lock(name: str) -> str:
+    """Return the partition of a lock."""
+    return f"lock|{digest(name)[:32]}"
+
+
+def alert_key(alert: Alert) -> str:
+    """Return the row of an alert in its partition."""
+    return f"{ALERT}|{digest(json.dumps(alert.by))}"
+
+
+def out_key(identity: str) -> str:
+    """Return the row of a message, wherever it lies."""
+    return f"{OUT}|{digest(identity)}"
+
+
+def out_row(delivery: Delivery) -> Row:
+    """Return a message as a row."""
+    return Row(out_key(delivery.id), dump(delivery), OUT, delivery.state.value)
+
+
+def execution_key(identity: str) -> str:
+    """Return the row of an execution."""
+    return f"{EXECUTION}|{digest(identity)}"
