@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.kql.binder import Binder
 from tests.stage import CONFIG, ERRORS, MINUTE, T0, TARGET, Stage
 from tocsin import signals
-from tocsin.core.answer import Rows
+from tocsin.core.answer import NoAnswer, Rows, Why
 from tocsin.core.compile import compile_logs, windows
 from tocsin.core.fields import AUTO
 from tocsin.core.fuse import fuse
@@ -216,3 +216,31 @@ def test_telemetry_later_than_the_offset_is_said() -> None:
 )
 def test_the_delay_of_a_rule_on_a_target(rule: Rule, target: Any, expected: timedelta) -> None:
     assert delay(rule, target) == expected
+
+
+def test_a_lag_that_grows_at_once_resolves_nothing_and_forgets_nothing() -> None:
+    stage = Clocked(ERRORS, config=AUTOMATIC)
+    slow(stage, -20, 5, 5)
+    rows = []
+    for second in range(5 * 60, 60 * 60, 5):
+        at = T0 + second * SECOND
+        failing = {"event_name": "response.returned", "ok": "false"}
+        rows.append({**row(at, at + 5 * SECOND), "Message": "response.returned", "Properties": failing})
+    rows.append(row(T0 + 4 * MINUTE, T0 + 16 * MINUTE))
+    stage.telemetry.load("AppTraces", rows)
+    stage.run(range(45))
+    assert stage.oncall.kinds() == ["fired"]
+    assert [alert.state.value for alert in stage.inner.open_alerts()] == ["firing"]
+
+
+@pytest.mark.parametrize("outage", [range(2, 4), range(2, 30)])
+def test_what_arrives_while_telemetry_does_not_answer_is_counted_when_it_does(outage: range) -> None:
+    stage = Clocked(counted())
+    stage.busy(T0 - 20 * MINUTE, T0 + 60 * MINUTE)
+    late(stage, 1.5, 2.5)
+    stage.run(range(2))
+    stage.answers = lambda query: None if "minute = bin" in query.text else NoAnswer(Why.THROTTLED)
+    stage.run(outage)
+    stage.answers = lambda query: None
+    stage.run(range(outage.stop, outage.stop + 4))
+    assert "fired" in [notice.kind.value for notice in stage.oncall.got if notice.rule == "r"]

@@ -111,7 +111,7 @@ def budgeted(count: int, *rules: Rule) -> Counted:
 def test_the_least_severe_rules_wait_and_it_is_said() -> None:
     stage = budgeted(3, far("p3", "P3"), far("p0", "P0"), far("p1", "P1"), far("p2", "P2"))
     assert stage.tick(0) == 3
-    assert set(verdicts(stage)) == {"p0", "p1", "p2"}
+    assert set(verdicts(stage)) == {"p0", "p1", "p2", "minor_rule_blind"}
     assert stage.log.named("stretched")[0]["rules"] == ["p3"]
 
 
@@ -138,3 +138,39 @@ def test_slots_that_waited_are_caught_up_and_count() -> None:
     (alert,) = [each for each in stage.inner.open_alerts() if each.rule == "late"]
     assert alert.state is State.FIRING
     assert alert.fired == T0 + 3 * MINUTE
+
+
+def test_nobody_starves_among_equals_and_who_is_left_out_for_long_is_told() -> None:
+    rules = [far(f"r_{letter}", "P1") for letter in "abcdefghij"]
+    stage = budgeted(3, *rules)
+    for minute in range(30):
+        stage.tick(minute)
+    newest = stage.inner.mark("sales").slots
+    assert {rule.id for rule in rules} <= newest.keys()
+    assert min(newest[rule.id] for rule in rules) >= T0 + 10 * MINUTE
+    told = [notice.title for notice in stage.oncall.got if notice.rule == "rule_blind"]
+    assert told, "three of ten a minute is less than these rules were promised"
+
+
+def test_a_rule_that_runs_seldom_gets_its_turn() -> None:
+    rules = [
+        *(far(f"p1{letter}", "P1") for letter in "abcd"),
+        far("seldom", "P2").model_copy(update={"every": 15 * MINUTE}),
+    ]
+    stage = budgeted(4, *rules)
+    for minute in range(60):
+        stage.tick(minute)
+    assert stage.inner.mark("sales").slots["seldom"] >= T0 + 30 * MINUTE
+
+
+LET = "let events = AppTraces;\nevents | summarize value = count(), events = count()"
+
+
+def test_a_text_that_works_alone_works_in_two_rules_and_over_several_slots() -> None:
+    rules = [own("warn", LET), own("crit", LET).model_copy(update={"when": own("warn", LET).when})]
+    stage = Counted(*rules)
+    stage.busy(T0 - 6 * MINUTE, T0 + 20 * MINUTE)
+    stage.tick(0)
+    assert {"warn", "crit"} <= {rule for rule, last in verdicts(stage).items() if last == "breached"}
+    stage.tick(10)
+    assert stage.log.named("no answer") == []

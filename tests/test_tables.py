@@ -14,6 +14,7 @@ from tocsin.core.alert import Alert, instance
 from tocsin.core.message import Settled
 from tocsin.ports import Conflict, Store, StoreUnavailable
 from tocsin.stores import tables
+from tocsin.stores.partition import Ledger
 from tocsin.stores.tables import TableStore, connect
 from tocsin.testing.store_contract import MINUTE, T0, StoreContract, a_delivery, an_alert
 
@@ -130,3 +131,46 @@ def test_a_service_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
 
 def test_the_store_is_a_table_store(table: str) -> None:
     assert isinstance(connect(table), TableStore)
+
+
+def test_what_lost_its_race_is_never_carried_out(table: str) -> None:
+    """Its rows were staged; they are taken away, and nobody who finishes other work takes them for his."""
+    store, other = connect(table), connect(table)
+    store.commit("high_error_rate", "sales", many(1), [], None)
+    etag = store.load("high_error_rate", "sales").etag
+    other.commit("high_error_rate", "sales", many(2), [], etag)
+    with pytest.raises(Conflict):
+        store.commit("high_error_rate", "sales", many(150, value=999.0), [a_delivery("ghost")], etag)
+    assert list(store._table.query_entities("Kind eq 'staged'")) == []
+    fresh = other.load("high_error_rate", "sales").etag
+    other.commit("high_error_rate", "sales", many(120, value=2.0), [], fresh)
+    assert {alert.value for alert in store.open_alerts()} == {2.0}
+    assert store.waiting(T0) == []
+
+
+def test_a_commit_that_another_finished_meanwhile_is_a_commit(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, other = connect(table), connect(table)
+
+    def meanwhile(ledger: Ledger, point: str) -> None:
+        if ledger is store._ledger and point == "named":
+            other.load("high_error_rate", "sales")
+
+    monkeypatch.setattr(Ledger, "_die", meanwhile)
+    store.commit("high_error_rate", "sales", many(350, value=2.0), [a_delivery("n1")], None)
+    assert len(other.load("high_error_rate", "sales").alerts) == 350
+    assert [each.id for each in other.waiting(T0)] == ["n1/oncall"]
+
+
+def test_a_storm_of_long_messages_in_any_script_is_committed(table: str) -> None:
+    store = connect(table)
+    notice = replace(a_delivery("n").notice, text="ошибка " * 600)
+    told = [
+        replace(
+            a_delivery(f"n{number}", episode=f"e{number}"),
+            notice=replace(notice, id=f"n{number}", episode=f"e{number}"),
+        )
+        for number in range(250)
+    ]
+    store.commit("high_error_rate", "sales", many(130), told, None)
+    assert len(store.waiting(T0)) == 250
+    assert len(store.open_alerts()) == 130

@@ -94,6 +94,28 @@ def test_a_rule_that_runs_seldom_is_told_too() -> None:
     assert [rule for rule, _ in blind(stage)] == ["minor_rule_blind"]
 
 
+def test_a_short_outage_does_not_make_a_broken_rule_look_mended() -> None:
+    stage = Stage(own("typo", TYPO, every="15m"))
+    stage.busy(T0 - 20 * MINUTE, T0 + 90 * MINUTE)
+    stage.run(range(32))
+    stage.answers = lambda query: NoAnswer(Why.TIMEOUT)
+    stage.run(range(32, 33))
+    stage.answers = lambda query: None
+    stage.run(range(33, 60))
+    assert stage.oncall.kinds() == ["blind"]
+
+
+def test_a_query_that_tells_its_rows_not_apart_is_told() -> None:
+    text = "AppTraces | summarize value = count() by Message, tool = 'x'"
+    when = {"kql": text, "above": "0", "over": "5m", "by": ["tool"]}
+    stage = Stage(Rule.model_validate({"id": "twice", "summary": "x", "severity": "P2", "when": when}))
+    stage.busy(T0 - 20 * MINUTE, T0 + 30 * MINUTE)
+    for minute in range(-10, 20):
+        stage.trace(T0 + minute * MINUTE, "request.received")
+    stage.run(range(10))
+    assert [rule for rule, _ in blind(stage)] == ["minor_rule_blind"]
+
+
 def test_a_rule_that_is_mended_is_told_as_over() -> None:
     stage = Stage(own("typo", TYPO))
     stage.busy(T0 - 20 * MINUTE, T0 + 60 * MINUTE)

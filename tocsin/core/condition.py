@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from tocsin.core.alert import Seen, Verdict
 from tocsin.core.rule import BurnRate, Rule, Unusual, When
 
+NO_EVENTS = "no `events` to hold against `minimum`"
+"""Why a query of one's own cannot be judged: it says nothing of how many events there were."""
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -72,7 +75,7 @@ def _few(rule: Rule, point: Point) -> Seen | None:
     """Return unknown when the value rests on too few events to mean anything; one is always needed."""
     least = rule.when.minimum
     if point.events is None:
-        return Seen(Verdict.UNKNOWN, point.value, "no `events` to hold against `minimum`") if least else None
+        return Seen(Verdict.UNKNOWN, point.value, NO_EVENTS) if least else None
     return Seen(Verdict.UNKNOWN, point.value, "too little traffic") if point.events < max(1, least or 1) else None
 
 

@@ -14,7 +14,7 @@ from tocsin.core.node import Node
 from tocsin.core.policy import Policy
 from tocsin.core.rule import Rule
 from tocsin.core.schema import CLASSIC
-from tocsin.core.signal import Signal
+from tocsin.core.signal import Configured, Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,15 @@ def _series_problems(rule: Rule, node: Node, signal: Signal | None) -> Iterator[
     kind = next((key for key in ("unusual", "burn_rate", "absent_for") if getattr(when, key) is not None), "")
     if kind and when.kql is not None:
         yield node.at("when").problem("needs-a-signal", f"`{kind}` needs a signal: an own query sees one window only")
+    if when.unusual and len(when.unusual.looks(when.over)) < when.unusual.history:
+        words = f"its baseline holds {len(when.unusual.looks(when.over))} earlier windows, and `history` asks for more"
+        yield node.at("when", "unusual").problem("too-little-history", words)
+    if when.unusual and not when.unusual.apart(when.over):
+        words = "the window is so long that it would be held against itself: at most half a season"
+        yield node.at("when", "over").problem("too-little-history", words)
+    if kind and signal and any(isinstance(source, Configured) for source in signal.sources):
+        words = f"`{kind}` needs a signal of telemetry alone: what an app is set to has no history"
+        yield node.at("when", "signal").problem("needs-a-signal", words)
     if when.burn_rate and signal is not None and signal.unit != "ratio":
         ratios = "of which some fail: one whose unit is ratio"
         yield node.at("when", "signal").problem("needs-a-ratio", f"`burn_rate` needs a signal {ratios}")

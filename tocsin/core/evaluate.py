@@ -15,6 +15,9 @@ from tocsin.core.condition import Point, compare, judge, together
 from tocsin.core.rule import Rule
 from tocsin.core.signal import Configured, Signal
 
+TWO_ROWS = "two rows for one instance: the `by` columns do not tell them apart"
+"""Why an answer cannot be judged."""
+
 _MINUTE = timedelta(minutes=1)
 _MISSING_SLOTS = 2
 """For how many slots a known instance without a row is unknown; after them it counts as gone."""
@@ -246,7 +249,7 @@ def _source(rule: Rule, heard: Heard, configured: bool) -> _Source:
             continue
         for key, by, point in _points(rule, ask, answer):
             if by in points.setdefault(key, {}):
-                refused[key] = "two rows for one instance: the `by` columns do not tell them apart"
+                refused[key] = TWO_ROWS
             points[key][by] = point
     return _Source(False, points, refused)
 

@@ -84,6 +84,11 @@ class Unusual(Model):
         times = range(1, self.baseline // season + 1)
         return [season * number + over * beside for number in times for beside in _BESIDE][:_MOST_LOOKS]
 
+    def apart(self, over: timedelta) -> bool:
+        """Return whether no earlier window overlaps the one that is judged."""
+        season = _SEASONS.get(self.seasonal)
+        return season is None or 2 * over <= season
+
 
 _BESIDE = (-1, 0, 1)
 _MONTH = 30 * _DAY

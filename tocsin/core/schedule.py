@@ -65,7 +65,7 @@ def due(rule: Rule, target: str, last: datetime | None, now: datetime, offset: t
     until = now - offset
     shift = jitter(rule.id, target, rule.every)
     newest = newest_slot(rule.every, shift, until)
-    if last is None or ahead(last, newest):
+    if last is None or ahead(last, now):
         return Due((newest,))
     after = newest_slot(rule.every, shift, last)
     total = max(0, (newest - after) // rule.every)
@@ -85,9 +85,12 @@ def delay(rule: Rule, target: Target) -> timedelta:
     return min(offset, VISIBLE_AFTER) if rule.offset is None and rule.counting == "arrivals" else offset
 
 
-def ahead(slot: datetime, newest: datetime) -> bool:
-    """Return whether a slot was evaluated by a clock so far ahead that waiting for it would be silence."""
-    return slot - newest > CLOCK_STEP
+def ahead(slot: datetime, now: datetime) -> bool:
+    """Return whether a slot was evaluated by a clock so far ahead that waiting for it would be silence.
+
+    It is held against the clock and not against the newest slot, which goes back by itself when telemetry gets slower.
+    """
+    return slot - now > CLOCK_STEP
 
 
 def asleep(rule: Rule, now: datetime) -> str:

@@ -87,8 +87,8 @@ class Judged:
         return {**known, **{by: Seen(Verdict.BREACHED, 1.0, why) for by, why in blind.items()}}
 
     def _still(self, by: Instance, alert: Alert) -> Seen:
-        if dict(by).get("unjudged") in self.waiting and alert.last is Verdict.BREACHED:
-            return Seen(Verdict.BREACHED, 1.0, alert.reason)
+        if dict(by).get("unjudged") in self.waiting and alert.last is not Verdict.CLEAR:
+            return Seen(alert.last, 1.0, alert.reason)
         return Seen(Verdict.CLEAR, reason="judged again")
 
 

@@ -10,8 +10,9 @@ from tocsin.core import alert as machine
 from tocsin.core import guard, remedy
 from tocsin.core.alert import Alert, Change, Instance, Timing, Verdict
 from tocsin.core.answer import NoAnswer, Why
+from tocsin.core.condition import NO_EVENTS
 from tocsin.core.config import Target
-from tocsin.core.evaluate import Measured
+from tocsin.core.evaluate import TWO_ROWS, Measured
 from tocsin.core.fields import Severity
 from tocsin.core.message import Delivery, Kind, Notice
 from tocsin.core.notice import compose
@@ -31,7 +32,7 @@ _LONGEST_LAG = timedelta(minutes=15)
 _TRIES = 4
 """How often a lost race is decided again before the slot is left to the next tick."""
 
-_REFUSALS = frozenset(why.value for why in Why)
+_REFUSALS = frozenset({*(why.value for why in Why), NO_EVENTS, TWO_ROWS})
 """Reasons for which a rule is not judged though something could be known."""
 
 _TOLD = {
@@ -40,6 +41,8 @@ _TOLD = {
     Change.RULE_CHANGED: Kind.RESOLVED,
     Change.BLIND: Kind.BLIND,
 }
+_TOLD_OF_BLINDNESS = {Change.FIRED: Kind.BLIND, Change.RESOLVED: Kind.RESOLVED}
+"""What is told of the watcher's own rules: that nothing is known of blindness itself says nothing new."""
 
 
 Seeing = Measured | Sight | Judged
@@ -77,23 +80,29 @@ class Evaluator:
         target = target if mark.lag is None else target.model_copy(update={"lag": mark.lag})
         rules = self._rules(target)
         dues = {rule.id: self._due(rule, target, mark.slots.get(rule.id), now) for rule in (*rules, *BUILT_IN)}
+        stored = self.store.load_all(target.name)
+        for rule in rules:
+            dues[rule.id] = _unseen(rule, dues[rule.id], stored.get(rule.id))
         waiting = [rule for rule in rules if dues[rule.id].slots]
         sight = newest_only(dues[SIGHT.id])
         if not waiting and not sight.slots:
             return Evaluated()
         world = World(target, self.configuration)
-        every = [self.measurer.prepared(rule, dues[rule.id], target, mark.slots.get(rule.id)) for rule in waiting]
+        every = [self.measurer.prepared(rule, dues[rule.id], target, mark.slots.get(rule.id), now) for rule in waiting]
         prepared = self.measurer.within_budget(every, self.project.config.queries_a_tick - 1, target)
         measured = self.measurer.measured(prepared, sight.slots, world)
-        stored = self.store.load_all(target.name)
         total, done, blind = Evaluated(), dict(mark.slots), dict[str, str]()
         for each, seen in zip(prepared, measured, strict=True):
             judged = self._judge(each.rule, each.due, seen, world, stored, now)
             if judged is None:
                 blind[each.rule.id] = "it failed by itself"
                 continue
-            total, done[each.rule.id] = total + judged, each.due.slots[-1]
+            total += judged
+            if not (judged.refused and each.rule.counting == "arrivals"):  # what came meanwhile is still to be counted
+                done[each.rule.id] = each.due.slots[-1]
             blind |= {each.rule.id: judged.refused} if judged.refused else {}
+        left = {each.rule.id for each in every} - {each.rule.id for each in prepared}
+        blind |= dict.fromkeys(left, "left out, for all rules take more queries than the budget allows")
         for rule, judge in self._watchers(rules, {each.rule.id for each in prepared}, blind):
             due_ = newest_only(dues[rule.id])
             if due_.slots and self._judge(rule, due_, judge, world, stored, now) is not None:
@@ -147,7 +156,7 @@ class Evaluator:
         return None
 
     def _decide(self, rule: Rule, due_: Due, seen: Seeing, world: World, loaded: Loaded, now: datetime) -> Evaluated:
-        alerts, changes = self._adopt(rule, dict(loaded.alerts), due_)
+        alerts, changes = self._adopt(rule, dict(loaded.alerts), due_, now)
         unknown, refused = 0, ""
         for slot in due_.slots:
             found = seen.at(slot, alerts, world.fresh, world.target.fresh_within)
@@ -166,14 +175,14 @@ class Evaluator:
         return Evaluated(len(due_.slots), unknown, told_of, refused)
 
     def _adopt(
-        self, rule: Rule, alerts: dict[Instance, Alert], due_: Due
+        self, rule: Rule, alerts: dict[Instance, Alert], due_: Due, now: datetime
     ) -> tuple[dict[Instance, Alert], list[tuple[Alert, Change]]]:
         """Bring stored alerts up to this rule: those of another measure are resolved, missed slots are told."""
         changes: list[tuple[Alert, Change]] = []
         newest = due_.slots[-1]
         for by, stored in list(alerts.items()):
             each = stored
-            if each.slot is not None and ahead(each.slot, newest):
+            if each.slot is not None and ahead(each.slot, now):
                 self.log.warning("clock was ahead", rule=rule.id, target=each.target, slot=each.slot)
                 each = alerts[by] = replace(each, slot=None)
             if each.signature != machine.signature(rule):
@@ -188,7 +197,7 @@ class Evaluator:
     # Telling
 
     def _tell(self, alert: Alert, change: Change, rule: Rule, world: World, now: datetime) -> list[Delivery]:
-        kind = Kind.BLIND if rule in BUILT_IN and change is Change.FIRED else _TOLD.get(change)
+        kind = (_TOLD_OF_BLINDNESS if rule in BUILT_IN else _TOLD).get(change)
         if kind is None or not alert.episode:
             return []
         labels = labels_of(alert, rule, world.target)
@@ -232,6 +241,17 @@ class Evaluator:
             self.store.save_mark(target.name, slots, etag, lag)
         except Conflict:
             self.log.info("another instance marked first", target=target.name)
+
+
+def _unseen(rule: Rule, due_: Due, stored: Loaded | None) -> Due:
+    """Return what is due without the slots of arrivals that were judged already, though without an answer.
+
+    They would be passed over, and with them what arrived in the windows that begin where the last answer ended.
+    """
+    slots = [each.slot for each in stored.alerts.values() if each.slot] if stored else []
+    if rule.counting != "arrivals" or not slots:
+        return due_
+    return replace(due_, slots=tuple(slot for slot in due_.slots if slot > max(slots)))
 
 
 def new_alert(rule: Rule, target: Target, by: Instance) -> Alert:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tocsin.core.answer import NoAnswer, Rows, Why
 from tocsin.core.compile import Ask, compile_logs, freshness, windows
@@ -20,6 +20,8 @@ from tocsin.ports import Configuration, Log, Telemetry
 
 _OUTAGE = frozenset(why.value for why in (Why.TIMEOUT, Why.UNREACHABLE, Why.THROTTLED, Why.FORBIDDEN, Why.MISSING))
 """Answers to the first question after which no other is asked: the same answer would cost the tick its time."""
+
+_NEVER = timedelta(days=3650)
 
 
 @dataclass(slots=True)
@@ -47,8 +49,8 @@ class Prepared:
     signal: Signal | None
     sources: tuple[Configured | tuple[Ask, ...], ...]
     refused: NoAnswer | None = None
-    new: bool = False
-    """Whether it was never evaluated: only its newest slot is due then, however long it has waited."""
+    overdue: timedelta = _NEVER
+    """How much longer than ``every`` it has not been evaluated; for ever where it never was."""
 
     @property
     def asks(self) -> list[Ask]:
@@ -56,11 +58,11 @@ class Prepared:
         return [ask for source in self.sources if not isinstance(source, Configured) for ask in source]
 
     @property
-    def patience(self) -> tuple[int, str]:
+    def patience(self) -> tuple[int, timedelta, str]:
         """How well the rule can wait, the least first. Only what is not P0 ever waits for what has waited longer."""
         rank = 2 * list(Severity).index(self.rule.severity)
-        waited = rank if self.new else len(self.due.slots) - 1
-        return (max(1, rank - waited) if rank else 0, self.rule.id)
+        waited = min(self.overdue, timedelta(hours=1)) // timedelta(minutes=1)
+        return (max(1, rank - waited) if rank else 0, -self.overdue, self.rule.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Measurer:
     asker: Asker
     log: Log
 
-    def prepared(self, rule: Rule, due_: Due, target: Target, last: datetime | None) -> Prepared:
+    def prepared(self, rule: Rule, due_: Due, target: Target, last: datetime | None, now: datetime) -> Prepared:
         """Return the rule with the queries that its sources need, or with what is wrong with them."""
         signal = self.signals.get(rule.when.signal or "")
         sources: Sequence[Logs | Configured | None] = signal.sources if signal else (None,)
@@ -82,7 +84,7 @@ class Measurer:
                 source if isinstance(source, Configured) else compile_logs(rule, signal, source, target, spans)
                 for source in sources
             ]
-            return Prepared(rule, due_, signal, tuple(found), new=last is None)
+            return Prepared(rule, due_, signal, tuple(found), overdue=_overdue(rule, last, now))
         except Exception as error:  # whatever is wrong with one rule, the others are still evaluated
             self.log.error("rule failed", rule=rule.id, target=target.name, error=repr(error)[:200])
             return Prepared(rule, due_, signal, (), NoAnswer(Why.BROKEN, type(error).__name__))
@@ -143,3 +145,7 @@ class Measurer:
             return Freshness()
         answer = self.telemetry.ask(freshness(target, min(slots) - target.fresh_within, max(slots)), target)
         return Freshness.of(answer)
+
+
+def _overdue(rule: Rule, last: datetime | None, now: datetime) -> timedelta:
+    return _NEVER if last is None else max(timedelta(), now - last - rule.every)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ _PIECE = 15_000
 """Characters of one property: it holds 64 KB, and a character may take four bytes."""
 
 _PIECES = 30
+_LETTERS = 200_000
+"""Characters of rows that are changed together: what stages them must fit a row itself, escaped."""
+
 _CONFLICTS = {
     "UpdateConditionNotSatisfied",
     "EntityAlreadyExists",
@@ -122,7 +125,8 @@ class Ledger:
 
     def write(self, partition: str, etag: str | None, change: Change) -> None:
         """Make the change, whole or not at all. Raises ``Conflict`` when the head is another than ``etag``."""
-        if len(change.puts) + len(change.drops) <= _TOGETHER:
+        size = sum(len(row.body) for row in change.puts)
+        if len(change.puts) + len(change.drops) <= _TOGETHER and size <= _LETTERS:
             with reached():
                 self._transact(
                     [_head(partition, etag, change.body), *_operations(partition, change.puts, change.drops)]
@@ -131,17 +135,22 @@ class Ledger:
         name = uuid.uuid4().hex
         self._stage(partition, name, change)
         self._die("staged")
-        with reached():
-            self._transact([_head(partition, etag, change.body, name)])
+        try:
+            with reached():
+                self._transact([_head(partition, etag, change.body, name)])
+        except Conflict:
+            self._unstage(partition, name)
+            raise
         self._die("named")
-        self._finish(partition, self._read(partition))
+        self.head(partition)  # finishes it, unless whoever read meanwhile has done so
 
     def _stage(self, partition: str, name: str, change: Change) -> None:
         """Write the change beside the ledger, where nobody looks until the head names it."""
         steps = [["put", row.key, row.body, row.kind, row.state] for row in change.puts]
         steps += [["drop", key, "", "", ""] for key in change.drops]
-        for number, some in enumerate(_groups(steps, _TOGETHER)):
-            entity = Row(f"{_STAGED}{name}{number:06}", json.dumps(some), "staged").entity(partition)
+        for number, some in enumerate(_groups(steps)):
+            text = json.dumps(some, ensure_ascii=False)
+            entity = Row(f"{_STAGED}{name}{number:06}", text, "staged").entity(partition)
             with reached():
                 self.table.upsert_entity(entity)
 
@@ -161,9 +170,13 @@ class Ledger:
         with reached():
             self._transact([_head(partition, etag, head.body)])
         self._die("unstaged")
-        for some in _groups([str(entity["RowKey"]) for entity in staged], _TOGETHER):
-            with reached():
-                self._transact([_drop(partition, key) for key in some])
+        self._unstage(partition, head.pending)
+
+    def _unstage(self, partition: str, name: str) -> None:
+        """Take away what was written beside the ledger; somebody else may be doing so."""
+        for entity in self.rows(partition, f"{_STAGED}{name}", f"{_STAGED}{name}~"):
+            with suppress(Conflict), reached():
+                self.table.delete_entity(partition, str(entity["RowKey"]))
 
     def _read(self, partition: str) -> Head:
         from azure.core.exceptions import ResourceNotFoundError
@@ -240,6 +253,15 @@ def _drop(partition: str, key: str) -> Any:
     return "delete", {"PartitionKey": partition, "RowKey": key}
 
 
-def _groups(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for at in range(0, len(items), size):
-        yield items[at : at + size]
+def _groups(steps: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
+    """Yield the steps in groups that a transaction and a row can hold."""
+    group: list[Sequence[str]] = []
+    size = 0
+    for step in steps:
+        if group and (len(group) == _TOGETHER or size + len(step[2]) > _LETTERS):
+            yield group
+            group, size = [], 0
+        group.append(step)
+        size += len(step[2])
+    if group:
+        yield group
