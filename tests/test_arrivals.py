@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.kql.binder import Binder
-from tests.stage import CONFIG, ERRORS, MINUTE, T0, TARGET, Stage
+from tests.stage import CONFIG, ERRORS, MINUTE, MISCONFIGURED, T0, TARGET, Stage
 from tocsin import signals
+from tocsin.core.alert import Verdict
 from tocsin.core.answer import NoAnswer, Rows, Why
 from tocsin.core.compile import compile_logs, windows
 from tocsin.core.fields import AUTO
@@ -244,3 +245,18 @@ def test_what_arrives_while_telemetry_does_not_answer_is_counted_when_it_does(ou
     stage.answers = lambda query: None
     stage.run(range(outage.stop, outage.stop + 4))
     assert "fired" in [notice.kind.value for notice in stage.oncall.got if notice.rule == "r"]
+
+
+def test_an_app_that_cannot_be_read_does_not_make_the_window_of_arrivals_grow() -> None:
+    stage = Clocked(MISCONFIGURED.model_copy(update={"counting": "arrivals"}))
+    stage.busy(T0 - 20 * MINUTE, T0 + 60 * MINUTE)
+    stage.platform.unreadable = True
+    stage.telemetry.load(
+        "AppTraces", [{**row(T0, T0 + MINUTE), "Properties": {"event_name": "tool.hitl_misconfigured"}}]
+    )
+    stage.run(range(5))
+    assert "fired" in stage.oncall.kinds()
+    assert stage.inner.mark("sales").slots["hitl_misconfigured"] == T0 + 4 * MINUTE
+    stage.run(range(5, 20))
+    (alert,) = [each for each in stage.inner.open_alerts() if each.rule == "hitl_misconfigured"]
+    assert alert.last is Verdict.UNKNOWN, "the event is long out of the window, and the app is not known to be sound"

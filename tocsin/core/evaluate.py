@@ -105,6 +105,11 @@ class Measured:
     newest: datetime | None = None
     """The slot that a reading of the configuration belongs to; None when it belongs to whichever is judged."""
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether telemetry did not answer for some window; what the app is set to is another question."""
+        return any(not source.configured and (source.silenced or source.refused) for source in self.sources)
+
     def at(
         self, slot: datetime, alerts: Mapping[Instance, Alert], fresh: Freshness, within: timedelta
     ) -> dict[Instance, Seen]:

@@ -98,7 +98,7 @@ class Evaluator:
                 blind[each.rule.id] = "it failed by itself"
                 continue
             total += judged
-            if not (judged.refused and each.rule.counting == "arrivals"):  # what came meanwhile is still to be counted
+            if not (seen.unanswered and each.rule.counting == "arrivals"):  # what came meanwhile is still to be counted
                 done[each.rule.id] = each.due.slots[-1]
             blind |= {each.rule.id: judged.refused} if judged.refused else {}
         left = {each.rule.id for each in every} - {each.rule.id for each in prepared}
