@@ -178,6 +178,16 @@ def test_a_clock_that_was_far_ahead_does_not_make_the_watch_wait_for_it() -> Non
     assert health(stage, 4)["status"] == "ok"
 
 
+def test_a_clock_that_was_far_ahead_does_not_silence_arrivals() -> None:
+    stage = Stage(MISCONFIGURED.model_copy(update={"counting": "arrivals", "for_": timedelta()}))
+    stage.busy(T0 - 20 * MINUTE, T0 + 30 * MINUTE)
+    del stage.platform.env["HITL_APPROVER_ENDPOINT"]
+    stage.engine.tick(T0 + timedelta(days=30))
+    stage.run(range(1, 4))
+    (alert,) = [each for each in stage.inner.open_alerts() if each.rule == "hitl_misconfigured"]
+    assert alert.slot == T0 + 3 * MINUTE
+
+
 def test_the_heartbeat_is_the_timers_alone() -> None:
     stage = Stage(ERRORS)
     stage.busy(T0 - 20 * MINUTE, T0 + 70 * MINUTE)

@@ -82,7 +82,7 @@ class Evaluator:
         dues = {rule.id: self._due(rule, target, mark.slots.get(rule.id), now) for rule in (*rules, *BUILT_IN)}
         stored = self.store.load_all(target.name)
         for rule in rules:
-            dues[rule.id] = _unseen(rule, dues[rule.id], stored.get(rule.id))
+            dues[rule.id] = _unseen(rule, dues[rule.id], stored.get(rule.id), now)
         waiting = [rule for rule in rules if dues[rule.id].slots]
         sight = newest_only(dues[SIGHT.id])
         if not waiting and not sight.slots:
@@ -243,12 +243,14 @@ class Evaluator:
             self.log.info("another instance marked first", target=target.name)
 
 
-def _unseen(rule: Rule, due_: Due, stored: Loaded | None) -> Due:
+def _unseen(rule: Rule, due_: Due, stored: Loaded | None, now: datetime) -> Due:
     """Return what is due without the slots of arrivals that were judged already, though without an answer.
 
     They would be passed over, and with them what arrived in the windows that begin where the last answer ended.
     """
-    slots = [each.slot for each in stored.alerts.values() if each.slot] if stored else []
+    alerts = stored.alerts.values() if stored else ()
+    # A slot from a clock that was far ahead is not believed here either: see ``_adopt``.
+    slots = [each.slot for each in alerts if each.slot and not ahead(each.slot, now)]
     if rule.counting != "arrivals" or not slots:
         return due_
     return replace(due_, slots=tuple(slot for slot in due_.slots if slot > max(slots)))
