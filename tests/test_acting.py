@@ -213,5 +213,6 @@ def test_a_lock_is_held_by_the_clock_and_not_by_the_ticks_instant() -> None:
     stage.inner.lock = lambda name, owner, now, ttl: seen.append(now) or False  # type: ignore[assignment, func-returns-value, method-assign]
     actor = stage.engine._actor(lambda: timedelta(minutes=3))
     assert isinstance(actor, Actor)
-    assert not actor._lock(TARGET, T0)
+    with actor._alone(TARGET, T0) as mine:
+        assert not mine
     assert seen == [T0 + 3 * MINUTE]

@@ -80,11 +80,9 @@ def _columns(part: Part) -> tuple[str, ...]:
 
 def fuse(asks: Mapping[int, Ask], target: Target, apart: Collection[Part] = ()) -> list[Fused]:
     """Return queries that together answer every ask. Parts in ``apart`` are asked by themselves."""
-    newest = max((window.end for ask in asks.values() for window in ask.windows), default=None)
     together: dict[tuple[object, ...], list[Share]] = {}
-    for share in _shares(asks, apart):
-        alone = share.part in apart or not _fusable(share.part)
-        key = ("alone", share) if alone else (_table(share.part), _reach(asks[share.asks[0]], newest))
+    for alike, share in _shares(asks, apart):
+        key = ("alone", alike) if isinstance(alike, int) else (_table(share.part), alike)
         together.setdefault(key, []).append(share)
     return [fused for shares in together.values() for fused in _packed(shares, asks, target)]
 
@@ -95,16 +93,17 @@ def halves(fused: Fused, target: Target) -> list[Fused]:
     return [_made(shares, fused.asks, target) for shares in (fused.shares[:middle], fused.shares[middle:]) if shares]
 
 
-def _shares(asks: Mapping[int, Ask], apart: Collection[Part]) -> Iterator[Share]:
+def _shares(asks: Mapping[int, Ask], apart: Collection[Part]) -> Iterator[tuple[object, Share]]:
+    """Yield each sub-result with what must be equal to stand beside it; a number of its own where nothing may."""
     newest = max((window.end for ask in asks.values() for window in ask.windows), default=None)
     found: dict[tuple[Part, object], dict[int, Ask]] = {}
     for number, ask in asks.items():
         # What cannot stand beside others cannot stand beside itself over another window either, nor in another rule.
         alike = _reach(ask, newest) if _fusable(ask.part) and ask.part not in apart else number
         found.setdefault((ask.part, alike), {})[number] = ask
-    for (part, _), owners in found.items():
+    for (part, alike), owners in found.items():
         spans = sorted({(window.start, window.end) for ask in owners.values() for window in ask.windows})
-        yield Share(part, tuple(spans), tuple(owners))
+        yield alike, Share(part, tuple(spans), tuple(owners))
 
 
 def _reach(ask: Ask, newest: datetime | None) -> object:

@@ -80,9 +80,13 @@ def delay(rule: Rule, target: Target) -> timedelta:
 
     ``auto`` follows the target's lag, a minute at least. Arrivals need no time to arrive, only to become visible.
     """
-    offset = rule.offset if rule.offset is not None else target.offset
-    offset = max(target.lag, _LEAST_LAG) if offset == AUTO else offset
+    offset = settled(target, rule.offset if rule.offset is not None else target.offset)
     return min(offset, VISIBLE_AFTER) if rule.offset is None and rule.counting == "arrivals" else offset
+
+
+def settled(target: Target, offset: timedelta) -> timedelta:
+    """Return how long ``offset`` is on the target: ``auto`` is its lag, a minute at least."""
+    return max(target.lag, _LEAST_LAG) if offset == AUTO else offset
 
 
 def ahead(slot: datetime, now: datetime) -> bool:

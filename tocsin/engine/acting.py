@@ -5,7 +5,8 @@ A crash between any two writes leaves an execution that says how far it came; th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -144,7 +145,7 @@ class Actor:
         """Call a person, unless the change had been sent before a crash: then it stands and is verified."""
         holds = self.actuators[execution.action].holds(target, execution.args)
         if holds:
-            return self._let_go(execution, target, "", now)
+            return self._found_applied(execution, now)
         unsure = "" if holds is False else "; whether it was made cannot be read now"
         return self._give_up(execution, f"not applied within {APPLY_WITHIN.seconds // 60} minutes{unsure}", now)
 
@@ -154,20 +155,21 @@ class Actor:
         if holds is None:
             return 0
         if holds:
-            applied = execution.moved(Phase.APPLIED, "found applied after a restart", applied=now)
-            self._save(applied, _record("applied", applied, now))
-            return 1
+            return self._found_applied(execution, now)
         stopped = execution.moved(Phase.STOOD_DOWN, reason, ended=now)
         self._save(stopped, _record("stood down", stopped, now))
         return 1
 
+    def _found_applied(self, execution: Execution, now: datetime) -> int:
+        applied = execution.moved(Phase.APPLIED, "found applied after a restart", applied=now)
+        self._save(applied, _record("applied", applied, now))
+        return 1
+
     def _apply(self, execution: Execution, target: Target, now: datetime) -> int:
-        if not self._lock(target, now):
-            return 0
-        try:
+        with self._alone(target, now) as mine:
+            if not mine:
+                return 0
             outcome = self.actuators[execution.action].apply(target, execution.args)
-        finally:
-            self.store.unlock(f"act/{target.name}", self.owner)
         return self._outcome(execution, outcome, now)
 
     def _outcome(self, execution: Execution, outcome: Applied, now: datetime) -> int:
@@ -213,19 +215,27 @@ class Actor:
     def _finish(self, execution: Execution, policy: Policy, target: Target, now: datetime) -> None:
         """Apply once more what the platform has not finished by itself, unless somebody has switched that off."""
         may = guard.mode_of(policy, target, self.project.config.automation) is Automation.ACT
-        if not (may and execution.action in target.allow and self._lock(target, now)):
+        if not (may and execution.action in target.allow):
             return
-        try:
+        with self._alone(target, now) as mine:
+            if not mine:
+                return
             self.store.record(None, [_record("finishing", execution, now)])
             outcome = self.actuators[execution.action].apply(target, execution.args)
-        finally:
-            self.store.unlock(f"act/{target.name}", self.owner)
         if outcome.did is not Did.ALREADY:
             said = execution.moved(execution.phase, outcome.detail)
             self.store.record(None, [_record(f"finishing {outcome.did.value}", said, now)])
 
-    def _lock(self, target: Target, now: datetime) -> bool:
-        return self.store.lock(f"act/{target.name}", self.owner, now + self.elapsed(), _LOCK)
+    @contextmanager
+    def _alone(self, target: Target, now: datetime) -> Iterator[bool]:
+        """Hold the target's lock while the block runs, or say that another does."""
+        name = f"act/{target.name}"
+        mine = self.store.lock(name, self.owner, now + self.elapsed(), _LOCK)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self.store.unlock(name, self.owner)
 
     def _give_up(self, execution: Execution, reason: str, now: datetime) -> int:
         failed = execution.moved(Phase.FAILED, reason, ended=now)

@@ -11,9 +11,9 @@ from tocsin.core import container
 from tocsin.core.answer import NoAnswer, Rows
 from tocsin.core.compile import compile_signal, freshness
 from tocsin.core.config import Target
-from tocsin.core.fields import AUTO
 from tocsin.core.policy import Check
 from tocsin.core.remedy import Execution
+from tocsin.core.schedule import settled
 from tocsin.core.signal import Logs, Signal
 from tocsin.core.units import spell
 from tocsin.ports import Configuration, Telemetry
@@ -93,7 +93,7 @@ class Verifier:
 
     def _signal(self, check: Check, target: Target, since: datetime, now: datetime) -> tuple[bool, str]:
         """The window begins after ``since`` and ends where ingestion is complete; silence in it proves nothing."""
-        end = now - (max(target.lag, timedelta(minutes=1)) if target.offset == AUTO else target.offset)
+        end = now - settled(target, target.offset)
         start = end - check.over
         if start < since:
             return False, f"waiting for {spell(check.over)} of telemetry after {since:%H:%M:%S}"
