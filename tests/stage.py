@@ -17,7 +17,7 @@ from tocsin.core.read import Project
 from tocsin.core.remedy import Applied, Did
 from tocsin.core.rule import Rule
 from tocsin.engine.tick import Engine
-from tocsin.ports import Store
+from tocsin.ports import Meter, Store
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.telemetry.embedded import EmbeddedTelemetry
 from tocsin.testing import Heard
@@ -159,6 +159,7 @@ class Stage:
         self.answers: Callable[[Query], NoAnswer | None] = lambda query: None
         self.oncall, self.team = Receiver(self.note), Receiver(self.note)
         self.platform = Platform(self.note, {"HITL_APPROVER_ENDPOINT": "https://approver"})
+        self.meters: dict[str, Meter] = {}
         self.log = Heard()
         self.inner = store or SqliteStore(":memory:")
         self.project = project(*rules, **changes)
@@ -181,6 +182,7 @@ class Stage:
             actuators={"killswitch.engage": self.platform, "killswitch.release": self.platform},
             log=self.log,
             owner="test",
+            meters=self.meters,
         )
 
     def trace(self, at: datetime, name: str, **properties: str) -> None:

@@ -16,6 +16,7 @@ from tocsin import __version__, actuators, files, notifiers, settings, signals
 from tocsin.connections.arm import ContainerApps
 from tocsin.connections.http import Http
 from tocsin.connections.identity import credential
+from tocsin.connections.metrics import Metrics
 from tocsin.core.crosscheck import Known
 from tocsin.core.errors import Problem
 from tocsin.core.message import Delivery, Settled
@@ -23,9 +24,12 @@ from tocsin.core.read import Project
 from tocsin.core.sight import BUILT_IN
 from tocsin.engine.react import react
 from tocsin.engine.tick import Engine, Ticked
-from tocsin.ports import Clock, Configuration, Log, Notifier, Store, StoreUnavailable, Telemetry
+from tocsin.ports import Clock, Configuration, Log, Meter, Notifier, Store, StoreUnavailable, Telemetry
 from tocsin.settings import Settings
-from tocsin.telemetry.container_app import ContainerAppConfiguration
+from tocsin.telemetry.container_app import ContainerAppConfiguration, Whereabouts
+from tocsin.telemetry.metrics import ContainerAppMetrics
+from tocsin.telemetry.probes import ApproverProbe, HttpProbes
+from tocsin.telemetry.queues import QueueDepths
 
 STALE = timedelta(minutes=5)
 """A watcher whose last tick is older than this is not watching."""
@@ -106,19 +110,22 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
     project = files.read_project(given.root, given.values, known())
     log = parts.log or _log()
     receivers, unusable = _notifiers(project, given, Http())
+    clock = parts.clock or SystemClock()
+    configuration = parts.configuration or ContainerAppConfiguration(_apps(given, "TOCSIN_READER_CLIENT_ID"))
     engine = Engine(
         project=project,
         signals=signals.known(),
         store=parts.store or _store(given),
         telemetry=parts.telemetry or _telemetry(given, project),
-        configuration=parts.configuration or ContainerAppConfiguration(_apps(given, "TOCSIN_READER_CLIENT_ID")),
+        configuration=configuration,
         notifiers=receivers,
         actuators=actuators.made(_apps(given, "TOCSIN_ACTUATOR_CLIENT_ID")),
         log=log,
         owner=f"{socket.gethostname()}/{os.getpid()}",
+        meters=_meters(given, configuration, clock),
     )
     problems = (*project.problems, *settings.problems(given), *unusable)
-    return App(engine, parts.clock or SystemClock(), problems)
+    return App(engine, clock, problems)
 
 
 def known() -> Known:
@@ -174,6 +181,22 @@ def _apps(given: Settings, client_id: str) -> ContainerApps:
     """Return the Container Apps as one identity sees them: what reads cannot write, what writes does nothing else."""
     endpoint = given.get("TOCSIN_ARM_ENDPOINT")
     return ContainerApps(credential(given.get(client_id), given.get("TOCSIN_STATIC_TOKEN"), endpoint), endpoint)
+
+
+def _meters(given: Settings, configuration: Configuration, clock: Clock) -> dict[str, Meter]:
+    endpoint = given.get("TOCSIN_METRICS_ENDPOINT")
+    identity = credential(
+        given.get("TOCSIN_READER_CLIENT_ID"),
+        given.get("TOCSIN_STATIC_TOKEN"),
+        endpoint or given.get("TOCSIN_ARM_ENDPOINT"),
+    )
+    metrics, region = Metrics(identity, endpoint), Whereabouts(configuration)
+    return {
+        "metrics": ContainerAppMetrics(metrics, region),
+        "queues": QueueDepths(identity, metrics, region, clock.now),
+        "probes": HttpProbes(clock.now),
+        "approver": ApproverProbe(configuration),
+    }
 
 
 def _notifiers(project: Project, given: Settings, http: Http) -> tuple[dict[str, Notifier], list[Problem]]:

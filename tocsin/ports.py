@@ -5,7 +5,7 @@ Every method may raise only what its docstring names; anything else is a defect 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from tocsin.core.answer import NoAnswer, Query, Rows
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
 from tocsin.core.container import App
+from tocsin.core.gauge import Reading
 from tocsin.core.message import Delivery, Notice, Outcome
 from tocsin.core.remedy import Applied, Execution
 
@@ -51,6 +52,21 @@ class Configuration(Protocol):
 
     def read(self, target: Target) -> App | NoAnswer:
         """Return the Container App with its revisions as they are now. Never raises for what the service did."""
+
+
+Regions = Callable[[Target], str | NoAnswer]
+"""Returns where a target's resources are, or why that is not known."""
+
+
+class Meter(Protocol):
+    """Reads numbers of a target from somewhere else than its workspace."""
+
+    def read(self, target: Target, reading: str, start: datetime, end: datetime) -> Sequence[Reading] | NoAnswer:
+        """Return readings by name, or why there are none. Never raises for what the service did.
+
+        A meter that knows the past returns ``reading`` over ``[start, end)``; one that knows the present alone, all it
+        has. A target without anything to read has no readings.
+        """
 
 
 class Notifier(Protocol):

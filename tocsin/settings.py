@@ -28,6 +28,7 @@ KNOWN: Mapping[str, Known] = {
     "TOCSIN_ACTUATOR_CLIENT_ID": Known(None, "Client id of the identity that may change Container Apps."),
     "TOCSIN_LOG_ANALYTICS_ENDPOINT": Known(None, "Another endpoint of the Log Analytics query API."),
     "TOCSIN_ARM_ENDPOINT": Known(None, "Another endpoint of Azure Resource Manager."),
+    "TOCSIN_METRICS_ENDPOINT": Known(None, "Another endpoint of the platform metrics, for every region."),
     "TOCSIN_STATIC_TOKEN": Known(None, "A fixed token instead of an identity; accepted for loopback endpoints only."),
 }
 """Every setting that Tocsin itself reads. Those that ``tocsin.yaml`` names as ``${NAME}`` come on top."""
@@ -63,7 +64,7 @@ class Settings:
 def problems(settings: Settings) -> list[Problem]:
     """Return everything wrong with the settings that Tocsin itself reads."""
     found = []
-    for name in ("TOCSIN_LOG_ANALYTICS_ENDPOINT", "TOCSIN_ARM_ENDPOINT"):
+    for name in ("TOCSIN_LOG_ANALYTICS_ENDPOINT", "TOCSIN_ARM_ENDPOINT", "TOCSIN_METRICS_ENDPOINT"):
         value = settings.get(name)
         if value and not re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", f"{value}/"):
             found.append(_problem("bad-endpoint", f"{name} must be an https:// address, or http:// on loopback"))

@@ -9,7 +9,7 @@ import importlib
 from pathlib import Path
 
 from tocsin import notifiers, signals
-from tocsin.core.signal import Configured, Signal
+from tocsin.core.signal import Configured, Gauge, Signal
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _MADE = "<!-- python -m tools.catalogue writes this page. -->\n"
@@ -31,6 +31,8 @@ def _signal(signal: Signal) -> str:
     for source in signal.sources:
         if isinstance(source, Configured):
             text += "- also looks at the app's configuration, as the platform has it\n"
+        elif isinstance(source, Gauge):
+            text += f"- reads {source.meter}: {source.reading} ({source.fold})\n"
         else:
             text += f"\n```kusto\n{source.table}\n| where {source.where}\n| summarize {source.value}\n```\n"
     return text

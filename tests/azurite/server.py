@@ -1,4 +1,4 @@
-"""One Azurite process with its Table service, in memory, on a free port."""
+"""Azurite with its Table and Queue services, each a process, in memory, on a free port."""
 
 from __future__ import annotations
 
@@ -12,33 +12,40 @@ from typing import NoReturn
 
 import pytest
 
+from tocsin.connections.identity import EMULATOR, StaticToken, storage_key
+
 HERE = Path(__file__).resolve().parent
-_NAME = "devstoreaccount1"
-# The key of every Azurite there is; it is in its documentation and opens nothing else.
-_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+NAME = EMULATOR
+KEY = storage_key(StaticToken("local")).named_key.key  # type: ignore[union-attr]
 
 
 class Azurite:
-    """A running server; ``connection`` is its connection string."""
+    """A running server with these services; ``connection`` is its connection string."""
 
-    def __init__(self, folder: Path) -> None:
-        node, program = shutil.which("node"), HERE / "node_modules" / "azurite" / "dist" / "src" / "table" / "main.js"
-        if node is None or not program.is_file():
-            _absent("Azurite is not here: npm ci --prefix tests/azurite")
-        port = _free_port()
-        options = ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
-        where = ["--tableHost", "127.0.0.1", "--tablePort", str(port)]
-        self.process = subprocess.Popen([node, str(program), *options, *where], cwd=folder, stdout=subprocess.DEVNULL)
-        self.connection = (
-            f"DefaultEndpointsProtocol=http;AccountName={_NAME};AccountKey={_KEY};"
-            f"TableEndpoint=http://127.0.0.1:{port}/{_NAME};"
-        )
-        _wait_for(port)
+    def __init__(self, folder: Path, *services: str) -> None:
+        ports = {service: _free_port() for service in services or ("table",)}
+        self.processes = [_started(service, port, folder) for service, port in ports.items()]
+        self.urls = {service: f"http://127.0.0.1:{port}/{NAME}" for service, port in ports.items()}
+        endpoints = "".join(f"{service.capitalize()}Endpoint={url};" for service, url in self.urls.items())
+        self.connection = f"DefaultEndpointsProtocol=http;AccountName={NAME};AccountKey={KEY};{endpoints}"
+        for port in ports.values():
+            _wait_for(port)
 
     def stop(self) -> None:
-        """End the process."""
-        self.process.terminate()
-        self.process.wait(10)
+        """End the processes."""
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait(10)
+
+
+def _started(service: str, port: int, folder: Path) -> subprocess.Popen[bytes]:
+    node, program = shutil.which("node"), HERE / "node_modules" / "azurite" / "dist" / "src" / service / "main.js"
+    if node is None or not program.is_file():
+        _absent("Azurite is not here: npm ci --prefix tests/azurite")
+    options = ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
+    where = [f"--{service}Host", "127.0.0.1", f"--{service}Port", str(port)]
+    return subprocess.Popen([node, str(program), *options, *where], cwd=folder, stdout=subprocess.DEVNULL)
 
 
 def _free_port() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tocsin.connections.identity import refuse_leak, request_options
-from tocsin.core.answer import NoAnswer, Why
+from tocsin.connections.refusal import no_answer, words
+from tocsin.core.answer import NoAnswer
 from tocsin.core.config import Target
 from tocsin.core.container import App, Revision, environment
 
@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _AZURE = "https://management.azure.com"
-_STATUS: Mapping[int, Why] = {
-    400: Why.BROKEN,
-    401: Why.FORBIDDEN,
-    403: Why.FORBIDDEN,
-    404: Why.MISSING,
-    408: Why.TIMEOUT,
-    409: Why.BUSY,
-    429: Why.THROTTLED,
-    504: Why.TIMEOUT,
-}
 _RUNNING = frozenset({"Running", "RunningAtMaxScale", "ScaledToZero"})
 """Running states of a revision that answers requests; one that scaled to zero is woken by the next."""
 
@@ -43,8 +33,6 @@ _UP = _RUNNING | {"Degraded", "Unknown"}
 """Running states in which a revision may answer, well or badly: it counts until it is known not to."""
 
 _TIMEOUTS = {"connection_timeout": 10, "read_timeout": 30}
-_SECRETS = re.compile(r"(?i)\b(bearer\s+\S+|eyJ[\w-]+\.[\w.-]+)")
-_ACTION = re.compile(r"perform action '([\w./*]+)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +134,10 @@ class ContainerApps:
         return self._safely(target, send)
 
     def _safely(self, target: Target, call: Callable[[ContainerAppsAPIClient], T]) -> T | NoAnswer:
-        from azure.core import exceptions
-
-        # What failed on the way, and who could not sign in, are HttpResponseErrors too: they come first.
-        lost = (exceptions.ServiceRequestError, exceptions.ServiceResponseError, exceptions.IncompleteReadError)
         try:
             return call(self._client(target.subscription))
-        except lost as error:
-            late = "timed out" in str(error).lower()
-            return NoAnswer(Why.TIMEOUT if late else Why.UNREACHABLE, _words(error))
-        except exceptions.ClientAuthenticationError as error:
-            return NoAnswer(Why.FORBIDDEN, _words(error))
-        except exceptions.HttpResponseError as error:
-            return _refused(error.status_code or 0, error)
-        except LookupError as error:
-            return NoAnswer(Why.BROKEN, _words(error))
-        except (exceptions.AzureError, TypeError, ValueError) as error:
-            return NoAnswer(Why.FAILED, f"{type(error).__name__}: {_words(error)}")
+        except Exception as error:
+            return no_answer(error)
 
     def _client(self, subscription: str) -> ContainerAppsAPIClient:
         if subscription not in self._clients:
@@ -197,20 +172,6 @@ def _unhurried() -> RetryPolicy[Any, Any]:
     return Unhurried(retry_backoff_factor=0.2)
 
 
-def _refused(status: int, error: Any) -> NoAnswer:
-    after = error.response.headers.get("Retry-After") if error.response is not None else None
-    seconds = float(after) if after and after.isdigit() else None
-    words = _words(error)
-    missing = _ACTION.search(words) if status == 403 else None
-    named = f"the identity lacks {missing[1]}: " if missing else ""
-    return NoAnswer(_STATUS.get(status, Why.FAILED), f"{status}: {named}{words}", seconds)
-
-
-def _words(error: object) -> str:
-    """Return the provider's words on one line, without tokens."""
-    return _SECRETS.sub("…", " ".join(str(error).split()))[:500]
-
-
 def _progress(response: HttpResponse) -> Progress:
     """Read either way of reporting: a status in the body, or 202 until it is 200 or 204."""
     response.raise_for_status()
@@ -219,7 +180,7 @@ def _progress(response: HttpResponse) -> Progress:
     if status == "Succeeded":
         return Progress(State.SUCCEEDED)
     if status in ("Failed", "Canceled"):
-        return Progress(State.FAILED, _words((body.get("error") or {}).get("message") or status))
+        return Progress(State.FAILED, words((body.get("error") or {}).get("message") or status))
     return Progress(State.RUNNING)
 
 
@@ -257,7 +218,7 @@ def _revision(revision: Mapping[str, Any], target: Target, weighed: bool) -> Rev
         running=running,
         env=_environment(properties.get("template") or {}, target.container),
         created=datetime.fromisoformat(created) if created else None,
-        state=": ".join(filter(None, (state, _words(properties.get("provisioningError") or "")))),
+        state=": ".join(filter(None, (state, words(properties.get("provisioningError") or "")))),
         template=properties.get("template") or {},
     )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -54,6 +56,55 @@ def checked(url: str) -> str:
     if parts.scheme != "https" and not (parts.scheme == "http" and loopback(url)):
         raise ValueError("the address must be https://, or http:// on loopback")
     return url
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look at an address found. Without an answer ``status`` is 0 and ``failure`` says why, without the address.
+
+    ``seconds`` is how long the beginning of the answer took, with connecting; ``expired`` speaks of the certificate.
+    """
+
+    status: int = 0
+    seconds: float = 0.0
+    failure: str = ""
+    certificate_ends: datetime | None = None
+    expired: bool = False
+
+
+def look(url: str, within: float) -> Looked:
+    """Ask an address with a GET, over a connection of its own, and read nothing of the answer but its beginning.
+
+    No redirect is followed and nothing secret is sent, so any address will do. ``within`` is in seconds.
+    """
+    import httpx
+
+    began = time.monotonic()
+    try:
+        with _client(within) as client, client.stream("GET", url) as answer:
+            tls = answer.extensions["network_stream"].get_extra_info("ssl_object")
+            ends = _ends(tls.getpeercert() if tls else None)
+            return Looked(answer.status_code, time.monotonic() - began, certificate_ends=ends)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        refused = _certificate_refusal(error)
+        expired = refused is not None and refused.verify_code == _EXPIRED
+        words = f"the certificate is refused: {refused.verify_message}" if refused else type(error).__name__
+        return Looked(failure="the certificate has expired" if expired else words, expired=expired)
+
+
+_EXPIRED = 10
+"""X509_V_ERR_CERT_HAS_EXPIRED."""
+
+
+def _certificate_refusal(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _ends(certificate: Any) -> datetime | None:
+    text = certificate.get("notAfter") if certificate else None
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC) if text else None
 
 
 class Http:

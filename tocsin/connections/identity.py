@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from azure.core.credentials import AccessToken, TokenCredential
+    from azure.core.credentials import AccessToken, AzureNamedKeyCredential, TokenCredential
 
 _NEVER = 4102444800
 """When a static token expires: in the year 2100."""
@@ -44,6 +44,23 @@ def credential(
     if client_id:
         return ManagedIdentityCredential(client_id=client_id)
     return DefaultAzureCredential(exclude_interactive_browser_credential=True)
+
+
+def storage_key(given: TokenCredential) -> TokenCredential | AzureNamedKeyCredential:
+    """Return what a Storage client authenticates with: for a static token the emulator's own well-known key.
+
+    Storage clients send tokens over HTTPS alone, and the emulator has none.
+    """
+    if not isinstance(given, StaticToken):
+        return given
+    from azure.core.credentials import AzureNamedKeyCredential
+
+    return AzureNamedKeyCredential(EMULATOR, _EMULATOR_KEY)
+
+
+EMULATOR = "devstoreaccount1"
+_EMULATOR_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""The account and key of every storage emulator there is: they are in its documentation, and open nothing else."""
 
 
 def refuse_leak(given: object, endpoint: str | None) -> None:

@@ -46,6 +46,7 @@ class Why(StrEnum):
     FAILED = "service error"
     MISSING = "not found"
     BUSY = "another operation runs"
+    LATER = "not read at that time"
 
 
 @dataclass(frozen=True, slots=True)

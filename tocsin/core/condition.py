@@ -20,6 +20,8 @@ class Point:
     value: float | None
     events: int | None = None
     detail: str = ""
+    refused: str = ""
+    """Why a part of it could not be read: what is left proves a breach, and never that all is well."""
 
 
 def judge(rule: Rule, now: Point, beside: Mapping[int, Point], *, counting: bool, opened: bool) -> Seen:

@@ -5,13 +5,51 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from tocsin.core.fields import Automation, Count, Duration, Flag, Model, Offset, Some, Texts, Wait
 
 APP_KEYS = ("subscription", "resource_group", "container_app")
 """The keys of a target that name its Container App, together or not at all."""
+
+
+_NAMESPACE = (
+    r"(?i)^(/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/Microsoft\.ServiceBus/namespaces/[^/\s]+)?$"
+)
+
+
+class Queue(Model):
+    """One queue that a target works off.
+
+    ``storage`` is a Queue service's address (``https://NAME.queue.core.windows.net``); ``service_bus`` a namespace's
+    resource id.
+    """
+
+    queue: str = Field(min_length=1, max_length=260)
+    storage: str = Field(default="", pattern=r"^(https://[^/\s]+|http://(127\.0\.0\.1|localhost)[:/]\S+)?/?$")
+    service_bus: str = Field(default="", pattern=_NAMESPACE)
+
+    @model_validator(mode="after")
+    def _one_service(self) -> Queue:
+        if bool(self.storage) == bool(self.service_bus):
+            raise PydanticCustomError("no-queue-service", "say where the queue is: either `storage:` or `service_bus:`")
+        return self
+
+
+def _soon(within: timedelta) -> timedelta:
+    if within > timedelta(seconds=30):
+        raise PydanticCustomError("too-long", "a probe waits for 30s at most: the other rules wait with it")
+    return within
+
+
+class Probe(Model):
+    """One address that is asked every time a rule wants to know. ``status`` is what a good answer has."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    url: str = Field(pattern=r"^https?://[^\s@/]+(/\S*)?$")
+    status: Some = 200
+    within: Annotated[Duration, AfterValidator(_soon)] = timedelta(seconds=10)
 
 
 class Target(Model):
@@ -28,6 +66,10 @@ class Target(Model):
     resource_group: str = ""
     container_app: str = ""
     container: str = "api"
+    region: str = ""
+    """Where its metrics are kept; without it, where its Container App is."""
+    queues: tuple[Queue, ...] = ()
+    probes: tuple[Probe, ...] = ()
     side_effect_tools: tuple[str, ...] = ("crm_write_contact", "send_email")
     labels: dict[str, str] = {}
     allow: tuple[str, ...] = ()
@@ -37,6 +79,14 @@ class Target(Model):
     """How long telemetry takes to arrive, as ``offset: auto`` takes it until it has been measured."""
     fresh_within: Duration = timedelta(minutes=15)
 
+    @field_validator("queues", "probes")
+    @classmethod
+    def _told_apart(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [each.queue if isinstance(each, Queue) else each.name for each in value]
+        if len(set(names)) < len(names):
+            raise PydanticCustomError("same-name", "two of them have one name")
+        return value
+
     @model_validator(mode="after")
     def _whole_address(self) -> Target:
         parts = [getattr(self, key) for key in APP_KEYS]
@@ -45,6 +95,12 @@ class Target(Model):
                 "half-an-app", "a Container App is named by subscription, resource_group and container_app together"
             )
         return self
+
+    @property
+    def app_id(self) -> str:
+        """The resource id of its Container App."""
+        group = f"/subscriptions/{self.subscription}/resourceGroups/{self.resource_group}"
+        return f"{group}/providers/Microsoft.App/containerApps/{self.container_app}"
 
     @property
     def production(self) -> bool:

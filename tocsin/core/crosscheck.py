@@ -14,7 +14,7 @@ from tocsin.core.node import Node
 from tocsin.core.policy import Policy
 from tocsin.core.rule import Rule
 from tocsin.core.schema import CLASSIC
-from tocsin.core.signal import Configured, Signal
+from tocsin.core.signal import Configured, Gauge, Logs, Signal, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,12 @@ def _series_problems(rule: Rule, node: Node, signal: Signal | None) -> Iterator[
     if when.unusual and not when.unusual.apart(when.over):
         words = "the window is so long that it would be held against itself: at most half a season"
         yield node.at("when", "over").problem("too-little-history", words)
-    if kind and signal and any(isinstance(source, Configured) for source in signal.sources):
-        words = f"`{kind}` needs a signal of telemetry alone: what an app is set to has no history"
+    kind = kind or ("change" if when.change else "")
+    if kind and signal and any(_of_now(source) for source in signal.sources):
+        words = f"`{kind}` needs a signal that knows its past: what is read now has no history"
         yield node.at("when", "signal").problem("needs-a-signal", words)
+    if rule.counting == "arrivals" and signal and not any(isinstance(source, Logs) for source in signal.sources):
+        yield node.at("counting").problem("bad-counting", "only telemetry rows arrive: this signal is read")
     if when.burn_rate and signal is not None and signal.unit != "ratio":
         ratios = "of which some fail: one whose unit is ratio"
         yield node.at("when", "signal").problem("needs-a-ratio", f"`burn_rate` needs a signal {ratios}")
@@ -80,6 +83,10 @@ def _series_problems(rule: Rule, node: Node, signal: Signal | None) -> Iterator[
         yield node.at("when", "by").problem("needs-no-by", "`absent_for` has no `by`: who never was is not missed")
     if kind and rule.counting == "arrivals":
         yield node.at("counting").problem("bad-counting", f"`{kind}` is about when things happened")
+
+
+def _of_now(source: Source) -> bool:
+    return isinstance(source, Configured) or (isinstance(source, Gauge) and source.instant)
 
 
 def _kql_problems(text: str, place: Node) -> Iterator[Problem]:
@@ -116,6 +123,11 @@ def policy_problems(
         if check.signal is not None and check.signal not in known.signals:
             place = node.at("verify", number, "signal")
             yield missing(place, "unknown-signal", "signal", check.signal, known.signals)
+        elif check.signal is not None and not any(
+            isinstance(each, Logs) for each in known.signals[check.signal].sources
+        ):
+            place = node.at("verify", number, "signal")
+            yield place.problem("needs-a-signal", "a proof needs a signal of telemetry rows")
     if policy.if_it_fails and policy.if_it_fails.escalate not in config.receivers:
         place, name = node.at("if_it_fails", "escalate"), policy.if_it_fails.escalate
         yield missing(place, "unknown-receiver", "receiver", name, config.receivers)

@@ -159,7 +159,10 @@ class Measured:
         if point is None or self._made_of_nothing(point, live):
             return self._absent(alert, live)
         beside = source.beside(live.slot, by)
-        return judge(self.rule, point, beside, counting=self.counting, opened=_opened(alert))
+        seen = judge(self.rule, point, beside, counting=self.counting, opened=_opened(alert))
+        if point.refused and seen.verdict is not Verdict.BREACHED:
+            return Seen(Verdict.UNKNOWN, reason=point.refused)
+        return seen
 
     def _found(self, point: Point, alert: Alert | None, slot: datetime) -> Seen:
         """Judge the configuration. It was read once, now: an older slot is known if the slot before it says the same.
@@ -175,7 +178,7 @@ class Measured:
 
     def _made_of_nothing(self, point: Point, live: _Liveness) -> bool:
         """Whether the point proves no telemetry: a raw query's sum is 0 over no rows, on a target that is silent."""
-        if point.events is None:
+        if point.events is None and not point.refused:
             return not point.value and live.alive is not True
         return point.events == 0
 
@@ -272,7 +275,11 @@ def _key(window: Window) -> _Key:
 
 def _point(row: Mapping[str, Any]) -> Point:
     events = row.get("events")
-    return Point(_number(row.get("value")), None if events is None else int(events), str(row.get("detail") or ""))
+    count, said = (
+        None if events is None else int(events),
+        {key: str(row.get(key) or "") for key in ("detail", "refused")},
+    )
+    return Point(_number(row.get("value")), count, **said)
 
 
 def _number(value: Any) -> float | None:

@@ -67,10 +67,7 @@ def concerns(event: Event, target: Target) -> bool:
     """Return whether the event comes from the target's subscription and names its Container App or a part of it."""
     if not target.container_app:
         return False
-    resource = (
-        f"/subscriptions/{target.subscription}/resourcegroups/{target.resource_group}"
-        f"/providers/microsoft.app/containerapps/{target.container_app}"
-    ).lower()
+    resource = target.app_id.lower()
     own = f"{event.source}/".startswith(f"/subscriptions/{target.subscription}/".lower())
     return own and any(f"{each}/".startswith(f"{resource}/") for each in event.resources)
 

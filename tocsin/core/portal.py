@@ -16,15 +16,9 @@ from tocsin.core.config import Target
 _LOGS = "https://portal.azure.com/#blade/Microsoft_OperationsManagementSuite_Workspace/Logs.ReactView"
 
 
-def resource_id(target: Target) -> str:
-    """Return the target's Container App as Azure names it."""
-    group = f"/subscriptions/{target.subscription}/resourceGroups/{target.resource_group}"
-    return f"{group}/providers/Microsoft.App/containerApps/{target.container_app}"
-
-
 def app(target: Target) -> str:
     """Return the address of the target's Container App."""
-    return f"https://portal.azure.com/#resource{quote(resource_id(target))}/containerapp"
+    return f"https://portal.azure.com/#resource{quote(target.app_id)}/containerapp"
 
 
 def logs(resource: str, query: Query) -> str:

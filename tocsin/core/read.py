@@ -42,7 +42,6 @@ LATER: Mapping[str, frozenset[str]] = {
     "When": frozenset({"event"}),
     "Guard": frozenset({"blast_radius", "needs", "hours"}),
     "Policy": frozenset({"hold"}),
-    "Target": frozenset({"queues", "probes"}),
     "Route": frozenset({"group_by", "group_wait", "group_interval", "repeat_interval"}),
     "Config": frozenset({"inhibit", "quiet_hours", "silences", "escalate"}),
 }

@@ -75,11 +75,14 @@ def due(rule: Rule, target: str, last: datetime | None, now: datetime, offset: t
     return Due(slots, missed, after + rule.every * missed if missed else None)
 
 
-def delay(rule: Rule, target: Target) -> timedelta:
+def delay(rule: Rule, target: Target, *, instant: bool = False) -> timedelta:
     """Return how long after a slot it is evaluated: the rule's own offset, else the target's.
 
-    ``auto`` follows the target's lag, a minute at least. Arrivals need no time to arrive, only to become visible.
+    ``auto`` follows the target's lag, a minute at least. Arrivals need no time to arrive, only to become visible; what
+    is read in the ``instant`` itself needs none.
     """
+    if instant and rule.offset is None:
+        return timedelta()
     offset = settled(target, rule.offset if rule.offset is not None else target.offset)
     return min(offset, VISIBLE_AFTER) if rule.offset is None and rule.counting == "arrivals" else offset
 

@@ -1,10 +1,11 @@
-"""What a signal is: something that can be measured on a target, from telemetry rows or from its configuration."""
+"""What a signal is: something that can be measured on a target, in its telemetry or by reading the target itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 TOOLS = "{side_effect_tools}"
 """Stands in a ``where`` for the target's own list of tools that have side effects: ``… in {side_effect_tools}``."""
@@ -35,20 +36,45 @@ class Configured:
 
 
 @dataclass(frozen=True, slots=True)
+class Gauge:
+    """Numbers that are read from somewhere else than the workspace: platform metrics, queues, probes.
+
+    ``meter`` names who reads them, ``reading`` which of them is meant. Those of one window become one value by ``fold``
+    (``rise``: by how much counters rose), times ``scale``. An ``instant`` gauge is read now and tells nothing of
+    earlier; the others know their past.
+    """
+
+    meter: Literal["metrics", "queues", "probes", "approver"]
+    reading: str
+    fold: Literal["max", "min", "mean", "sum", "rise"] = "max"
+    scale: float = 1.0
+    instant: bool = True
+
+
+Source = Logs | Configured | Gauge
+"""Where a signal is measured."""
+
+
+@dataclass(frozen=True, slots=True)
 class Signal:
     """Something that can be measured.
 
-    ``unit`` is ``ratio``, ``ms``, ``usd`` or ``count``. With ``counting`` no rows mean zero (on a target whose
-    telemetry is fresh); otherwise no rows mean nothing is known. ``dimensions`` are what a rule may split ``by``:
-    name → KQL expression over the row that yields a string. A dimension's values reach messages, so a key under
-    ``args_redacted.`` is one only where the signal's author lists it here.
+    ``unit`` is ``ratio``, ``ms``, ``s``, ``days``, ``usd`` or ``count``. With ``counting`` no rows mean zero (on a
+    target whose telemetry is fresh); otherwise no rows mean nothing is known. ``dimensions`` are what rules split by:
+    name → KQL expression over the row that yields a string (of a gauge: what the label is). A dimension's values reach
+    messages, so a key under ``args_redacted.`` is one only where the signal's author lists it here.
     """
 
     name: str
     summary: str
     unit: str
-    sources: tuple[Logs | Configured, ...]
+    sources: tuple[Source, ...]
     counting: bool = False
     dimensions: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     needs: str = ""
     """What telemetry must be wired for the signal to see anything, for ``doctor`` and the catalogue."""
+
+    @property
+    def instant(self) -> bool:
+        """Whether it is read now, so that nothing has to arrive first."""
+        return all(isinstance(source, Gauge) and source.instant for source in self.sources)

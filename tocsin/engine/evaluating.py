@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tocsin.core import alert as machine
@@ -25,7 +25,7 @@ from tocsin.core.signal import Signal
 from tocsin.engine.acting import fallback, labels_of
 from tocsin.engine.measuring import Measurer, World
 from tocsin.engine.notifying import outbox
-from tocsin.ports import Configuration, Conflict, Loaded, Log, Mark, Store, StoreUnavailable
+from tocsin.ports import Configuration, Conflict, Loaded, Log, Mark, Meter, Store, StoreUnavailable
 
 _LONGEST_LAG = timedelta(minutes=15)
 
@@ -73,6 +73,7 @@ class Evaluator:
     configuration: Configuration
     log: Log
     measurer: Measurer
+    meters: Mapping[str, Meter] = field(default_factory=dict)
 
     def evaluate(self, target: Target, now: datetime) -> Evaluated:
         """Evaluate every slot due on ``target`` and commit what came of it."""
@@ -87,7 +88,7 @@ class Evaluator:
         sight = newest_only(dues[SIGHT.id])
         if not waiting and not sight.slots:
             return Evaluated()
-        world = World(target, self.configuration)
+        world = World(target, self.configuration, self.meters)
         every = [self.measurer.prepared(rule, dues[rule.id], target, mark.slots.get(rule.id), now) for rule in waiting]
         prepared = self.measurer.within_budget(every, self.project.config.queries_a_tick - 1, target)
         measured = self.measurer.measured(prepared, sight.slots, world)
@@ -133,7 +134,9 @@ class Evaluator:
         return [rule for rule in self.project.rules if selects(rule, target)]
 
     def _due(self, rule: Rule, target: Target, last: datetime | None, now: datetime) -> Due:
-        return due(rule, target.name, last, now, delay(rule, target), self.project.config.catch_up)
+        signal = self.signals.get(rule.when.signal or "")
+        wait = delay(rule, target, instant=signal is not None and signal.instant)
+        return due(rule, target.name, last, now, wait, self.project.config.catch_up)
 
     # Judging
 

@@ -1,4 +1,4 @@
-"""Measuring one target: what each rule needs is prepared, asked in few queries, and read together with the app."""
+"""Measuring one target: what each rule needs is prepared, asked in few queries, and read together with the rest."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from tocsin.core import gauge as gauges
 from tocsin.core.answer import NoAnswer, Rows, Why
-from tocsin.core.compile import Ask, compile_logs, freshness, windows
+from tocsin.core.compile import Ask, Window, compile_logs, freshness, windows
 from tocsin.core.config import Target
 from tocsin.core.container import FINDINGS, App
 from tocsin.core.evaluate import Freshness, Heard, Measured, measure
 from tocsin.core.fields import Severity
+from tocsin.core.gauge import Reading
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import Due
-from tocsin.core.signal import Configured, Logs, Signal
+from tocsin.core.signal import Configured, Gauge, Signal, Source
 from tocsin.engine.asking import Answers, Asker, affordable
-from tocsin.ports import Configuration, Log, Telemetry
+from tocsin.ports import Configuration, Log, Meter, Telemetry
 
 _OUTAGE = frozenset(why.value for why in (Why.TIMEOUT, Why.UNREACHABLE, Why.THROTTLED, Why.FORBIDDEN, Why.MISSING))
 """Answers to the first question after which no other is asked: the same answer would cost the tick its time."""
@@ -30,14 +32,37 @@ class World:
 
     target: Target
     configuration: Configuration
+    meters: Mapping[str, Meter] = field(default_factory=dict)
     fresh: Freshness = field(default_factory=Freshness)
     _app: App | NoAnswer | None = None
+    _read: dict[tuple[object, ...], Sequence[Reading] | NoAnswer] = field(default_factory=dict)
 
     def app(self) -> App | NoAnswer:
         """Return the Container App as it is now, read once a tick."""
         if self._app is None:
             self._app = self.configuration.read(self.target)
         return self._app
+
+    def readings(self, gauge: Gauge, start: datetime, end: datetime) -> Sequence[Reading] | NoAnswer:
+        """Return what the gauge's meter reads; of one instant all readings at once, and once a tick."""
+        key = (gauge.meter,) if gauge.instant else (gauge.meter, gauge.reading, start, end)
+        if key not in self._read:
+            meter = self.meters.get(gauge.meter)
+            found = meter.read(self.target, gauge.reading, start, end) if meter else None
+            self._read[key] = NoAnswer(Why.BROKEN, f"nobody reads {gauge.meter}") if found is None else found
+        return self._read[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Gauged:
+    """A gauge, and the windows in which it has to be read."""
+
+    gauge: Gauge
+    asks: tuple[Ask, ...]
+
+
+Wanted = Configured | Gauged | tuple[Ask, ...]
+"""What a source has to be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +72,7 @@ class Prepared:
     rule: Rule
     due: Due
     signal: Signal | None
-    sources: tuple[Configured | tuple[Ask, ...], ...]
+    sources: tuple[Wanted, ...]
     refused: NoAnswer | None = None
     overdue: timedelta = _NEVER
     """How much longer than ``every`` it has not been evaluated; for ever where it never was."""
@@ -55,7 +80,7 @@ class Prepared:
     @property
     def asks(self) -> list[Ask]:
         """Every query of the rule."""
-        return [ask for source in self.sources if not isinstance(source, Configured) for ask in source]
+        return [ask for source in self.sources if isinstance(source, tuple) for ask in source]
 
     @property
     def patience(self) -> tuple[int, timedelta, str]:
@@ -77,13 +102,10 @@ class Measurer:
     def prepared(self, rule: Rule, due_: Due, target: Target, last: datetime | None, now: datetime) -> Prepared:
         """Return the rule with the queries that its sources need, or with what is wrong with them."""
         signal = self.signals.get(rule.when.signal or "")
-        sources: Sequence[Logs | Configured | None] = signal.sources if signal else (None,)
+        sources: Sequence[Source | None] = signal.sources if signal else (None,)
         try:
             spans = windows(rule, due_.slots, last)
-            found = [
-                source if isinstance(source, Configured) else compile_logs(rule, signal, source, target, spans)
-                for source in sources
-            ]
+            found = [_wanted(rule, signal, source, target, spans) for source in sources]
             return Prepared(rule, due_, signal, tuple(found), overdue=_overdue(rule, last, now))
         except Exception as error:  # whatever is wrong with one rule, the others are still evaluated
             self.log.error("rule failed", rule=rule.id, target=target.name, error=repr(error)[:200])
@@ -122,6 +144,8 @@ class Measurer:
         for source in each.sources:
             if isinstance(source, Configured):
                 heard.append(self._inspect(source, world))
+            elif isinstance(source, Gauged):
+                heard.append(_gauged(each, source, world))
             else:
                 heard.append(Heard(tuple((ask, answers[id(ask)]) for ask in source)))
         why = {found.why.value for said in heard for _, found in said.answers if isinstance(found, NoAnswer)}
@@ -145,6 +169,26 @@ class Measurer:
             return Freshness()
         answer = self.telemetry.ask(freshness(target, min(slots) - target.fresh_within, max(slots)), target)
         return Freshness.of(answer)
+
+
+def _wanted(
+    rule: Rule, signal: Signal | None, source: Source | None, target: Target, spans: Sequence[Window]
+) -> Wanted:
+    if isinstance(source, Configured):
+        return source
+    if isinstance(source, Gauge):
+        return Gauged(source, gauges.asks(spans))
+    return compile_logs(rule, signal, source, target, spans)
+
+
+def _gauged(each: Prepared, source: Gauged, world: World) -> Heard:
+    """Return what the gauge read in each window; what nobody could read is no answer for any of them."""
+    start = min(ask.query.start for ask in source.asks)
+    found = world.readings(source.gauge, start, max(ask.query.end for ask in source.asks))
+    if isinstance(found, NoAnswer):
+        return Heard(refused=found)
+    by, newest = each.rule.when.by, each.due.slots[-1]
+    return Heard(tuple((ask, gauges.answer(source.gauge, found, ask, by, newest)) for ask in source.asks))
 
 
 def _overdue(rule: Rule, last: datetime | None, now: datetime) -> timedelta:

@@ -20,7 +20,7 @@ from tocsin.engine.measuring import Measurer
 from tocsin.engine.notifying import Courier
 from tocsin.engine.retiring import Retirer
 from tocsin.engine.verifying import Verifier
-from tocsin.ports import Actuator, Configuration, Log, Notifier, Store, StoreUnavailable, Telemetry
+from tocsin.ports import Actuator, Configuration, Log, Meter, Notifier, Store, StoreUnavailable, Telemetry
 
 EVALUATE_WITHIN = 120.0
 """Seconds after which no further target is begun, so that the tick still tells and acts before the host ends it."""
@@ -52,6 +52,7 @@ class Engine:
     actuators: Mapping[str, Actuator]
     log: Log
     owner: str
+    meters: Mapping[str, Meter] = field(default_factory=dict)
     guilty: set[Part] = field(default_factory=set)
     """Parts of queries that failed alone in this process: a hint, no state."""
     events: dict[str, None] = field(default_factory=dict)
@@ -87,7 +88,9 @@ class Engine:
     def _evaluate(self, targets: Sequence[Target], now: datetime) -> Evaluated:
         asker = Asker(self.telemetry, self.log, self.project.config.budgets.queries_at_once, self.guilty)
         measurer = Measurer(self.signals, self.telemetry, asker, self.log)
-        evaluator = Evaluator(self.project, self.signals, self.store, self.configuration, self.log, measurer)
+        evaluator = Evaluator(
+            self.project, self.signals, self.store, self.configuration, self.log, measurer, self.meters
+        )
         ends = time.monotonic() + EVALUATE_WITHIN
 
         def evaluate(target: Target) -> Evaluated:

@@ -56,7 +56,11 @@ class ApproverStandIn:
 
     def routes(self) -> list[Route]:
         """Return the endpoint's route."""
-        return [Route("/approve", self._post, methods=["POST"])]
+        return [Route("/approve", self._post, methods=["POST"]), Route("/approve", self._get)]
+
+    async def _get(self, _request: Request) -> Response:
+        failed = await respond(self.faults.next(self.now(), "GET"))
+        return failed if failed is not None else Response(status_code=405)
 
     async def _post(self, request: Request) -> Response:
         failed = await respond(self.faults.next(self.now(), "POST"))

@@ -18,12 +18,15 @@ from typing import Protocol
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
-from tocsin.core.config import Target
+from tocsin.core.config import Probe, Queue, Target
 from tocsin.local.accelerator import SIDE_EFFECTS, Accelerator
 from tocsin.local.approver import ApproverStandIn, RemoteApprover
 from tocsin.local.container_apps import ContainerAppsStandIn
+from tocsin.local.front import FrontDoor
 from tocsin.local.load import from_trace, seeded
+from tocsin.local.metrics import MetricsStandIn
 from tocsin.local.pagerduty import PagerDutyStandIn
+from tocsin.local.queues import QueuesStandIn
 from tocsin.local.serve import Served
 from tocsin.local.teams import TeamsStandIn
 from tocsin.local.webhooks import SECRET, WebhookStandIn
@@ -35,6 +38,13 @@ _STEP = timedelta(seconds=5)
 
 _WARM_UP = timedelta(minutes=10)
 """How much healthy history a world has before its story begins."""
+
+_REVISION = "sales-research-api--0000001"
+_LEVELS = {"CpuPercentage": 35.0, "MemoryPercentage": 50.0, "RestartCount": 0.0, "Replicas": 1.0}
+"""What the platform measures of a healthy app."""
+
+QUEUE = "work"
+"""The queue that this world's accelerator works off."""
 
 _WATCHED = {
     "WATCHED_WORKSPACE": "11111111-2222-3333-4444-555555555555",
@@ -79,6 +89,8 @@ class World:
         self.workspace = Workspace(self.telemetry, [_WATCHED["WATCHED_WORKSPACE"]])
         self.arm, self.teams, self.pagerduty = ContainerAppsStandIn(now), TeamsStandIn(now), PagerDutyStandIn(now)
         self.webhooks, self.approver = WebhookStandIn(now), ApproverStandIn(now, seed)
+        self.metrics, self.queues = MetricsStandIn(now), QueuesStandIn(now)
+        self.front = FrontDoor(now, lambda: bool(self.arm.serving_env(self.target())))
         self._served = Served(self._app(), port)
         self._mutex = threading.Lock()
         self._start = start
@@ -102,12 +114,18 @@ class World:
             "/pagerduty": self.pagerduty,
             "/webhooks": self.webhooks,
             "/approver": self.approver,
+            "/metrics": self.metrics,
+            "/queues": self.queues,
+            "/app": self.front,
         }
         return Starlette(routes=[Mount(path, routes=part.routes()) for path, part in parts.items()])
 
     def __enter__(self) -> World:
         self._served.start()
         self.arm.create(self.target(), self._deployed())
+        for metric, level in _LEVELS.items():
+            self.metrics.set(metric, level, self.clock.now(), revisionName=_REVISION, podName=f"{_REVISION}-0")
+        self.queues.put(QUEUE, 0)
         self.advance(self._start)
         return self
 
@@ -128,6 +146,7 @@ class World:
             **_WATCHED,
             "TOCSIN_LOG_ANALYTICS_ENDPOINT": f"{self.url}/log-analytics",
             "TOCSIN_ARM_ENDPOINT": f"{self.url}/arm",
+            "TOCSIN_METRICS_ENDPOINT": f"{self.url}/metrics",
             "TOCSIN_STATIC_TOKEN": "local",
             "TEAMS_WEBHOOK_URL": f"{self.url}/teams/workflows/team",
             "PAGERDUTY_ROUTING_KEY": "0123456789abcdef0123456789abcdef",
@@ -147,6 +166,8 @@ class World:
             container_app=_WATCHED["WATCHED_CONTAINER_APP"],
             side_effect_tools=SIDE_EFFECTS,
             labels={"env": "prod"},
+            queues=(Queue(queue=QUEUE, storage=f"{self.url}/queues"),),
+            probes=(Probe(name="api", url=f"{self.url}/app/healthz"),),
         )
 
     def advance(self, until: datetime) -> None:
