@@ -1,6 +1,6 @@
 """Triggers, and nothing else: unwrap what Azure hands over, call the app, wrap what comes back.
 
-Importing this module defines three functions and does nothing that can fail: a failed import would be reported by the
+Importing this module defines functions and does nothing that can fail: a failed import would be reported by the
 Azure host as "No job functions found", and the watcher would be silently gone. What is wrong with files or settings is
 said by ``/api/health``.
 """
@@ -36,6 +36,34 @@ def react(event: func.EventGridEvent) -> None:
     given = {name: getattr(event, name, None) for name in names}
     given |= {"eventType": given["event_type"], "eventTime": given["event_time"], "data": event.get_json()}
     current().react(given)
+
+
+@app.function_name("evaluate")
+@app.queue_trigger(arg_name="message", queue_name="tocsin-evaluate", connection="AzureWebJobsStorage")
+def evaluate(message: func.QueueMessage) -> None:
+    """Evaluate one target that a tick handed out, where a fleet outgrows one instance."""
+    from tocsin.app import current
+
+    current().work(message.get_body().decode())
+
+
+@app.function_name("given_up")
+@app.queue_trigger(arg_name="message", queue_name="tocsin-evaluate-poison", connection="AzureWebJobsStorage")
+def given_up(message: func.QueueMessage) -> None:
+    """Make an alert of work that failed again and again."""
+    from tocsin.app import current
+
+    current().given_up(message.get_body().decode())
+
+
+@app.function_name("events")
+@app.route(route="events", methods=["POST", "OPTIONS"], auth_level=func.AuthLevel.FUNCTION)
+def events(req: func.HttpRequest) -> func.HttpResponse:
+    """Take what an action group's webhook or an Event Grid subscription posts: alerts in the common schema, events."""
+    from tocsin.webhook import answer
+
+    found = answer(req.method, dict(req.headers), req.get_body())
+    return func.HttpResponse(found.body, status_code=found.status, headers=dict(found.headers), mimetype=found.kind)
 
 
 @app.function_name("health")

@@ -17,7 +17,7 @@ from tocsin.core.read import Project
 from tocsin.core.remedy import Applied, Did
 from tocsin.core.rule import Rule
 from tocsin.engine.tick import Engine
-from tocsin.ports import Meter, Store
+from tocsin.ports import Meter, Store, WorkQueue
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.telemetry.embedded import EmbeddedTelemetry
 from tocsin.testing import Heard
@@ -160,6 +160,7 @@ class Stage:
         self.oncall, self.team = Receiver(self.note), Receiver(self.note)
         self.platform = Platform(self.note, {"HITL_APPROVER_ENDPOINT": "https://approver"})
         self.meters: dict[str, Meter] = {}
+        self.queue: WorkQueue | None = None
         self.log = Heard()
         self.inner = store or SqliteStore(":memory:")
         self.project = project(*rules, **changes)
@@ -183,6 +184,7 @@ class Stage:
             log=self.log,
             owner="test",
             meters=self.meters,
+            queue=self.queue,
         )
 
     def trace(self, at: datetime, name: str, **properties: str) -> None:

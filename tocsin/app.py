@@ -20,11 +20,12 @@ from tocsin.connections.metrics import Metrics
 from tocsin.core.crosscheck import Known
 from tocsin.core.errors import Problem
 from tocsin.core.message import Delivery, Settled
+from tocsin.core.native import Native
 from tocsin.core.read import Project
 from tocsin.core.sight import BUILT_IN
-from tocsin.engine.react import react
+from tocsin.engine.react import react, take
 from tocsin.engine.tick import Engine, Ticked
-from tocsin.ports import Clock, Configuration, Log, Meter, Notifier, Store, StoreUnavailable, Telemetry
+from tocsin.ports import Clock, Configuration, Log, Meter, Notifier, Store, StoreUnavailable, Telemetry, WorkQueue
 from tocsin.settings import Settings
 from tocsin.telemetry.container_app import ContainerAppConfiguration, Whereabouts
 from tocsin.telemetry.metrics import ContainerAppMetrics
@@ -61,6 +62,18 @@ class App:
     def react(self, event: Mapping[str, Any]) -> Ticked | None:
         """Evaluate what an event concerns, now."""
         return react(self.engine, event, self.clock.now())
+
+    def take(self, native: Native) -> Ticked | None:
+        """Enter an alert of Azure Monitor's own, now."""
+        return take(self.engine, native, self.clock.now())
+
+    def work(self, message: str) -> Ticked | None:
+        """Evaluate a target that a tick handed out, now."""
+        return self.engine.work(message, self.clock.now())
+
+    def given_up(self, message: str) -> None:
+        """Tell of work that failed again and again."""
+        self.engine.given_up(message, self.clock.now())
 
     def health(self) -> dict[str, Any]:
         """Return whether Tocsin watches, and if not, which file, setting or part is the reason."""
@@ -123,6 +136,7 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
         log=log,
         owner=f"{socket.gethostname()}/{os.getpid()}",
         meters=_meters(given, configuration, clock),
+        queue=_queue(given),
     )
     problems = (*project.problems, *settings.problems(given), *unusable)
     return App(engine, clock, problems)
@@ -164,6 +178,15 @@ def _store(given: Settings) -> Store:
 
     given.state_file.parent.mkdir(parents=True, exist_ok=True)
     return SqliteStore(given.state_file)
+
+
+def _queue(given: Settings) -> WorkQueue | None:
+    where = given.get("TOCSIN_QUEUES")
+    if not where:
+        return None
+    from tocsin.connections.queues import work
+
+    return work(where, given.get("TOCSIN_ACTUATOR_CLIENT_ID"))
 
 
 def _telemetry(given: Settings, project: Project) -> Telemetry:

@@ -115,6 +115,17 @@ class Mark:
     lag: timedelta | None = None
 
 
+class Unsent(Exception):
+    """A message could not be put into the work queue."""
+
+
+class WorkQueue(Protocol):
+    """Where evaluations wait for somebody to do them."""
+
+    def send(self, message: str) -> None:
+        """Put a message in. Raises ``Unsent``."""
+
+
 class Store(Protocol):
     """Keeps state. Every method raises ``StoreUnavailable`` when the store does not answer."""
 

@@ -24,6 +24,9 @@ KNOWN: Mapping[str, Known] = {
     "TOCSIN_TABLES": Known(
         None, "Where state is kept in Azure: a Table service's address, or a connection string. It wins over the file."
     ),
+    "TOCSIN_QUEUES": Known(
+        None, "Where a large fleet's work waits: the host storage's Queue service, or a connection string."
+    ),
     "TOCSIN_READER_CLIENT_ID": Known(None, "Client id of the identity that reads telemetry and configuration."),
     "TOCSIN_ACTUATOR_CLIENT_ID": Known(None, "Client id of the identity that may change Container Apps."),
     "TOCSIN_LOG_ANALYTICS_ENDPOINT": Known(None, "Another endpoint of the Log Analytics query API."),

@@ -6,7 +6,7 @@ order; so it is taken only from kinds and sources that are awaited, while it is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -63,13 +63,21 @@ def refusal(event: Event, now: datetime) -> str:
     return ""
 
 
+def ours(event: Event, targets: Iterable[Target]) -> bool:
+    """Return whether the event comes from a subscription in which something is watched."""
+    return any(each.subscription and _from(event, each) for each in targets)
+
+
 def concerns(event: Event, target: Target) -> bool:
     """Return whether the event comes from the target's subscription and names its Container App or a part of it."""
     if not target.container_app:
         return False
     resource = target.app_id.lower()
-    own = f"{event.source}/".startswith(f"/subscriptions/{target.subscription}/".lower())
-    return own and any(f"{each}/".startswith(f"{resource}/") for each in event.resources)
+    return _from(event, target) and any(f"{each}/".startswith(f"{resource}/") for each in event.resources)
+
+
+def _from(event: Event, target: Target) -> bool:
+    return f"{event.source}/".startswith(f"/subscriptions/{target.subscription}/".lower())
 
 
 def _text(value: Any) -> str:

@@ -48,7 +48,21 @@ def _unjudged(name: str, severity: Severity) -> Rule:
 RULE_BLIND, MINOR_RULE_BLIND = _unjudged("rule_blind", Severity.P1), _unjudged("minor_rule_blind", Severity.P2)
 """Rules that nobody can judge while the target's telemetry answers: those of P0 and P1, and the others."""
 
-BUILT_IN = (SIGHT, RULE_BLIND, MINOR_RULE_BLIND)
+UNEVALUATED = Rule(
+    id="evaluation_failed",
+    summary="Tocsin could not evaluate {target}: the work was given up after several tries.",
+    description="A tick handed this target out, and every instance that took it failed. The watcher's log says why.",
+    severity=Severity.P1,
+    when=When(signal="target_evaluated", above=0.0, over=timedelta(minutes=1)),
+    keep_firing_for=timedelta(minutes=2),
+    offset=timedelta(),
+    runbook="docs/operations.md#evaluation-failed",
+    owner="tocsin",
+    file="built in",
+)
+"""Work that ended in the poison queue."""
+
+BUILT_IN = (SIGHT, RULE_BLIND, MINOR_RULE_BLIND, UNEVALUATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,21 @@ class Judged:
         if dict(by).get("unjudged") in self.waiting and alert.last is not Verdict.CLEAR:
             return Seen(alert.last, 1.0, alert.reason)
         return Seen(Verdict.CLEAR, reason="judged again")
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Judges whether the target could be evaluated at all. That this is asked in an evaluation says that it could."""
+
+    failed: bool = False
+
+    def at(
+        self, _slot: datetime, alerts: Mapping[Instance, Alert], _fresh: Freshness, _within: timedelta
+    ) -> dict[Instance, Seen]:
+        """Return breached for work that was given up; else clear for what was not reached before."""
+        if self.failed:
+            return {(): Seen(Verdict.BREACHED, 1.0, "its evaluation was given up")}
+        return {by: Seen(Verdict.CLEAR, 0.0, "it was evaluated again") for by in alerts}
 
 
 def newest_only(found: Due) -> Due:

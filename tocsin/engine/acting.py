@@ -18,6 +18,7 @@ from tocsin.core.config import Target
 from tocsin.core.fields import Automation
 from tocsin.core.guard import Answer, Case, Ruling
 from tocsin.core.message import Delivery, Kind
+from tocsin.core.native import NATIVE
 from tocsin.core.notice import story
 from tocsin.core.policy import Policy
 from tocsin.core.read import Project
@@ -272,7 +273,7 @@ class Actor:
     # Looking up
 
     def _rule(self, name: str) -> Rule | None:
-        return next((rule for rule in self.project.rules if rule.id == name), None)
+        return next((rule for rule in (*self.project.rules, *NATIVE) if rule.id == name), None)
 
     def _policy(self, name: str) -> Policy | None:
         return next((policy for policy in self.project.policies if policy.id == name), None)

@@ -15,12 +15,23 @@ from tocsin.core.config import Target
 from tocsin.core.evaluate import TWO_ROWS, Measured
 from tocsin.core.fields import Severity
 from tocsin.core.message import Delivery, Kind, Notice
+from tocsin.core.native import Native
 from tocsin.core.notice import compose
 from tocsin.core.read import Project
 from tocsin.core.route import receivers
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import Due, ahead, delay, due, selects
-from tocsin.core.sight import BUILT_IN, MINOR_RULE_BLIND, RULE_BLIND, SIGHT, Judged, Sight, newest_only
+from tocsin.core.sight import (
+    BUILT_IN,
+    MINOR_RULE_BLIND,
+    RULE_BLIND,
+    SIGHT,
+    UNEVALUATED,
+    Judged,
+    Reached,
+    Sight,
+    newest_only,
+)
 from tocsin.core.signal import Signal
 from tocsin.engine.acting import fallback, labels_of
 from tocsin.engine.measuring import Measurer, World
@@ -45,7 +56,7 @@ _TOLD_OF_BLINDNESS = {Change.FIRED: Kind.BLIND, Change.RESOLVED: Kind.RESOLVED}
 """What is told of the watcher's own rules: that nothing is known of blindness itself says nothing new."""
 
 
-Seeing = Measured | Sight | Judged
+Seeing = Measured | Sight | Judged | Reached | Native
 """Whatever judges slots."""
 
 
@@ -111,6 +122,14 @@ class Evaluator:
         self._save_mark(target, done, self._lag(world, mark), mark.etag)
         return total
 
+    def enter(
+        self, rule: Rule, seen: Native | Reached, slots: tuple[datetime, ...], target: Target, now: datetime
+    ) -> bool:
+        """Commit what was heard from outside of one alert; return whether it could be. Raises ``StoreUnavailable``."""
+        stored = {rule.id: self.store.load(rule.id, target.name)}
+        world = World(target, self.configuration, self.meters)
+        return self._judge(rule, Due(slots), seen, world, stored, now) is not None
+
     def _lag(self, world: World, mark: Mark) -> timedelta | None:
         """Return how long telemetry takes to arrive: at once what was seen when it is more, slowly when it is less."""
         lag, before, target = world.fresh.lag, mark.lag, world.target
@@ -122,13 +141,18 @@ class Evaluator:
 
     def _watchers(
         self, rules: Sequence[Rule], asked: Collection[str], blind: Mapping[str, str]
-    ) -> list[tuple[Rule, Sight | Judged]]:
+    ) -> list[tuple[Rule, Sight | Judged | Reached]]:
         """Return the rules that watch the watching, each with what it judges by."""
         waiting = frozenset(rule.id for rule in rules) - frozenset(asked)
         urgent = {rule.id for rule in rules if rule.severity in (Severity.P0, Severity.P1)}
         major = {name: why for name, why in blind.items() if name in urgent}
         minor = {name: why for name, why in blind.items() if name not in urgent}
-        return [(SIGHT, Sight()), (RULE_BLIND, Judged(major, waiting)), (MINOR_RULE_BLIND, Judged(minor, waiting))]
+        return [
+            (SIGHT, Sight()),
+            (RULE_BLIND, Judged(major, waiting)),
+            (MINOR_RULE_BLIND, Judged(minor, waiting)),
+            (UNEVALUATED, Reached()),
+        ]
 
     def _rules(self, target: Target) -> list[Rule]:
         return [rule for rule in self.project.rules if selects(rule, target)]

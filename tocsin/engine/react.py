@@ -1,4 +1,4 @@
-"""An event from outside causes an evaluation of the targets it concerns, and nothing else."""
+"""What comes from outside causes an evaluation; only an alert of Azure Monitor's own says something besides."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from tocsin.core import event as events
+from tocsin.core import native as natives
+from tocsin.core.native import Native
 from tocsin.engine.tick import Engine, Ticked
 
 _REMEMBERED = 1_000
@@ -16,9 +18,13 @@ _REMEMBERED = 1_000
 def react(engine: Engine, given: Mapping[str, Any], now: datetime) -> Ticked | None:
     """Evaluate the targets that an event concerns as a tick would; return None when it causes none.
 
-    ``given`` is an EventGridEvent or a CloudEvent as a mapping. Nothing in it is believed but which resource it names.
+    ``given`` is an EventGridEvent or a CloudEvent as a mapping. Nothing in it is believed but which resource it names,
+    except of an alert of Azure Monitor, which comes from a watched subscription.
     """
     event = events.read(given)
+    native = natives.read(given.get("data"))
+    if native is not None and events.ours(event, engine.project.config.targets):
+        return take(engine, native, now)
     names = [target.name for target in engine.project.config.targets if events.concerns(event, target)]
     why = events.refusal(event, now) or ("" if names else "it concerns no target") or _repeated(engine, event.id)
     if why:
@@ -29,6 +35,22 @@ def react(engine: Engine, given: Mapping[str, Any], now: datetime) -> Ticked | N
     while len(engine.events) > _REMEMBERED:
         del engine.events[next(iter(engine.events))]
     return ticked
+
+
+def take(engine: Engine, native: Native, now: datetime) -> Ticked | None:
+    """Enter an alert of Azure Monitor's own into the state of what it concerns, and tell and act as a tick would.
+
+    The same message twice, or a firing after its resolution, changes nothing: the alert has seen that instant. Returns
+    None when the message is not looked at.
+    """
+    why = natives.refusal(native, now)
+    if why:
+        engine.log.info("alert ignored", alert=dict(native.by)["alert"], why=why)
+        return None
+    concerned = natives.concerned(native, engine.project.config.targets)
+    for target in concerned:
+        engine.enter(native, target, now)
+    return engine.tick(now, only=[target.name for target in concerned])
 
 
 def _repeated(engine: Engine, identity: str) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from tocsin.core.alert import Alert, rule_changed
 from tocsin.core.message import Delivery, Kind
+from tocsin.core.native import NATIVE, remembered
 from tocsin.core.read import Project
 from tocsin.core.schedule import asleep, selects
 from tocsin.core.sight import BUILT_IN
@@ -31,6 +32,8 @@ class Retirer:
         return sum(self._end(alert, now) for alert in orphans)
 
     def _watched(self, alert: Alert, now: datetime) -> bool:
+        if any(each.id == alert.rule for each in NATIVE):
+            return remembered(alert, now)
         rule = next((each for each in (*BUILT_IN, *self.project.rules) if each.id == alert.rule), None)
         target = next((each for each in self.project.config.targets if each.name == alert.target), None)
         return rule is not None and target is not None and not asleep(rule, now) and selects(rule, target)

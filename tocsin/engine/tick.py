@@ -11,16 +11,20 @@ from datetime import datetime, timedelta
 
 from tocsin.core.compile import Part
 from tocsin.core.config import Target
+from tocsin.core.native import Native
 from tocsin.core.read import Project
+from tocsin.core.schedule import newest_slot
+from tocsin.core.sight import UNEVALUATED, Reached
 from tocsin.core.signal import Signal
 from tocsin.engine.acting import Actor
 from tocsin.engine.asking import Asker
 from tocsin.engine.evaluating import Evaluated, Evaluator
+from tocsin.engine.fanning import FanOut, is_about, named
 from tocsin.engine.measuring import Measurer
 from tocsin.engine.notifying import Courier
 from tocsin.engine.retiring import Retirer
 from tocsin.engine.verifying import Verifier
-from tocsin.ports import Actuator, Configuration, Log, Meter, Notifier, Store, StoreUnavailable, Telemetry
+from tocsin.ports import Actuator, Configuration, Log, Meter, Notifier, Store, StoreUnavailable, Telemetry, WorkQueue
 
 EVALUATE_WITHIN = 120.0
 """Seconds after which no further target is begun, so that the tick still tells and acts before the host ends it."""
@@ -53,6 +57,7 @@ class Engine:
     log: Log
     owner: str
     meters: Mapping[str, Meter] = field(default_factory=dict)
+    queue: WorkQueue | None = None
     guilty: set[Part] = field(default_factory=set)
     """Parts of queries that failed alone in this process: a hint, no state."""
     events: dict[str, None] = field(default_factory=dict)
@@ -72,8 +77,9 @@ class Engine:
         targets = [each for each in self.project.config.targets if only is None or each.name in only]
         courier = Courier(self.store, self.notifiers, self.project.config, self.log)
         delivered = courier.deliver(now)
-        evaluated = self._evaluate(targets, now)
-        Retirer(self.project, self.store, self.log).retire(now)
+        evaluated = self._evaluate(self._own_share(targets, now) if only is None else targets, now)
+        if only is None:
+            Retirer(self.project, self.store, self.log).retire(now)
         delivered += courier.deliver(now)
         acted = self._actor(elapsed).act(now, targets)
         delivered += courier.deliver(now)
@@ -85,12 +91,41 @@ class Engine:
         self.log.info("tick", now=now, slots=ticked.slots, unknown=ticked.unknown, delivered=delivered, acted=acted)
         return ticked
 
-    def _evaluate(self, targets: Sequence[Target], now: datetime) -> Evaluated:
+    def work(self, message: str, now: datetime) -> Ticked | None:
+        """Do the work that a tick handed out; None when its target is not watched any more.
+
+        Raises ValueError for a message that no tick wrote.
+        """
+        name = named(message)
+        if all(each.name != name for each in self.project.config.targets):
+            self.log.info("work ignored", target=name[:100], why="no such target")
+            return None
+        return self.tick(now, only=[name])
+
+    def given_up(self, message: str, now: datetime) -> None:
+        """Make an alert of work that failed again and again, on the target that was not evaluated."""
+        self.log.error("work given up", message=message[:200])
+        slot = newest_slot(UNEVALUATED.every, timedelta(), now)
+        for target in self.project.config.targets:
+            if is_about(message, target):
+                self._evaluator().enter(UNEVALUATED, Reached(failed=True), (slot,), target, now)
+        self.tick(now, only=[])
+
+    def enter(self, native: Native, target: Target, now: datetime) -> None:
+        """Enter an alert of Azure Monitor's own. Raises ``StoreUnavailable`` when it could not be kept."""
+        if not self._evaluator().enter(native.rule, native, native.slots, target, now):
+            raise StoreUnavailable("an alert of Azure Monitor could not be entered")
+
+    def _own_share(self, targets: Sequence[Target], now: datetime) -> list[Target]:
+        return FanOut(self.project, self.store, self.queue, self.log).inline(targets, now)
+
+    def _evaluator(self) -> Evaluator:
         asker = Asker(self.telemetry, self.log, self.project.config.budgets.queries_at_once, self.guilty)
         measurer = Measurer(self.signals, self.telemetry, asker, self.log)
-        evaluator = Evaluator(
-            self.project, self.signals, self.store, self.configuration, self.log, measurer, self.meters
-        )
+        return Evaluator(self.project, self.signals, self.store, self.configuration, self.log, measurer, self.meters)
+
+    def _evaluate(self, targets: Sequence[Target], now: datetime) -> Evaluated:
+        evaluator = self._evaluator()
         ends = time.monotonic() + EVALUATE_WITHIN
 
         def evaluate(target: Target) -> Evaluated:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tocsin.connections.identity import refuse_leak, storage_key
 from tocsin.connections.metrics import Asked, Metrics
-from tocsin.connections.refusal import no_answer
+from tocsin.connections.queues import look
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Queue, Target
 from tocsin.core.gauge import Reading
@@ -17,7 +16,6 @@ from tocsin.ports import Regions
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
-    from azure.storage.queue import QueueClient
 
 _NAMESPACE = "Microsoft.ServiceBus/namespaces"
 _NEWEST = timedelta(minutes=10)
@@ -52,35 +50,22 @@ class QueueDepths:
 
     def _storage(self, queue: Queue) -> Iterator[Reading]:
         of = {"queue": queue.queue}
-        try:
-            with self._opened(queue, queue.queue) as client:
-                depth = client.get_queue_properties().approximate_message_count or 0
-                oldest = client.peek_messages(1)
-            yield Reading("depth", float(depth), of, detail=f"{depth} messages in {queue.queue}")
-            yield Reading("lag", self._age(oldest), of, detail=f"the oldest message in {queue.queue}")
-            yield Reading("dead", float(self._poisoned(queue)), of, detail=f"{queue.queue}-poison")
-        except Exception as error:
-            yield from _unread(of, no_answer(error))
+        found = look(self.credential, queue.storage, queue.queue)
+        if isinstance(found, NoAnswer):
+            yield from (Reading(name, None, of, why=found.why.value) for name in ("depth", "lag", "dead"))
+            return
+        age = max(0.0, (self.now() - found.oldest).total_seconds()) if found.oldest else 0.0
+        yield Reading("depth", float(found.depth), of, detail=f"{found.depth} messages in {queue.queue}")
+        yield Reading("lag", age, of, detail=f"the oldest message in {queue.queue}")
+        yield self._poisoned(queue, of)
 
-    def _age(self, oldest: Sequence[object]) -> float:
-        since = getattr(oldest[0], "inserted_on", None) if oldest else None
-        return max(0.0, (self.now() - since).total_seconds()) if since else 0.0
-
-    def _poisoned(self, queue: Queue) -> int:
-        from azure.core.exceptions import ResourceNotFoundError
-
-        try:
-            with self._opened(queue, f"{queue.queue}-poison") as client:
-                return client.get_queue_properties().approximate_message_count or 0
-        except ResourceNotFoundError:  # the host makes it when the first message is given up
-            return 0
-
-    def _opened(self, queue: Queue, name: str) -> QueueClient:
-        from azure.storage.queue import QueueClient
-
-        refuse_leak(self.credential, queue.storage)
-        key = storage_key(self.credential)
-        return QueueClient(queue.storage, name, credential=key, retry_total=0, connection_timeout=5, read_timeout=10)
+    def _poisoned(self, queue: Queue, of: dict[str, str]) -> Reading:
+        found = look(self.credential, queue.storage, f"{queue.queue}-poison")
+        if isinstance(found, NoAnswer) and found.why is not Why.MISSING:
+            return Reading("dead", None, of, why=found.why.value)
+        # The host makes it when the first message is given up.
+        depth = 0 if isinstance(found, NoAnswer) else found.depth
+        return Reading("dead", float(depth), of, detail=f"{depth} messages in {queue.queue}-poison")
 
     def _bus(self, queue: Queue, target: Target, end: datetime) -> Iterator[Reading]:
         of, region = {"queue": queue.queue}, self.region(target)
@@ -95,7 +80,3 @@ class QueueDepths:
                 yield Reading(name, max(own[0].values)[1], of, detail=f"{metric} of {queue.queue}")
             else:
                 yield Reading(name, None, of, why=Why.MISSING.value)
-
-
-def _unread(of: dict[str, str], why: NoAnswer) -> list[Reading]:
-    return [Reading(name, None, of, why=why.why.value) for name in ("depth", "lag", "dead")]

@@ -1,0 +1,82 @@
+"""A fleet that outgrows one instance: the tick hands targets out over a queue, and whoever takes one evaluates it.
+
+The same engine runs inline and handed out. What nobody evaluates in time the tick evaluates itself: a queue that
+stands still must not make the watcher blind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tocsin.core.config import Target
+from tocsin.core.read import Project
+from tocsin.core.schedule import selects
+from tocsin.core.sight import SIGHT
+from tocsin.ports import Log, Store, Unsent, WorkQueue
+
+LEFT_BEHIND = timedelta(minutes=5)
+"""How old a target's newest slot may be before the tick does not wait for others any more."""
+
+
+def plan_size(project: Project, targets: Sequence[Target]) -> int:
+    """Return how many evaluations one round over these targets is: a rule on a target each."""
+    return sum(selects(rule, target) for rule in project.rules for target in targets)
+
+
+def work(target: str, now: datetime) -> str:
+    """Return the message that asks for one target's evaluation."""
+    return json.dumps({"target": target, "asked": now.isoformat()})
+
+
+def named(message: str) -> str:
+    """Return the target that a message is about. Raises ValueError for one that no tick wrote."""
+    try:
+        found = json.loads(message)["target"]
+    except (ValueError, TypeError, LookupError):
+        found = None
+    if not isinstance(found, str):
+        raise ValueError("not a request to evaluate a target")
+    return found
+
+
+def is_about(message: str, target: Target) -> bool:
+    """Return whether a message, whoever wrote it, asks for this target's evaluation."""
+    try:
+        return named(message) == target.name
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class FanOut:
+    """Hands targets out when there are more evaluations than one instance is to do."""
+
+    project: Project
+    store: Store
+    queue: WorkQueue | None
+    log: Log
+
+    def inline(self, targets: Sequence[Target], now: datetime) -> list[Target]:
+        """Hand out what others are to evaluate; return what is left to this tick."""
+        most = self.project.config.budgets.evaluations_inline
+        if plan_size(self.project, targets) <= most:
+            return list(targets)
+        if self.queue is None:
+            self.log.warning("outgrown", evaluations=plan_size(self.project, targets), most=most, why="no work queue")
+            return list(targets)
+        return [target for target in targets if not self._handed_out(target, self.queue, now)]
+
+    def _handed_out(self, target: Target, queue: WorkQueue, now: datetime) -> bool:
+        newest = self.store.mark(target.name).slots.get(SIGHT.id)
+        if newest is not None and now - target.offset - newest > LEFT_BEHIND:
+            self.log.error("left behind", target=target.name, newest=newest)
+            return False
+        try:
+            queue.send(work(target.name, now))
+        except Unsent as error:
+            self.log.error("not handed out", target=target.name, why=str(error))
+            return False
+        return True
