@@ -21,9 +21,10 @@ from tocsin.core.errors import Problem
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.read import Project
 from tocsin.core.sight import BUILT_IN
+from tocsin.engine.counting import SILENT, CountedTelemetry, counted
 from tocsin.engine.react import react
 from tocsin.engine.tick import Engine, Ticked
-from tocsin.ports import Clock, Configuration, Log, Notifier, Store, StoreUnavailable, Telemetry
+from tocsin.ports import Clock, Configuration, Log, Notifier, Store, StoreUnavailable, Tally, Telemetry
 from tocsin.settings import Settings
 from tocsin.telemetry.container_app import ContainerAppConfiguration
 
@@ -52,11 +53,11 @@ class App:
 
     def tick(self) -> Ticked:
         """Run one tick now."""
-        return self.engine.tick(self.clock.now())
+        return counted(self.engine.tally, "timer", lambda: self.engine.tick(self.clock.now()))
 
     def react(self, event: Mapping[str, Any]) -> Ticked | None:
         """Evaluate what an event concerns, now."""
-        return react(self.engine, event, self.clock.now())
+        return counted(self.engine.tally, "event", lambda: react(self.engine, event, self.clock.now()))
 
     def health(self) -> dict[str, Any]:
         """Return whether Tocsin watches, and if not, which file, setting or part is the reason."""
@@ -106,18 +107,20 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
     project = files.read_project(given.root, given.values, known())
     log = parts.log or _log()
     receivers, unusable = _notifiers(project, given, Http())
+    tally, untold = _tally(given, project)
     engine = Engine(
         project=project,
         signals=signals.known(),
         store=parts.store or _store(given),
-        telemetry=parts.telemetry or _telemetry(given, project),
+        telemetry=CountedTelemetry(parts.telemetry or _telemetry(given, project), tally),
         configuration=parts.configuration or ContainerAppConfiguration(_apps(given, "TOCSIN_READER_CLIENT_ID")),
         notifiers=receivers,
         actuators=actuators.made(_apps(given, "TOCSIN_ACTUATOR_CLIENT_ID")),
         log=log,
         owner=f"{socket.gethostname()}/{os.getpid()}",
+        tally=tally,
     )
-    problems = (*project.problems, *settings.problems(given), *unusable)
+    problems = (*project.problems, *settings.problems(given), *unusable, *untold)
     return App(engine, parts.clock or SystemClock(), problems)
 
 
@@ -187,6 +190,23 @@ def _notifiers(project: Project, given: Settings, http: Http) -> tuple[dict[str,
             reason = f"receiver '{name}' cannot be used: {error}"
             unusable.append(Problem("tocsin.yaml", 1, 1, "unusable-receiver", reason))
     return made, unusable
+
+
+def _tally(given: Settings, project: Project) -> tuple[Tally, list[Problem]]:
+    """Return what takes the watcher's own counts and log, or a tally that keeps nothing and why it must be that one."""
+    connection, role = given.get("APPLICATIONINSIGHTS_CONNECTION_STRING"), given.get("TOCSIN_ROLE_NAME") or ""
+    if not connection:
+        return SILENT, []
+    if role in {target.role_name for target in project.config.targets}:
+        reason = f"TOCSIN_ROLE_NAME is '{role}', as a watched target's role_name: the watcher would see itself there"
+        return SILENT, [Problem(settings.PATH, 1, 1, "own-role-name", reason)]
+    try:
+        from tocsin.telemetry import own
+
+        return own.connect(connection, role), []
+    except Exception as error:  # whatever it is, watching goes on; its words could hold the connection string
+        reason = f"APPLICATIONINSIGHTS_CONNECTION_STRING cannot be used: {type(error).__name__}"
+        return SILENT, [Problem(settings.PATH, 1, 1, "no-own-telemetry", reason)]
 
 
 def _log() -> Log:
