@@ -7,7 +7,7 @@ ARGS ?=
 QUICK ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants picture lock clean bench-fusion bench-lateness bench-detection
+.PHONY: setup run test check mutants simulate picture lock clean bench-fusion bench-lateness bench-detection
 
 setup: $(VENV)/.ready
 
@@ -48,6 +48,10 @@ mutants: setup
 # Benchmarks: each compares against a named baseline in the same run and ends with one line of JSON.
 bench-fusion bench-lateness bench-detection: bench-%: setup
 	@$(BIN)/python -m bench.$* $(ARGS)
+
+# Two engines at once on Azurite's Table service, in 500 orders.
+simulate: setup
+	@ORDERS=500 $(BIN)/python -m pytest tests/test_interleaving.py -q $(ARGS)
 
 # The pictures in the README, drawn from a real run.
 picture: setup

@@ -56,10 +56,13 @@ def user_function(functions: dict[str, Any], name: str) -> Callable[..., Any]:
     return found
 
 
-def test_the_three_triggers_are_bound_as_documented(functions: dict[str, Any]) -> None:
+def test_the_triggers_are_bound_as_documented(functions: dict[str, Any]) -> None:
     assert {name: binding(each)["type"] for name, each in functions.items()} == {
         "tick": "timerTrigger",
         "react": "eventGridTrigger",
+        "evaluate": "queueTrigger",
+        "given_up": "queueTrigger",
+        "events": "httpTrigger",
         "health": "httpTrigger",
     }
     assert binding(functions["tick"])["schedule"] == "%TICK_SCHEDULE%"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
 
 @pytest.mark.slow
 def test_some_orders_on_tables(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
-    for seed in range(6):
+    for seed in range(int(os.environ.get("ORDERS", "6"))):
         monkeypatch.setattr(tables, "TABLE", f"t{uuid.uuid4().hex}")
 
         def store() -> Store:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tocsin.connections import http
 from tocsin.connections.arm import ContainerApps
 from tocsin.connections.identity import StaticToken, storage_key
 from tocsin.connections.metrics import Metrics
+from tocsin.connections.queues import look
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.compile import Window
 from tocsin.core.config import Config, Probe, Queue, Target
@@ -69,7 +71,7 @@ class Instruments:
         now = self.world.clock.now
         meters: dict[str, Meter] = {
             "metrics": ContainerAppMetrics(self.metrics, self.region),
-            "queues": QueueDepths(self.token, self.metrics, self.region, now),
+            "queues": QueueDepths(partial(look, self.token), self.metrics, self.region, now),
             "probes": HttpProbes(now),
             "approver": ApproverProbe(self.app),
         }
@@ -188,7 +190,9 @@ class TestQueues:
                 client.send_message("one")
                 client.send_message("two")
             target = TARGET.model_copy(update={"queues": (Queue(queue="work", storage=url),)})
-            meter = QueueDepths(token, Metrics(token, url), lambda _: "here", lambda: datetime.now(UTC) + MINUTE)
+            meter = QueueDepths(
+                partial(look, token), Metrics(token, url), lambda _: "here", lambda: datetime.now(UTC) + MINUTE
+            )
             found = {each.name: each.value for each in meter.read(target, "depth", T0, T0)}
         finally:
             server.stop()

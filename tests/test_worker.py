@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
+from tests.stage import MINUTE
 from tests.test_events import WRITE
+from tests.test_native import schema
 from tests.worker import Worker
 from tocsin import app as composition
+from tocsin.connections.queues import WORK
+from tocsin.engine.fanning import work
 from tocsin.local.world import World
 from tocsin.settings import Settings
 
@@ -44,7 +48,16 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 def test_every_function_is_found_with_the_bindings_azure_will_see(worker: Worker) -> None:
     bound = {name: [binding["type"] for binding in worker.bindings(name)] for name in worker.functions}
-    assert bound == {"tick": ["timerTrigger"], "react": ["eventGridTrigger"], "health": ["httpTrigger", "http"]}
+    assert bound == {
+        "tick": ["timerTrigger"],
+        "react": ["eventGridTrigger"],
+        "evaluate": ["queueTrigger"],
+        "given_up": ["queueTrigger"],
+        "events": ["httpTrigger", "http"],
+        "health": ["httpTrigger", "http"],
+    }
+    assert [worker.bindings(name)[0]["queueName"] for name in ("evaluate", "given_up")] == [WORK, f"{WORK}-poison"]
+    assert worker.bindings("events")[0]["authLevel"] == "FUNCTION"
     assert worker.bindings("tick")[0]["schedule"] == "%TICK_SCHEDULE%"
     assert worker.bindings("health")[0]["authLevel"] == "ANONYMOUS"
 
@@ -62,9 +75,22 @@ def test_every_function_runs_and_is_listed(worker: Worker, world: World, capsys:
         ran.append(f"react ({'CloudEvent' if 'specversion' in event else 'EventGridEvent'})")
     assert [alert.state.value for alert in composition.current().engine.store.open_alerts()] == ["firing"]
     assert list(composition.current().engine.events) == ["grid", "cloud"]
+    world.advance(T0 + timedelta(minutes=6))
+    worker.run("evaluate", "message", worker.text(work("sales-research", world.clock.now())))
+    ran.append("evaluate")
+    assert composition.current().engine.store.mark("sales-research").slots["hitl_misconfigured"] == T0 + 5 * MINUTE
+    worker.run("given_up", "message", worker.text(work("sales-research", world.clock.now())))
+    ran.append("given_up")
+    posted = worker.run(
+        "events", "req", worker.http("POST", "http://localhost/api/events", json.dumps(schema(at=T0)).encode())
+    )
+    ran.append("events")
+    assert json.loads(posted.http.body.bytes) == {"taken": 1, "ignored": 0}
+    fired = {alert.rule for alert in composition.current().engine.store.open_alerts() if alert.open}
+    assert fired == {"hitl_misconfigured", "evaluation_failed", "azure_alert_p1"}
     answer = worker.run("health", "req", worker.http("GET", "http://localhost/api/health"))
     ran.append("health")
-    assert json.loads(answer.http.body.bytes)["status"] == "ok"
+    assert json.loads(answer.http.body.bytes)["status"] == "degraded"  # the work that was given up
     with capsys.disabled():
         print(f"\nrun in the real worker: {', '.join(ran)}")
 

@@ -100,10 +100,15 @@ class Worker:
             raise RuntimeError(answer.result.exception.message)
         return answer.return_value
 
-    def http(self, method: str, url: str) -> Message:
+    def text(self, text: str) -> Message:
+        """Return a queue's message as the host hands it over."""
+        found: Message = self._kinds.TypedData(string=text)
+        return found
+
+    def http(self, method: str, url: str, content: bytes = b"") -> Message:
         """Return an HTTP request as the host hands it over."""
         empty: dict[str, str] = {}
-        body = self._kinds.TypedData(bytes=b"")
+        body = self._kinds.TypedData(bytes=content)
         request = self._kinds.RpcHttp(method=method, url=url, headers=empty, body=body, params=empty, query=empty)
         found: Message = self._kinds.TypedData(http=request)
         return found

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,15 +17,28 @@ from tocsin.connections.arm import ContainerApps
 from tocsin.connections.http import Http
 from tocsin.connections.identity import credential
 from tocsin.connections.metrics import Metrics
+from tocsin.connections.queues import look
 from tocsin.core.crosscheck import Known
 from tocsin.core.errors import Problem
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.native import Native
 from tocsin.core.read import Project
 from tocsin.core.sight import BUILT_IN
+from tocsin.engine.counting import SILENT, CountedTelemetry, counted
 from tocsin.engine.react import react, take
 from tocsin.engine.tick import Engine, Ticked
-from tocsin.ports import Clock, Configuration, Log, Meter, Notifier, Store, StoreUnavailable, Telemetry, WorkQueue
+from tocsin.ports import (
+    Clock,
+    Configuration,
+    Log,
+    Meter,
+    Notifier,
+    Store,
+    StoreUnavailable,
+    Tally,
+    Telemetry,
+    WorkQueue,
+)
 from tocsin.settings import Settings
 from tocsin.telemetry.container_app import ContainerAppConfiguration, Whereabouts
 from tocsin.telemetry.metrics import ContainerAppMetrics
@@ -57,19 +70,19 @@ class App:
 
     def tick(self) -> Ticked:
         """Run one tick now."""
-        return self.engine.tick(self.clock.now())
+        return counted(self.engine.tally, "timer", lambda: self.engine.tick(self.clock.now()))
 
     def react(self, event: Mapping[str, Any]) -> Ticked | None:
         """Evaluate what an event concerns, now."""
-        return react(self.engine, event, self.clock.now())
+        return counted(self.engine.tally, "event", lambda: react(self.engine, event, self.clock.now()))
 
     def take(self, native: Native) -> Ticked | None:
         """Enter an alert of Azure Monitor's own, now."""
-        return take(self.engine, native, self.clock.now())
+        return counted(self.engine.tally, "alert", lambda: take(self.engine, native, self.clock.now()))
 
     def work(self, message: str) -> Ticked | None:
         """Evaluate a target that a tick handed out, now."""
-        return self.engine.work(message, self.clock.now())
+        return counted(self.engine.tally, "work", lambda: self.engine.work(message, self.clock.now()))
 
     def given_up(self, message: str) -> None:
         """Tell of work that failed again and again."""
@@ -125,11 +138,12 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
     receivers, unusable = _notifiers(project, given, Http())
     clock = parts.clock or SystemClock()
     configuration = parts.configuration or ContainerAppConfiguration(_apps(given, "TOCSIN_READER_CLIENT_ID"))
+    tally, untold = _tally(given, project)
     engine = Engine(
         project=project,
         signals=signals.known(),
         store=parts.store or _store(given),
-        telemetry=parts.telemetry or _telemetry(given, project),
+        telemetry=CountedTelemetry(parts.telemetry or _telemetry(given, project), tally),
         configuration=configuration,
         notifiers=receivers,
         actuators=actuators.made(_apps(given, "TOCSIN_ACTUATOR_CLIENT_ID")),
@@ -137,8 +151,9 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
         owner=f"{socket.gethostname()}/{os.getpid()}",
         meters=_meters(given, configuration, clock),
         queue=_queue(given),
+        tally=tally,
     )
-    problems = (*project.problems, *settings.problems(given), *unusable)
+    problems = (*project.problems, *settings.problems(given), *unusable, *untold)
     return App(engine, clock, problems)
 
 
@@ -216,7 +231,7 @@ def _meters(given: Settings, configuration: Configuration, clock: Clock) -> dict
     metrics, region = Metrics(identity, endpoint), Whereabouts(configuration)
     return {
         "metrics": ContainerAppMetrics(metrics, region),
-        "queues": QueueDepths(identity, metrics, region, clock.now),
+        "queues": QueueDepths(partial(look, identity), metrics, region, clock.now),
         "probes": HttpProbes(clock.now),
         "approver": ApproverProbe(configuration),
     }
@@ -233,6 +248,23 @@ def _notifiers(project: Project, given: Settings, http: Http) -> tuple[dict[str,
             reason = f"receiver '{name}' cannot be used: {error}"
             unusable.append(Problem("tocsin.yaml", 1, 1, "unusable-receiver", reason))
     return made, unusable
+
+
+def _tally(given: Settings, project: Project) -> tuple[Tally, list[Problem]]:
+    """Return what takes the watcher's own counts and log, or a tally that keeps nothing and why it must be that one."""
+    connection, role = given.get("APPLICATIONINSIGHTS_CONNECTION_STRING"), given.get("TOCSIN_ROLE_NAME") or ""
+    if not connection:
+        return SILENT, []
+    if role in {target.role_name for target in project.config.targets}:
+        reason = f"TOCSIN_ROLE_NAME is '{role}', as a watched target's role_name: the watcher would see itself there"
+        return SILENT, [Problem(settings.PATH, 1, 1, "own-role-name", reason)]
+    try:
+        from tocsin.telemetry import own
+
+        return own.connect(connection, role), []
+    except Exception as error:  # whatever it is, watching goes on; its words could hold the connection string
+        reason = f"APPLICATIONINSIGHTS_CONNECTION_STRING cannot be used: {type(error).__name__}"
+        return SILENT, [Problem(settings.PATH, 1, 1, "no-own-telemetry", reason)]
 
 
 def _log() -> Log:

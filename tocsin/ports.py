@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from tocsin.core.alert import Alert, Instance
 from tocsin.core.answer import NoAnswer, Query, Rows
@@ -38,6 +38,25 @@ class Log(Protocol):
 
     def error(self, event: str, /, **fields: Any) -> Any:
         """Note a failure."""
+
+
+Counted = Literal[
+    "ticks", "slots", "slots.late", "slots.missed", "verdicts", "queries", "deliveries", "actions"
+]  # fmt: skip
+"""What the watcher counts of itself; docs/operations.md says what each is and which labels it has."""
+
+
+class Tally(Protocol):
+    """Keeps count of what the watcher does, for whoever watches the watcher. Never raises."""
+
+    def count(self, what: Counted, number: int = 1, /, **labels: str) -> None:
+        """Add to a count. Never waits."""
+
+    def ticked(self, seconds: float, /, **labels: str) -> None:
+        """Note how long one tick took. Never waits."""
+
+    def flush(self) -> None:
+        """Hand over what was counted. Waits two seconds at most, whatever the other side does."""
 
 
 class Telemetry(Protocol):

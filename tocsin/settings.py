@@ -33,6 +33,10 @@ KNOWN: Mapping[str, Known] = {
     "TOCSIN_ARM_ENDPOINT": Known(None, "Another endpoint of Azure Resource Manager."),
     "TOCSIN_METRICS_ENDPOINT": Known(None, "Another endpoint of the platform metrics, for every region."),
     "TOCSIN_STATIC_TOKEN": Known(None, "A fixed token instead of an identity; accepted for loopback endpoints only."),
+    "APPLICATIONINSIGHTS_CONNECTION_STRING": Known(
+        None, "Where the watcher's own metrics and log go. Unset, none are kept and OpenTelemetry is not even loaded."
+    ),
+    "TOCSIN_ROLE_NAME": Known("tocsin", "The watcher's own AppRoleName: never that of a watched target."),
 }
 """Every setting that Tocsin itself reads. Those that ``tocsin.yaml`` names as ``${NAME}`` come on top."""
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tocsin.app import App, current
+from tocsin import app as composition
+from tocsin.app import App
 from tocsin.core import native as natives
 
 _MOST = 100
@@ -43,7 +44,7 @@ def answer(method: str, headers: Mapping[str, str], body: bytes, app: App | None
         return _refused(f"one event, or a list of at most {_MOST}")
     if events[0].get("eventType") == _VALIDATION:
         return _validated(events[0])
-    return _taken(events, app or current())
+    return _taken(events, app or composition.current())
 
 
 def _taken(events: list[dict[str, Any]], app: App) -> Answer:

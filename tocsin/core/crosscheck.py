@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from tocsin.core.config import Config, Route
 from tocsin.core.errors import Problem, nearest
 from tocsin.core.fields import Severity
+from tocsin.core.native import NATIVE
 from tocsin.core.node import Node
 from tocsin.core.policy import Policy
 from tocsin.core.rule import Rule
@@ -115,8 +116,12 @@ def policy_problems(
     policy: Policy, node: Node, rules: Collection[str], config: Config, known: Known
 ) -> Iterator[Problem]:
     """Yield what is wrong with a policy beside its own syntax."""
-    if policy.on.rule is not None and policy.on.rule not in rules:
-        yield missing(node.at("on", "rule"), "unknown-rule", "rule", policy.on.rule, rules)
+    native = {each.id for each in NATIVE}
+    if policy.on.rule is not None and policy.on.rule not in {*rules, *native}:
+        yield missing(node.at("on", "rule"), "unknown-rule", "rule", policy.on.rule, {*rules, *native})
+    if policy.on.rule in native and policy.on.firing_for:
+        words = "nobody looks again while an alert of Azure Monitor's own fires: it is answered at once or never"
+        yield node.at("on", "firing_for").problem("never-fires-so-long", words)
     for number, step in enumerate(policy.do):
         yield from _step_problems(step.action, step.args, node.at("do", number), known)
     for number, check in enumerate(policy.verify):

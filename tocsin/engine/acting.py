@@ -25,9 +25,10 @@ from tocsin.core.read import Project
 from tocsin.core.remedy import Applied, Did, Execution, Phase
 from tocsin.core.route import receivers
 from tocsin.core.rule import Rule
+from tocsin.engine.counting import SILENT
 from tocsin.engine.notifying import outbox
 from tocsin.engine.verifying import Verifier
-from tocsin.ports import Actuator, Conflict, Log, Store, StoreUnavailable
+from tocsin.ports import Actuator, Conflict, Log, Store, StoreUnavailable, Tally
 
 APPLY_WITHIN = timedelta(minutes=15)
 """How long a recorded intent may wait for a busy platform before a person is called."""
@@ -47,6 +48,7 @@ class Actor:
     owner: str
     elapsed: Callable[[], timedelta] = timedelta
     """How much later than ``now`` it has become: locks are held by the clock, whatever the tick's instant is."""
+    tally: Tally = SILENT
 
     def act(self, now: datetime, targets: Sequence[Target]) -> int:
         """Advance every execution of ``targets`` as far as it can come now; return how many changed."""
@@ -248,6 +250,7 @@ class Actor:
     def _save(self, execution: Execution, entry: Record, deliveries: Iterable[Delivery] = ()) -> None:
         self.store.record(execution, [entry], deliveries)
         self.log.info("execution", id=execution.id, phase=execution.phase.value, reason=execution.reason)
+        self.tally.count("actions", target=execution.target, action=execution.action, outcome=entry.event)
 
     def _tell_held(self, execution: Execution, answer: Answer, now: datetime) -> list[Delivery]:
         """Tell what is only noted or asked, and what was promised and is refused: the page said it would be done."""

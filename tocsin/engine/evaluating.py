@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -34,9 +35,10 @@ from tocsin.core.sight import (
 )
 from tocsin.core.signal import Signal
 from tocsin.engine.acting import fallback, labels_of
+from tocsin.engine.counting import SILENT
 from tocsin.engine.measuring import Measurer, World
 from tocsin.engine.notifying import outbox
-from tocsin.ports import Configuration, Conflict, Loaded, Log, Mark, Meter, Store, StoreUnavailable
+from tocsin.ports import Configuration, Conflict, Loaded, Log, Mark, Meter, Store, StoreUnavailable, Tally
 
 _LONGEST_LAG = timedelta(minutes=15)
 
@@ -85,6 +87,7 @@ class Evaluator:
     log: Log
     measurer: Measurer
     meters: Mapping[str, Meter] = field(default_factory=dict)
+    tally: Tally = SILENT
 
     def evaluate(self, target: Target, now: datetime) -> Evaluated:
         """Evaluate every slot due on ``target`` and commit what came of it."""
@@ -184,9 +187,10 @@ class Evaluator:
 
     def _decide(self, rule: Rule, due_: Due, seen: Seeing, world: World, loaded: Loaded, now: datetime) -> Evaluated:
         alerts, changes = self._adopt(rule, dict(loaded.alerts), due_, now)
-        unknown, refused = 0, ""
+        unknown, refused, verdicts = 0, "", Counter[Verdict]()
         for slot in due_.slots:
             found = seen.at(slot, alerts, world.fresh, world.target.fresh_within)
+            verdicts.update(each.verdict for each in found.values())
             unknown += any(each.verdict is Verdict.UNKNOWN for each in found.values())
             refused = next((each.reason for each in found.values() if each.reason in _REFUSALS), "")
             for by, observation in found.items():
@@ -198,6 +202,8 @@ class Evaluator:
         if dirty or told:
             self.store.commit(rule.id, world.target.name, dirty, told, loaded.etag)
         self._report(changes)
+        if rule not in BUILT_IN:
+            self._count(world.target, due_, verdicts)
         told_of = tuple(change for _, change in changes if change is not Change.STEADY)
         return Evaluated(len(due_.slots), unknown, told_of, refused)
 
@@ -259,6 +265,13 @@ class Evaluator:
                     reason=each.reason,
                     detail=each.detail,
                 )
+
+    def _count(self, target: Target, due_: Due, verdicts: Mapping[Verdict, int]) -> None:
+        self.tally.count("slots", len(due_.slots), target=target.name)
+        self.tally.count("slots.late", len(due_.slots) - 1, target=target.name)
+        self.tally.count("slots.missed", due_.missed, target=target.name)
+        for verdict, number in verdicts.items():
+            self.tally.count("verdicts", number, target=target.name, verdict=verdict.value)
 
     def _save_mark(
         self, target: Target, slots: Mapping[str, datetime], lag: timedelta | None, etag: str | None

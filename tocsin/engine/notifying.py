@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from tocsin.core.config import Config
 from tocsin.core.message import Delivery, Kind, Notice, Outcome, Said, Settled
-from tocsin.ports import Conflict, Log, Notifier, Store
+from tocsin.engine.counting import SILENT
+from tocsin.ports import Conflict, Log, Notifier, Store, Tally
 
 HOLD = timedelta(seconds=45)
 """How long one writer holds a delivery: longer than any receiver's time-out, shorter than a minute's tick."""
@@ -52,6 +53,7 @@ class Courier:
     notifiers: Mapping[str, Notifier]
     config: Config
     log: Log
+    tally: Tally = SILENT
 
     def deliver(self, now: datetime) -> int:
         """Try every delivery whose time has come, once; return how many were accepted."""
@@ -108,3 +110,6 @@ class Courier:
         }
         report = self.log.info if outcome.said is Said.ACCEPTED else self.log.warning
         report("delivery", **fields)
+        receiver = self.config.receivers.get(delivery.receiver)
+        kind = receiver.type if receiver else "none"
+        self.tally.count("deliveries", type=kind, outcome=outcome.said.value, state=delivery.state.value)

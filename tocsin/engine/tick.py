@@ -18,13 +18,25 @@ from tocsin.core.sight import UNEVALUATED, Reached
 from tocsin.core.signal import Signal
 from tocsin.engine.acting import Actor
 from tocsin.engine.asking import Asker
+from tocsin.engine.counting import SILENT
 from tocsin.engine.evaluating import Evaluated, Evaluator
 from tocsin.engine.fanning import FanOut, is_about, named
 from tocsin.engine.measuring import Measurer
 from tocsin.engine.notifying import Courier
 from tocsin.engine.retiring import Retirer
 from tocsin.engine.verifying import Verifier
-from tocsin.ports import Actuator, Configuration, Log, Meter, Notifier, Store, StoreUnavailable, Telemetry, WorkQueue
+from tocsin.ports import (
+    Actuator,
+    Configuration,
+    Log,
+    Meter,
+    Notifier,
+    Store,
+    StoreUnavailable,
+    Tally,
+    Telemetry,
+    WorkQueue,
+)
 
 EVALUATE_WITHIN = 120.0
 """Seconds after which no further target is begun, so that the tick still tells and acts before the host ends it."""
@@ -62,6 +74,7 @@ class Engine:
     """Parts of queries that failed alone in this process: a hint, no state."""
     events: dict[str, None] = field(default_factory=dict)
     """Events that this process has looked at, oldest first: a hint, no state."""
+    tally: Tally = SILENT
 
     def tick(self, now: datetime, only: Sequence[str] | None = None) -> Ticked:
         """Run one tick at ``now``, over all targets or ``only`` the named ones. Raises ``StoreUnavailable``.
@@ -75,7 +88,7 @@ class Engine:
             return timedelta(seconds=time.monotonic() - begun)
 
         targets = [each for each in self.project.config.targets if only is None or each.name in only]
-        courier = Courier(self.store, self.notifiers, self.project.config, self.log)
+        courier = Courier(self.store, self.notifiers, self.project.config, self.log, self.tally)
         delivered = courier.deliver(now)
         evaluated = self._evaluate(self._own_share(targets, now) if only is None else targets, now)
         if only is None:
@@ -122,7 +135,16 @@ class Engine:
     def _evaluator(self) -> Evaluator:
         asker = Asker(self.telemetry, self.log, self.project.config.budgets.queries_at_once, self.guilty)
         measurer = Measurer(self.signals, self.telemetry, asker, self.log)
-        return Evaluator(self.project, self.signals, self.store, self.configuration, self.log, measurer, self.meters)
+        return Evaluator(
+            self.project,
+            self.signals,
+            self.store,
+            self.configuration,
+            self.log,
+            measurer,
+            self.meters,
+            self.tally,
+        )
 
     def _evaluate(self, targets: Sequence[Target], now: datetime) -> Evaluated:
         evaluator = self._evaluator()
@@ -149,4 +171,4 @@ class Engine:
         verifier = Verifier(self.configuration, self.telemetry, self.signals)
         # Each tick is an owner of its own: a timer and an event may run at once in one process.
         owner = f"{self.owner}/{secrets.token_hex(4)}"
-        return Actor(self.project, self.store, self.actuators, verifier, self.log, owner, elapsed)
+        return Actor(self.project, self.store, self.actuators, verifier, self.log, owner, elapsed, self.tally)

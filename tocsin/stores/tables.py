@@ -37,6 +37,8 @@ class TableStore:
     def __init__(self, table: TableClient) -> None:
         self._table = table
         self._ledger = Ledger(table)
+        self._places: dict[str, str] = {}
+        """In which partition the deliveries stand that were last seen waiting: without it the whole table is searched."""
 
     def prepare(self) -> None:
         """Make the table unless it is there."""
@@ -108,10 +110,9 @@ class TableStore:
     def waiting(self, now: datetime) -> list[Delivery]:
         """Return unsettled deliveries whose time has come, oldest first; none that another writer holds."""
         self._ledger.unfinished()
-        found = [
-            (load(Delivery, body_of(each)), float(each["Held"]))
-            for each in self._found(keys.OUT, Settled.WAITING.value)
-        ]
+        rows = list(self._found(keys.OUT, Settled.WAITING.value))
+        found = [(load(Delivery, body_of(each)), float(each["Held"])) for each in rows]
+        self._places = {each.id: str(row["PartitionKey"]) for (each, _), row in zip(found, rows, strict=True)}
         found.sort(key=lambda each: (each[0].sequence, each[0].id))
         first: dict[tuple[str, str], str] = {}
         for delivery, _ in found:
@@ -267,8 +268,11 @@ class TableStore:
 
     def _place(self, identity: str) -> Any:
         """Return the row of a delivery, wherever it was committed."""
+        where, known = "RowKey eq @key", {"key": keys.out_key(identity)}
+        if identity in self._places:
+            where, known = f"PartitionKey eq @partition and {where}", {**known, "partition": self._places[identity]}
         with reached():
-            found = list(self._table.query_entities("RowKey eq @key", parameters={"key": keys.out_key(identity)}))
+            found = list(self._table.query_entities(where, parameters=known))
         if not found:
             raise Conflict(identity)
         return {**found[0], "etag": found[0].metadata["etag"]}

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from tocsin.connections.metrics import Asked, Metrics
-from tocsin.connections.queues import look
+from tocsin.connections.queues import Waiting
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Queue, Target
 from tocsin.core.gauge import Reading
 from tocsin.ports import Regions
-
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
 
 _NAMESPACE = "Microsoft.ServiceBus/namespaces"
 _NEWEST = timedelta(minutes=10)
@@ -36,7 +32,8 @@ class QueueDepths:
     named ``…-poison``; a Service Bus entity its active and its dead-lettered messages.
     """
 
-    credential: TokenCredential
+    look: Callable[[str, str], Waiting | NoAnswer]
+    """Looks at a Storage account's queue."""
     metrics: Metrics
     region: Regions
     now: Callable[[], datetime] = _now
@@ -50,7 +47,7 @@ class QueueDepths:
 
     def _storage(self, queue: Queue) -> Iterator[Reading]:
         of = {"queue": queue.queue}
-        found = look(self.credential, queue.storage, queue.queue)
+        found = self.look(queue.storage, queue.queue)
         if isinstance(found, NoAnswer):
             yield from (Reading(name, None, of, why=found.why.value) for name in ("depth", "lag", "dead"))
             return
@@ -60,7 +57,7 @@ class QueueDepths:
         yield self._poisoned(queue, of)
 
     def _poisoned(self, queue: Queue, of: dict[str, str]) -> Reading:
-        found = look(self.credential, queue.storage, f"{queue.queue}-poison")
+        found = self.look(queue.storage, f"{queue.queue}-poison")
         if isinstance(found, NoAnswer) and found.why is not Why.MISSING:
             return Reading("dead", None, of, why=found.why.value)
         # The host makes it when the first message is given up.
