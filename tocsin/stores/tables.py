@@ -38,7 +38,7 @@ class TableStore:
         self._table = table
         self._ledger = Ledger(table)
         self._places: dict[str, str] = {}
-        """In which partition the deliveries stand that were last seen waiting: without it the whole table is searched."""
+        """In which partition the deliveries stand that were last seen waiting; any other is searched for everywhere."""
 
     def prepare(self) -> None:
         """Make the table unless it is there."""
