@@ -127,8 +127,20 @@ _REGEXES = (
     "acme|",
     "(?i:ACME)",
 )
+_INHIBITED = {"inhibiting": 1.0, "resolving unheard": 1.0, "restarting": 0.5}
 _RECEIVERS = ("oncall", "chat", "mail", "audit")
-_KINDS = ("routes", "groups", "joining", "resolving", "refiring", "repeating", "inhibiting", "restarting", "at once")
+_KINDS = (
+    "routes",
+    "groups",
+    "joining",
+    "resolving",
+    "refiring",
+    "repeating",
+    "inhibiting",
+    "restarting",
+    "at once",
+    "resolving unheard",
+)
 
 
 def generate(seed: int, count: int) -> list[Case]:
@@ -147,9 +159,7 @@ def _case(chance: random.Random, number: int, kind: str) -> Case:
             about=kind,
             route=route,
             timeline=_timeline(chance, kind),
-            inhibits=_inhibits(chance)
-            if chance.random() < {"inhibiting": 1.0, "restarting": 0.5}.get(kind, 0.1)
-            else (),
+            inhibits=_inhibits(chance, kind) if chance.random() < _INHIBITED.get(kind, 0.1) else (),
         )
         if chance.random() < 0.25:
             named = receivers(case)
@@ -215,7 +225,9 @@ def _children(chance: random.Random, depth: int, at_once: bool) -> tuple[Route, 
     return tuple(found.values())
 
 
-def _inhibits(chance: random.Random) -> tuple[Inhibit, ...]:
+def _inhibits(chance: random.Random, kind: str) -> tuple[Inhibit, ...]:
+    if kind == "resolving unheard":
+        return (Inhibit((Matcher("rule", "=", "blind"),), (Matcher("rule", "!=", "blind"),), ("target",)),)
     found = []
     for _ in range(chance.choice((1, 1, 2))):
         source = Matcher("rule", "=", "blind") if chance.random() < 0.6 else _matcher(chance)
@@ -226,6 +238,8 @@ def _inhibits(chance: random.Random) -> tuple[Inhibit, ...]:
 
 
 def _timeline(chance: random.Random, kind: str) -> tuple[Event, ...]:
+    if kind == "resolving unheard":
+        return _unheard(chance)
     count = {"routes": chance.randint(4, 7), "repeating": chance.randint(1, 2)}.get(kind, chance.randint(2, 5))
     step = 0.5 if kind == "at once" else 1.0
     alerts = {labels(**{key: chance.choice(values) for key, values in _VALUES.items()}): None for _ in range(count)}
@@ -239,6 +253,18 @@ def _timeline(chance: random.Random, kind: str) -> tuple[Event, ...]:
     if kind == "restarting":
         alerts[labels(rule="blind", target="shop")] = None
     events = [event for each in alerts for event in _story(chance, kind, each, step)]
+    return tuple(sorted(events, key=lambda event: event.at))
+
+
+def _unheard(chance: random.Random) -> tuple[Event, ...]:
+    """Alerts that are told, resolve while muted, and fire again, most of them after their group was forgotten."""
+    source, blind, seen = labels(rule="blind", target="shop"), chance.randint(3, 6), chance.randint(12, 20)
+    events = [Event(blind, source, "firing"), Event(seen, source, "resolved")]
+    for number in range(chance.randint(1, 3)):
+        alert = labels(rule="errors", target=chance.choice(("shop", "shop", "bank")), severity=f"P{number}")
+        events.append(Event(chance.randint(0, 2), alert, "firing"))
+        events.append(Event(blind + chance.randint(1, 6), alert, "resolved"))
+        events.append(Event(chance.choice((seen + 3, 30, 31, 32, 33)), alert, "firing"))
     return tuple(sorted(events, key=lambda event: event.at))
 
 
