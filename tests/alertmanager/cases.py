@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 Labels = tuple[tuple[str, str], ...]
@@ -163,15 +163,11 @@ def _case(chance: random.Random, number: int, kind: str) -> Case:
         )
         if chance.random() < 0.25:
             named = receivers(case)
-            case = Case(**{**_flat(case), "only_firing": tuple(sorted(chance.sample(named, k=min(2, len(named)))))})
+            case = replace(case, only_firing=tuple(sorted(chance.sample(named, k=min(2, len(named))))))
         predicted = predict(case)
         # A case in which nobody is told anything is worth little; a few remain where that is the point.
         if predicted.margin >= MARGIN and (predicted.notifications or chance.random() < 0.02):
             return case
-
-
-def _flat(value: Any) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def _matcher(chance: random.Random) -> Matcher:
