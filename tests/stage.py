@@ -70,7 +70,12 @@ STOP = Policy.model_validate(
     }
 )
 CONFIG = Config.model_validate(
-    {"automation": "act", "targets": [TARGET], "routes": {"to": ["oncall", "team"]}, "fallback": "team"}
+    {
+        "automation": "act",
+        "targets": [TARGET],
+        "routes": {"to": ["oncall", "team"], "group_wait": "0s", "group_interval": "1s"},
+        "fallback": "team",
+    }
 )
 
 
@@ -134,7 +139,7 @@ class Noted:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._inner, name)
-        if name not in ("commit", "record", "claim", "settle", "beat", "save_mark", "enqueue"):
+        if name not in ("commit", "record", "claim", "settle", "beat", "save_mark", "enqueue", "keep"):
             return method
 
         def noted(*args: Any, **kwargs: Any) -> Any:

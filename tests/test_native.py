@@ -102,7 +102,7 @@ def test_it_can_fire_again() -> None:
 def test_two_resources_under_one_rule_are_two_alerts() -> None:
     stage = Stage()
     heard(stage, schema())
-    heard(stage, schema(originAlertId="another"))
+    heard(stage, schema(originAlertId="another"), T0 + 2 * MINUTE)
     assert told(stage) == ["fired", "fired"]
 
 
@@ -153,9 +153,9 @@ def test_one_of_which_nothing_more_is_heard_stays_open_for_a_week() -> None:
     stage = Stage()
     heard(stage, schema())
     stage.run(range(24 * 60, 24 * 60 + 2))
-    assert told(stage) == ["fired"]
+    assert "resolved" not in told(stage)
     stage.run(range(8 * 24 * 60, 8 * 24 * 60 + 2))
-    assert told(stage) == ["fired", "resolved"]
+    assert told(stage)[-1] == "resolved"
 
 
 def test_what_is_over_is_forgotten_after_two_days() -> None:

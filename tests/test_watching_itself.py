@@ -11,7 +11,7 @@ import pytest
 from tests.stage import CONFIG, ERRORS, MINUTE, MISCONFIGURED, T0, Stage, project
 from tocsin.app import App, undelivered
 from tocsin.core.answer import NoAnswer, Why
-from tocsin.core.config import Config, Route
+from tocsin.core.config import Config
 from tocsin.core.message import Outcome, Said, Settled
 from tocsin.core.rule import Rule
 from tocsin.stores.codec import dump, load
@@ -207,7 +207,7 @@ def burning(config: Config = CONFIG) -> Stage:
     return stage
 
 
-TEAM_ALONE = CONFIG.model_copy(update={"routes": Route(to=("team",))})
+TEAM_ALONE = CONFIG.model_copy(update={"routes": CONFIG.routes.model_copy(update={"to": ("team",)})})
 
 
 def test_the_last_receiver_is_not_given_up_for_one_refusal() -> None:
@@ -215,7 +215,8 @@ def test_the_last_receiver_is_not_given_up_for_one_refusal() -> None:
     stage.team.outcomes = [Outcome(Said.REFUSED, "404")] * 2
     stage.run(range(1, 5))
     assert stage.team.kinds() == ["fired"] * 3
-    assert [each.state for each in stage.inner.deliveries() if each.notice.kind.value == "fired"] == [Settled.DELIVERED]
+    told = [each for each in stage.inner.deliveries() if each.receiver == "team" and each.notice.kind.value == "fired"]
+    assert [each.state for each in told] == [Settled.DELIVERED]
 
 
 def test_a_page_that_reached_nobody_is_named_by_health() -> None:

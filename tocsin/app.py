@@ -20,7 +20,7 @@ from tocsin.connections.metrics import Metrics
 from tocsin.connections.queues import look
 from tocsin.core.crosscheck import Known
 from tocsin.core.errors import Problem
-from tocsin.core.message import Delivery, Settled
+from tocsin.core.message import NEWS, Delivery, Settled
 from tocsin.core.native import Native
 from tocsin.core.read import Project
 from tocsin.core.sight import BUILT_IN
@@ -109,7 +109,7 @@ class App:
 
 def undelivered(deliveries: Sequence[Delivery], since: datetime) -> list[str]:
     """Return the notices that were given up since then and reached nobody at all."""
-    told = {each.notice.id for each in deliveries if each.state is not Settled.DEAD}
+    told = {each.notice.id for each in deliveries if each.state is not Settled.DEAD and each.receiver != NEWS}
     dead = (each for each in deliveries if each.state is Settled.DEAD and (each.settled or each.created) >= since)
     return sorted({each.notice.id for each in dead} - told)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from tocsin.core.alert import Alert, Instance
 from tocsin.core.answer import NoAnswer, Query, Rows
@@ -18,6 +18,8 @@ from tocsin.core.container import App
 from tocsin.core.gauge import Reading
 from tocsin.core.message import Delivery, Notice, Outcome
 from tocsin.core.remedy import Applied, Execution
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -89,7 +91,11 @@ class Meter(Protocol):
 
 
 class Notifier(Protocol):
-    """Delivers to one receiver."""
+    """Delivers to one receiver.
+
+    One that is ``together`` (a class attribute, False unless said) takes one message about several alerts, for people;
+    the others take one an alert, under its episode.
+    """
 
     def deliver(self, notice: Notice) -> Outcome:
         """Hand one notice over once; return what the receiver said. Never raises for what the service did."""
@@ -145,6 +151,14 @@ class WorkQueue(Protocol):
         """Put a message in. Raises ``Unsent``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[T]):
+    """A value as it is kept, with the tag that its replacement must present."""
+
+    value: T
+    etag: str
+
+
 class Store(Protocol):
     """Keeps state. Every method raises ``StoreUnavailable`` when the store does not answer."""
 
@@ -198,6 +212,19 @@ class Store(Protocol):
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
         """Add deliveries that belong to no alert partition; one that is there already is left alone."""
+
+    def kept(self, kind: type[T]) -> Mapping[str, Kept[T]]:
+        """Return every value of a kind (groups, silences, …), by its key."""
+
+    def keep(
+        self,
+        kind: type[T],
+        key: str,
+        value: T | None,
+        etag: str | None,
+        deliveries: Iterable[Delivery] = (),
+    ) -> None:
+        """Replace a value, or forget it (None), and enqueue deliveries in one transaction. Raises ``Conflict``."""
 
     def audit(self) -> list[dict[str, Any]]:
         """Return the audit chain, oldest first, each entry as it was hashed."""

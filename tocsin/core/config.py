@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from tocsin.core.fields import Automation, Count, Duration, Flag, Model, Offset, Some, Texts, Wait
+from tocsin.core.audience import Escalation, Inhibition, QuietHours, Receiver, Route, SilenceAsCode, receiver
+from tocsin.core.fields import Automation, Count, Duration, Model, Offset, Some, Wait
 
 APP_KEYS = ("subscription", "resource_group", "container_app")
 """The keys of a target that name its Container App, together or not at all."""
@@ -108,28 +109,6 @@ class Target(Model):
         return self.labels.get("env") == "prod"
 
 
-class Receiver(Model):
-    """One place messages go. ``type`` is a file under ``notifiers/``; the options are that notifier's own."""
-
-    type: str
-    options: dict[str, str] = {}
-
-
-def _receiver(value: Any) -> Any:
-    if not isinstance(value, dict) or "type" not in value or "options" in value:
-        return value
-    return {"type": value["type"], "options": {key: given for key, given in value.items() if key != "type"}}
-
-
-class Route(Model):
-    """Which alerts go to which receivers. The first child that matches wins unless it says ``continue``."""
-
-    match: dict[str, Texts] = {}
-    to: Texts = ()
-    continue_: Flag = Field(default=False, alias="continue")
-    routes: tuple[Route, ...] = ()
-
-
 class Budgets(Model):
     """Upper bounds on what the watcher itself may use."""
 
@@ -146,13 +125,19 @@ class Config(Model):
 
     automation: Automation = Automation.OBSERVE
     targets: tuple[Target, ...] = ()
-    receivers: dict[str, Annotated[Receiver, BeforeValidator(_receiver)]] = {}
+    receivers: dict[str, Annotated[Receiver, BeforeValidator(receiver)]] = {}
     routes: Route = Route()
     budgets: Budgets = Budgets()
     tuning: dict[str, dict[str, Any]] = {}
     catch_up: Duration = timedelta(minutes=15)
     give_up_after: Duration = timedelta(hours=1)
     fallback: str = ""
+    inhibit: tuple[Inhibition, ...] = ()
+    quiet_hours: tuple[QuietHours, ...] = ()
+    silences: tuple[SilenceAsCode, ...] = ()
+    escalate: tuple[Escalation, ...] = ()
+    storm: Some = 30
+    """More messages than so many to one receiver in one tick become a digest."""
 
     @property
     def queries_a_tick(self) -> int:

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tocsin.core.config import Config, Route
+from tocsin.core.audience import Route
+from tocsin.core.config import Config
 from tocsin.core.errors import Problem, nearest
 from tocsin.core.fields import Severity
 from tocsin.core.native import NATIVE

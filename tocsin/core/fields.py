@@ -5,15 +5,17 @@ Every scalar arrives as the text in the file, so ``on`` is never a boolean by ac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
-from tocsin.core import units
+from tocsin.core import matching, units
 
 
 class Model(BaseModel):
@@ -73,6 +75,58 @@ def _some(text: str) -> int:
     return count
 
 
+class Rate(Model):
+    """``1 per 1h``: how many in how long."""
+
+    count: int
+    per: timedelta
+
+
+def _rate(value: Any) -> Any:
+    if isinstance(value, Rate):
+        return value
+    if not isinstance(value, str):
+        raise PydanticCustomError("wrong-kind", "a text like '1 per 1h' was expected")
+    match = re.fullmatch(r"(\d{1,4})(?: targets?)? per (\S+)", value)
+    per = _length(match[2]) if match else timedelta()
+    if not match or not per:
+        raise PydanticCustomError("bad-rate", "'{given}' is not like '1 per 1h'", {"given": value})
+    return Rate(count=int(match[1]), per=per)
+
+
+def _length(text: str) -> timedelta:
+    try:
+        return units.duration(text)
+    except ValueError:
+        return timedelta()
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ValueError, LookupError, OSError):
+        raise ValueError(f"no time zone '{text}'; write it like Europe/Berlin or UTC") from None
+    return text
+
+
+def _clock(text: str) -> time:
+    found = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", text)
+    if found is None:
+        raise ValueError(f"'{text}' is not a time of day; write it like 07:30")
+    return time(int(found[1]), int(found[2]))
+
+
+def _days(text: str) -> tuple[date, date]:
+    first, _, last = text.partition("..")
+    try:
+        found = date.fromisoformat(first), date.fromisoformat(last or first)
+    except ValueError:
+        raise ValueError(f"'{text}' is neither a day nor days; write 2026-12-24 or 2026-12-24..2026-12-26") from None
+    if found[1] < found[0]:
+        raise ValueError(f"'{text}' ends before it begins")
+    return found
+
+
 AUTO = timedelta(days=-1)
 """The offset that follows what is measured."""
 
@@ -81,6 +135,16 @@ def _offset(text: str) -> timedelta:
     return AUTO if text == "auto" else units.duration(text)
 
 
+Matching = Annotated[matching.Matcher, _read(matching.parse, "bad-matcher")]
+"""A matcher: ``severity=~"P[01]"``, ``env!=test``."""
+PerTime = Annotated[Rate, BeforeValidator(_rate)]
+"""``1 per 1h``."""
+Zone = Annotated[str, _read(_zone, "bad-zone")]
+"""A time zone by its name: ``Europe/Berlin``."""
+ClockTime = Annotated[time, _read(_clock, "bad-clock")]
+"""A time of day: ``07:30``."""
+Days = Annotated[tuple[date, date], _read(_days, "bad-days")]
+"""A day, or days: ``2026-12-24..2026-12-26``."""
 Instant = Annotated[datetime, _read(_instant, "bad-time")]
 """A day or an instant, in UTC unless it says otherwise."""
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]

@@ -18,6 +18,11 @@ class Kind(StrEnum):
     BLIND = "blind"
     ACTED = "acted"
     FAILED = "action failed"
+    ACKNOWLEDGED = "acknowledged"
+
+
+NEWS = "(routes)"
+"""Stands for the receiver of what is news: the routes say who is told of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,16 @@ class Notice:
     manual_does: str = "By hand"
     query: str = ""
     over: bool = False
+    begins: bool = False
+    """Whether an episode begins with it: it is told by its group, as its end is; anything else is told at once."""
+    since: datetime | None = None
+    """When the episode began."""
+
+
+def labels_of(notice: Notice) -> dict[str, str]:
+    """Return everything a route, a silence or an inhibition can match on; labels cannot override the alert's facts."""
+    own = {"rule": notice.rule, "severity": notice.severity.value, "target": notice.target}
+    return {**notice.labels, **own}
 
 
 class Settled(StrEnum):
@@ -87,7 +102,7 @@ class Outcome:
 class Delivery:
     """A notice on its way to one receiver: a row of the outbox.
 
-    ``sequence`` orders deliveries of one episode at one receiver: a later one waits for the earlier.
+    ``sequence`` orders deliveries of one lane at one receiver: a later one waits for the earlier.
     """
 
     id: str
@@ -102,3 +117,10 @@ class Delivery:
     receipt: str = ""
     claim: str = ""
     fallback: bool = False
+    lane: str = ""
+    """What it is in order with at its receiver; without one, its episode."""
+
+    @property
+    def queue(self) -> str:
+        """Return what it is in order with."""
+        return self.lane or self.notice.episode

@@ -60,6 +60,8 @@ def compose(
         value=alert.value,
         provenance=f"{rule.file or rule.id} · tocsin {__version__}",
         query=query.text if query else "",
+        begins=change is Change.FIRED,
+        since=alert.fired,
     )
 
 

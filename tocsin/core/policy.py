@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tocsin.core import units
-from tocsin.core.fields import Automation, Duration, Flag, Model, Severity, Wait
+from tocsin.core.fields import Automation, Duration, Flag, Model, PerTime, Rate, Severity, Wait
 from tocsin.core.rule import Limits
 
 
@@ -78,40 +76,11 @@ class Check(Limits):
         return self
 
 
-class Rate(Model):
-    """``1 per 1h``: how many in how long."""
-
-    count: int
-    per: timedelta
-
-
-def _rate(value: Any) -> Any:
-    if isinstance(value, Rate):
-        return value
-    if not isinstance(value, str):
-        raise PydanticCustomError("wrong-kind", "a text like '1 per 1h' was expected")
-    match = re.fullmatch(r"(\d{1,4})(?: targets?)? per (\S+)", value)
-    per = _length(match[2]) if match else timedelta()
-    if not match or not per:
-        raise PydanticCustomError("bad-rate", "'{given}' is not like '1 per 1h'", {"given": value})
-    return Rate(count=int(match[1]), per=per)
-
-
-def _length(text: str) -> timedelta:
-    try:
-        return units.duration(text)
-    except ValueError:
-        return timedelta()
-
-
-AtMost = Annotated[Rate, BeforeValidator(_rate)]
-
-
 class Guard(Model):
     """What must hold before the policy acts."""
 
     mode: Automation
-    at_most: AtMost = Rate(count=1, per=timedelta(hours=1))
+    at_most: PerTime = Rate(count=1, per=timedelta(hours=1))
     cooldown: Wait = timedelta(minutes=30)
 
 

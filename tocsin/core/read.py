@@ -42,8 +42,6 @@ LATER: Mapping[str, frozenset[str]] = {
     "When": frozenset({"event"}),
     "Guard": frozenset({"blast_radius", "needs", "hours"}),
     "Policy": frozenset({"hold"}),
-    "Route": frozenset({"group_by", "group_wait", "group_interval", "repeat_interval"}),
-    "Config": frozenset({"inhibit", "quiet_hours", "silences", "escalate"}),
 }
 """Keys of the language that this version does not have yet: named as such, never as misspelt."""
 

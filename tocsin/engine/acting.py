@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,14 +17,14 @@ from tocsin.core.audit import Record
 from tocsin.core.config import Target
 from tocsin.core.fields import Automation
 from tocsin.core.guard import Answer, Case, Ruling
-from tocsin.core.message import Delivery, Kind
+from tocsin.core.message import NEWS, Delivery, Kind
 from tocsin.core.native import NATIVE
 from tocsin.core.notice import story
 from tocsin.core.policy import Policy
 from tocsin.core.read import Project
 from tocsin.core.remedy import Applied, Did, Execution, Phase
-from tocsin.core.route import receivers
 from tocsin.core.rule import Rule
+from tocsin.core.text import scrub
 from tocsin.engine.counting import SILENT
 from tocsin.engine.notifying import outbox
 from tocsin.engine.verifying import Verifier
@@ -267,11 +267,13 @@ class Actor:
         policy = self._policy(execution.policy) or remedy.lost_policy(execution)
         alert = self._alert(execution)
         notice = story(execution, policy, rule, target, kind, now, over=alert is None or not alert.open)
-        labels = labels_of(alert or Alert(rule.id, target.name), rule, target)
-        names = [matched.receiver for matched in receivers(self.project.config.routes, labels)]
+        if alert is not None:
+            by = {scrub(name, 60): scrub(value) for name, value in alert.by}
+            notice = replace(notice, labels={**notice.labels, **by})
+        names = [NEWS]
         if kind is Kind.FAILED and policy.if_it_fails:
             names.append(policy.if_it_fails.escalate)
-        return outbox(notice, names or fallback(self.project), now)
+        return outbox(notice, names, now)
 
     # Looking up
 
@@ -292,11 +294,6 @@ def labels_of(alert: Alert, rule: Rule, target: Target) -> dict[str, str]:
     """Return everything a route or a policy can match on; the alert's own facts cannot be overridden by labels."""
     own = {"rule": rule.id, "severity": rule.severity.value, "target": target.name}
     return {**target.labels, **rule.labels, **dict(alert.by), **own}
-
-
-def fallback(project: Project) -> list[str]:
-    """Return who hears what no route sends to anybody."""
-    return [project.config.fallback] if project.config.fallback else []
 
 
 def _record(event: str, execution: Execution, now: datetime) -> Record:

@@ -15,11 +15,10 @@ from tocsin.core.condition import NO_EVENTS
 from tocsin.core.config import Target
 from tocsin.core.evaluate import TWO_ROWS, Measured
 from tocsin.core.fields import Severity
-from tocsin.core.message import Delivery, Kind, Notice
+from tocsin.core.message import NEWS, Delivery, Kind, Notice
 from tocsin.core.native import Native
 from tocsin.core.notice import compose
 from tocsin.core.read import Project
-from tocsin.core.route import receivers
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import Due, ahead, delay, due, selects
 from tocsin.core.sight import (
@@ -34,7 +33,7 @@ from tocsin.core.sight import (
     newest_only,
 )
 from tocsin.core.signal import Signal
-from tocsin.engine.acting import fallback, labels_of
+from tocsin.engine.acting import labels_of
 from tocsin.engine.counting import SILENT
 from tocsin.engine.measuring import Measurer, World
 from tocsin.engine.notifying import outbox
@@ -234,8 +233,7 @@ class Evaluator:
         if kind is None or not alert.episode:
             return []
         labels = labels_of(alert, rule, world.target)
-        names = [matched.receiver for matched in receivers(self.project.config.routes, labels)]
-        return outbox(self._notice(alert, change, kind, rule, world, labels), names or fallback(self.project), now)
+        return outbox(self._notice(alert, change, kind, rule, world, labels), [NEWS], now)
 
     def _notice(
         self, alert: Alert, change: Change, kind: Kind, rule: Rule, world: World, labels: Mapping[str, str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin.core.config import Config
-from tocsin.core.message import Delivery, Kind, Notice, Outcome, Said, Settled
+from tocsin.core.message import NEWS, Delivery, Kind, Notice, Outcome, Said, Settled
 from tocsin.engine.counting import SILENT
 from tocsin.ports import Conflict, Log, Notifier, Store, Tally
 
@@ -15,12 +15,20 @@ HOLD = timedelta(seconds=45)
 """How long one writer holds a delivery: longer than any receiver's time-out, shorter than a minute's tick."""
 
 _FIRST_RETRY, _LONGEST_RETRY = timedelta(seconds=30), timedelta(minutes=10)
-_ORDER = {kind: place for place, kind in enumerate((Kind.FIRED, Kind.BLIND, Kind.ACTED, Kind.FAILED, Kind.RESOLVED))}
+_ORDER = {
+    kind: place
+    for place, kind in enumerate((Kind.FIRED, Kind.BLIND, Kind.ACKNOWLEDGED, Kind.ACTED, Kind.FAILED, Kind.RESOLVED))
+}
+
+
+def rank(kind: Kind) -> int:
+    """Return which of several messages of one moment goes first."""
+    return _ORDER[kind]
 
 
 def outbox(notice: Notice, receivers: Iterable[str], now: datetime) -> list[Delivery]:
     """Return one waiting delivery a receiver; the same notice and receiver always give the same id."""
-    sequence = int(notice.at.timestamp()) * 10 + _ORDER[notice.kind]
+    sequence = int(notice.at.timestamp()) * 10 + rank(notice.kind)
     return [Delivery(f"{notice.id}/{name}", name, notice, now, now, sequence) for name in dict.fromkeys(receivers)]
 
 
@@ -58,7 +66,7 @@ class Courier:
     def deliver(self, now: datetime) -> int:
         """Try every delivery whose time has come, once; return how many were accepted."""
         accepted, tried = 0, set[str]()
-        while batch := [each for each in self.store.waiting(now) if each.id not in tried]:
+        while batch := [each for each in self.store.waiting(now) if each.receiver != NEWS and each.id not in tried]:
             tried |= {each.id for each in batch}
             accepted += sum(self._attempt(each, now) for each in batch)
         return accepted
@@ -94,7 +102,14 @@ class Courier:
         fallback = self.config.fallback
         if self._another(dead):
             copy = Delivery(
-                f"{dead.notice.id}/{fallback}", fallback, dead.notice, now, now, dead.sequence, fallback=True
+                f"{dead.notice.id}/{fallback}",
+                fallback,
+                dead.notice,
+                now,
+                now,
+                dead.sequence,
+                fallback=True,
+                lane=dead.lane,
             )
             self.store.enqueue([copy])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tocsin.core.alert import Alert, rule_changed
-from tocsin.core.message import Delivery, Kind
+from tocsin.core.message import NEWS, Delivery, Kind
 from tocsin.core.native import NATIVE, remembered
 from tocsin.core.read import Project
 from tocsin.core.schedule import asleep, selects
@@ -51,12 +51,12 @@ class Retirer:
 
 
 def _resolutions(told: Iterable[Delivery], now: datetime) -> list[Delivery]:
-    """Return one resolution for each receiver that was told of the episode's beginning."""
+    """Return the end of what was told, for whoever was told of its beginning."""
     found: list[Delivery] = []
     for each in told:
-        if each.notice.kind in (Kind.FIRED, Kind.BLIND):
+        if each.receiver == NEWS and each.notice.begins:
             identity = f"{each.notice.episode}/{Kind.RESOLVED.value}/retired"
             title = f"Resolved: its rule is gone, off, or not for this target. Before that: {each.notice.title}"
-            notice = replace(each.notice, id=identity, kind=Kind.RESOLVED, at=now, title=title)
+            notice = replace(each.notice, id=identity, kind=Kind.RESOLVED, at=now, title=title, begins=False)
             found += outbox(notice, [each.receiver], now)
     return found

@@ -24,6 +24,7 @@ from tocsin.engine.fanning import FanOut, is_about, named
 from tocsin.engine.measuring import Measurer
 from tocsin.engine.notifying import Courier
 from tocsin.engine.retiring import Retirer
+from tocsin.engine.telling import Teller
 from tocsin.engine.verifying import Verifier
 from tocsin.ports import (
     Actuator,
@@ -89,13 +90,19 @@ class Engine:
 
         targets = [each for each in self.project.config.targets if only is None or each.name in only]
         courier = Courier(self.store, self.notifiers, self.project.config, self.log, self.tally)
+        teller = Teller(self.project, self.store, self.notifiers, self.log)
+
+        def deliver() -> int:
+            teller.tell(now)
+            return courier.deliver(now)
+
         delivered = courier.deliver(now)
         evaluated = self._evaluate(self._own_share(targets, now) if only is None else targets, now)
         if only is None:
             Retirer(self.project, self.store, self.log).retire(now)
-        delivered += courier.deliver(now)
+        delivered += deliver()
         acted = self._actor(elapsed).act(now, targets)
-        delivered += courier.deliver(now)
+        delivered += deliver()
         if only is None and not now.minute:
             self.store.sweep(now)
         if only is None:  # an event's tick says nothing of the timer's

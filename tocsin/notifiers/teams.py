@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tocsin.connections.http import Http, checked
 from tocsin.core.message import Kind, Notice, Outcome
@@ -48,6 +48,7 @@ _ROOMS = (Room(1_000, 20, 4_000), Room(300, 20, 2_000), Room(120, 12, 1_000), Ro
 class Teams:
     """Posts Adaptive Cards to one channel."""
 
+    together: ClassVar[bool] = True
     url: str
     http: Http
 

@@ -22,6 +22,11 @@ def partition(rule: str, target: str) -> str:
     return f"alerts|{target}|{rule}"
 
 
+def kept(kind: str, key: str) -> str:
+    """Return the partition of a kept value; of no key, what those of its kind begin with."""
+    return f"kept|{kind}|{digest(key)[:40] if key else ''}"
+
+
 def digest(text: str) -> str:
     """Return text of any kind and length as a key can hold it."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,15 +10,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tocsin.core import audit
 from tocsin.core.alert import Alert, Instance
 from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
-from tocsin.ports import KEPT, Conflict, Loaded, Mark, StoreUnavailable
+from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
 from tocsin.stores.codec import dump, load
+
+T = TypeVar("T")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS heads (partition TEXT PRIMARY KEY, etag INTEGER NOT NULL, body TEXT NOT NULL DEFAULT '');
@@ -29,6 +31,8 @@ CREATE TABLE IF NOT EXISTS deliveries (
 CREATE INDEX IF NOT EXISTS deliveries_by_state ON deliveries (state, receiver, episode, sequence);
 CREATE TABLE IF NOT EXISTS executions (id TEXT PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS audit (sequence INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS kept (kind TEXT, key TEXT, etag INTEGER NOT NULL, body TEXT NOT NULL,
+  PRIMARY KEY (kind, key));
 CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS beats (name TEXT PRIMARY KEY, at REAL NOT NULL);
 """
@@ -186,6 +190,29 @@ class SqliteStore:
                 _append(db, entry)
             _add(db, deliveries)
 
+    def kept(self, kind: type[T]) -> Mapping[str, Kept[T]]:
+        """Return every value of a kind, by its key."""
+        with self._transaction() as db:
+            rows = db.execute("SELECT key, etag, body FROM kept WHERE kind = ?", (kind.__name__,)).fetchall()
+        return {key: Kept(load(kind, body), str(etag)) for key, etag, body in rows if body}
+
+    def keep(
+        self, kind: type[T], key: str, value: T | None, etag: str | None, deliveries: Iterable[Delivery] = ()
+    ) -> None:
+        """Replace a value, or forget it, and enqueue deliveries in one transaction. Raises ``Conflict``."""
+        with self._transaction() as db:
+            row = db.execute("SELECT etag FROM kept WHERE kind = ? AND key = ?", (kind.__name__, key)).fetchone()
+            if (str(row[0]) if row else None) != etag:
+                raise Conflict(key)
+            if value is None:
+                db.execute("DELETE FROM kept WHERE kind = ? AND key = ?", (kind.__name__, key))
+            else:
+                following = (row[0] if row else 0) + 1
+                db.execute(
+                    "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", (kind.__name__, key, following, dump(value))
+                )
+            _add(db, deliveries)
+
     def audit(self) -> list[dict[str, Any]]:
         """Return the audit chain, oldest first, each entry as it was hashed."""
         with self._transaction() as db:
@@ -269,7 +296,7 @@ def _advance_head(db: sqlite3.Connection, partition: str, etag: str | None, body
 
 def _add(db: sqlite3.Connection, deliveries: Iterable[Delivery]) -> None:
     for each in deliveries:
-        row = (each.id, each.receiver, each.notice.episode, each.sequence, each.created.timestamp())
+        row = (each.id, each.receiver, each.queue, each.sequence, each.created.timestamp())
         db.execute(
             "INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)",
             (*row, each.not_before.timestamp(), Settled.WAITING.value, dump(each)),

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tocsin.core import audit
 from tocsin.core.alert import Alert, Instance
 from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
-from tocsin.ports import KEPT, Conflict, Loaded, Mark
+from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark
 from tocsin.stores import keys
 from tocsin.stores.codec import dump, load
 from tocsin.stores.partition import HEAD, Change, Ledger, Row, body_of, reached
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 TABLE = "tocsin"
 
 _EVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+T = TypeVar("T")
 
 
 class TableStore:
@@ -116,11 +119,11 @@ class TableStore:
         found.sort(key=lambda each: (each[0].sequence, each[0].id))
         first: dict[tuple[str, str], str] = {}
         for delivery, _ in found:
-            first.setdefault((delivery.receiver, delivery.notice.episode), delivery.id)
+            first.setdefault((delivery.receiver, delivery.queue), delivery.id)
         return [
             delivery
             for delivery, held in found
-            if first[delivery.receiver, delivery.notice.episode] == delivery.id
+            if first[delivery.receiver, delivery.queue] == delivery.id
             and delivery.not_before <= now
             and held <= now.timestamp()
         ]
@@ -187,6 +190,25 @@ class TableStore:
                 )
             except Conflict:
                 continue  # the chain grew meanwhile: hang the records on its new end; a lost execution is seen above
+
+    def kept(self, kind: type[T]) -> Mapping[str, Kept[T]]:
+        """Return every value of a kind, by its key."""
+        self._ledger.unfinished()
+        first = keys.kept(kind.__name__, "")
+        found = self._ledger.across(first, f"{first}~", f"{HEAD}~")
+        bodies = [(json.loads(body_of(each) or "{}"), each.metadata["etag"]) for each in found]
+        return {body["key"]: Kept(load(kind, body["value"]), etag) for body, etag in bodies if body}
+
+    def keep(
+        self, kind: type[T], key: str, value: T | None, etag: str | None, deliveries: Iterable[Delivery] = ()
+    ) -> None:
+        """Replace a value, or forget it, and enqueue deliveries, whole or not at all. Raises ``Conflict``."""
+        partition = keys.kept(kind.__name__, key)
+        if etag is None:  # what was forgotten leaves its head behind
+            head = self._ledger.head(partition)
+            etag = head.etag if not head.body else None
+        body = "" if value is None else json.dumps({"key": key, "value": dump(value)})
+        self._ledger.write(partition, etag, Change(body, self._new(partition, deliveries)))
 
     def audit(self) -> list[dict[str, Any]]:
         """Return the audit chain, oldest first, each entry as it was hashed."""

@@ -206,6 +206,36 @@ class StoreContract:
         store.unlock("act/sales", "b")
         assert store.lock("act/sales", "a", T0 + MINUTE, MINUTE)
 
+    def test_what_is_kept_is_found_by_its_kind_and_key(self, store: Store) -> None:
+        store.keep(Fact, "a/ü", Fact("x", "1"), None)
+        store.keep(Fact, "b", Fact("y", "2"), None)
+        found = self.second(store).kept(Fact)
+        assert {key: each.value for key, each in found.items()} == {"a/ü": Fact("x", "1"), "b": Fact("y", "2")}
+        assert store.kept(Record) == {}
+
+    def test_what_is_kept_is_replaced_only_by_who_read_it(self, store: Store) -> None:
+        store.keep(Fact, "a", Fact("x", "1"), None)
+        with pytest.raises(Conflict):
+            self.second(store).keep(Fact, "a", Fact("x", "2"), None, [a_delivery("lost")])
+        etag = store.kept(Fact)["a"].etag
+        store.keep(Fact, "a", Fact("x", "2"), etag, [a_delivery("won")])
+        with pytest.raises(Conflict):
+            store.keep(Fact, "a", Fact("x", "3"), etag)
+        assert store.kept(Fact)["a"].value == Fact("x", "2")
+        assert [each.notice.id for each in store.deliveries()] == ["won"]
+
+    def test_what_is_forgotten_is_gone_and_can_be_kept_anew(self, store: Store) -> None:
+        store.keep(Fact, "a", Fact("x", "1"), None)
+        store.keep(Fact, "a", None, store.kept(Fact)["a"].etag)
+        assert store.kept(Fact) == {}
+        store.keep(Fact, "a", Fact("x", "2"), None)
+        assert store.kept(Fact)["a"].value == Fact("x", "2")
+
+    def test_messages_of_one_lane_wait_for_each_other_whatever_their_episode(self, store: Store) -> None:
+        first, second = a_delivery("n1", 1, episode="e1"), a_delivery("n2", 2, episode="e2")
+        store.enqueue([replace(second, lane="g"), replace(first, lane="g")])
+        assert [each.notice.id for each in store.waiting(T0)] == ["n1"]
+
     def test_the_heartbeat_is_the_last_one_written(self, store: Store) -> None:
         """And none before the first."""
         assert store.last_beat() is None

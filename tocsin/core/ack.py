@@ -1,0 +1,22 @@
+"""Somebody has taken an alert on: nobody is reminded of its episode, and nobody else is called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Who took an episode on, and until when; it ends by itself when the episode does."""
+
+    episode: str
+    by: str
+    at: datetime
+    until: datetime
+    comment: str = ""
+
+
+def in_force(given: Acknowledgement, now: datetime) -> bool:
+    """Return whether the acknowledgement still holds."""
+    return now < given.until

@@ -1,0 +1,149 @@
+"""Who is told, as ``tocsin.yaml`` says it: receivers, routes, inhibitions, quiet hours, silences, escalations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from tocsin.core.fields import ClockTime, Days, Duration, Flag, Instant, Matching, Model, PerTime, Texts, Wait, Zone
+from tocsin.core.matching import Matcher, one_of
+from tocsin.core.mute import Inhibit, Quiet, Silence, recurrence
+
+
+class Receiver(Model):
+    """One place messages go. ``type`` is a file under ``notifiers/``; the options are that notifier's own."""
+
+    type: str
+    resolved: Flag = True
+    """Whether it hears that something is over."""
+    at_most: PerTime | None = None
+    """How many messages it takes in how long; what is more waits."""
+    options: dict[str, str] = {}
+
+
+_OWN = ("type", "resolved", "at_most")
+
+
+def receiver(value: Any) -> Any:
+    """Return a receiver as the file has it with the notifier's own keys as ``options``."""
+    if not isinstance(value, dict) or "type" not in value or "options" in value:
+        return value
+    own = {key: given for key, given in value.items() if key in _OWN}
+    return {**own, "options": {key: given for key, given in value.items() if key not in _OWN}}
+
+
+class Selector(Model):
+    """Which alerts are meant: ``match`` names accepted values by label, ``matchers`` say more than that."""
+
+    match: dict[str, Texts] = {}
+    matchers: tuple[Matching, ...] = ()
+
+    @property
+    def matching(self) -> tuple[Matcher, ...]:
+        """Both as matchers: all of them have to accept."""
+        return (*(one_of(label, values) for label, values in self.match.items()), *self.matchers)
+
+
+class Route(Selector):
+    """Which alerts go to which receivers. The first child that matches wins unless it says ``continue``.
+
+    What is not said is as in the route above; at the root see ``core.route``.
+    """
+
+    to: Texts = ()
+    continue_: Flag = Field(default=False, alias="continue")
+    group_by: Texts = ()
+    group_wait: Wait | None = None
+    group_interval: Duration | None = None
+    repeat_interval: Duration | None = None
+    routes: tuple[Route, ...] = ()
+
+
+class Inhibition(Model):
+    """While an alert of ``source`` fires, those of ``target`` with ``equal`` labels are not told."""
+
+    source: Selector
+    target: Selector
+    equal: Texts = ()
+
+    @property
+    def rule(self) -> Inhibit:
+        """The inhibition as the core knows it."""
+        return Inhibit(self.source.matching, self.target.matching, self.equal)
+
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class QuietHours(Selector):
+    """Hours in which some alerts are not told: by the wall clock of ``time_zone``, on ``weekdays``, on ``dates``."""
+
+    name: str = Field(min_length=1, max_length=60)
+    time_zone: Zone = "UTC"
+    from_: ClockTime = Field(default=time(0), alias="from")
+    to: ClockTime = time(0)
+    weekdays: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ()
+    dates: tuple[Days, ...] = ()
+
+    @property
+    def hours(self) -> Quiet:
+        """The hours as the core knows them."""
+        weekdays = frozenset(_DAYS.index(each) for each in self.weekdays)
+        return Quiet(self.name, self.matching, self.time_zone, self.from_, self.to, weekdays, self.dates)
+
+
+class SilenceAsCode(Selector):
+    """A silence that stands in the file. With ``recurs`` (an RRULE) it comes again, ``lasts`` long each time."""
+
+    author: str = Field(min_length=1, max_length=100)
+    comment: str = Field(min_length=1, max_length=500)
+    starts: Instant = datetime(2020, 1, 1, tzinfo=UTC)
+    ends: Instant
+    recurs: str = ""
+    lasts: Wait = timedelta()
+    time_zone: Zone = "UTC"
+    actions: Literal["", "too"] = ""
+
+    @model_validator(mode="after")
+    def _whole(self) -> SilenceAsCode:
+        if not self.matching:
+            raise PydanticCustomError("silences-all", "say what is silenced: `match` or `matchers`")
+        if bool(self.recurs) != bool(self.lasts):
+            raise PydanticCustomError("bad-recurrence", "`recurs` and `lasts` belong together")
+        try:
+            recurrence(self.recurs or "FREQ=DAILY", self.starts.replace(tzinfo=None))
+        except (ValueError, TypeError) as error:
+            raise PydanticCustomError("bad-recurrence", "no recurrence: {why}", {"why": str(error)[:100]}) from None
+        return self
+
+    def silence(self, number: int) -> Silence:
+        """Return the silence as the core knows it."""
+        return Silence(
+            f"tocsin.yaml silences[{number}]",
+            self.matching,
+            self.author,
+            self.comment,
+            self.starts,
+            self.ends,
+            self.recurs,
+            self.lasts,
+            self.time_zone,
+            self.actions == "too",
+        )
+
+
+_UNACKNOWLEDGED = {"P0": timedelta(minutes=15), "P1": timedelta(minutes=30), "P2": timedelta(hours=2)}
+
+
+class Escalation(Selector):
+    """Who else is told of what nobody acknowledges: after 15 minutes for P0, 30 for P1, 2 hours for P2, or as said."""
+
+    to: Texts
+    unacknowledged_for: Duration | None = None
+
+    def after(self, severity: str) -> timedelta | None:
+        """Return how long an alert of this severity may fire unacknowledged; None for one that is not escalated."""
+        return self.unacknowledged_for or _UNACKNOWLEDGED.get(severity)

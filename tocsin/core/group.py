@@ -1,0 +1,264 @@
+"""Groups: alerts that are told together. When one is flushed, and whether there is anything to tell, and why.
+
+The same alerts told at the same moments as the Alertmanager tells them, except where ``docs/alertmanager.md`` says
+otherwise. Every decision has its reason, ``nothing`` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from tocsin.core.fields import Severity
+from tocsin.core.message import Notice
+from tocsin.core.route import GROUP_WAIT, Node
+
+_REMEMBERED = 300
+"""Notices that a group remembers having entered."""
+
+_SWEEP = timedelta(seconds=30)
+"""Groups that have emptied are forgotten at each half minute; until then they keep their time."""
+
+
+class Why(StrEnum):
+    """Why a receiver is told of a group, or is not."""
+
+    FIRST = "first notification"
+    NEW = "new alerts"
+    PASSED = "came and went"
+    SOME_RESOLVED = "some resolved"
+    ALL_RESOLVED = "all resolved"
+    REPEAT = "repeat interval elapsed"
+    NOTHING = "nothing new since it was told"
+    UNTOLD = "nothing fires, and nothing was told before"
+    ACKNOWLEDGED = "acknowledged: no repeats"
+
+    @property
+    def tells(self) -> bool:
+        """Whether somebody is told."""
+        return self in (Why.FIRST, Why.NEW, Why.PASSED, Why.SOME_RESOLVED, Why.ALL_RESOLVED, Why.REPEAT)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One alert of a group, as it was last heard of. ``held`` says why it was not told at the last flush."""
+
+    notice: Notice
+    firing: bool
+    since: datetime
+    held: str = ""
+    opened: Notice | None = None
+    """Of one that is over: what began it, for whoever was not told of that yet."""
+    escalated: tuple[int, ...] = ()
+    """Which escalations it has had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a receiver last heard: which alerts fired, each with the episode it was told under, and which were over."""
+
+    firing: Mapping[str, str] = field(default_factory=dict)
+    resolved: frozenset[str] = frozenset()
+    at: datetime | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Alerts of one route with equal labels. ``next`` is when it is looked at; ``emptied`` since when it holds none."""
+
+    id: str
+    place: str
+    labels: tuple[tuple[str, str], ...]
+    next: datetime
+    flushed: bool = False
+    members: Mapping[str, Member] = field(default_factory=dict)
+    told: Mapping[str, Told] = field(default_factory=dict)
+    emptied: datetime | None = None
+    seen: tuple[str, ...] = ()
+    """The newest notices that were entered: one that comes again changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one flush means for one receiver."""
+
+    receiver: str
+    why: Why
+    firing: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the alerts that fire → the episode they are told under."""
+    resolved: Mapping[str, str] = field(default_factory=dict)
+
+
+def identity(node: Node, labels: tuple[tuple[str, str], ...]) -> str:
+    """Return the id of the group with these labels on a route."""
+    return f"{node.place} {{{', '.join(f'{key}={value}' for key, value in labels)}}}"
+
+
+def wait(node: Node, severity: Severity) -> timedelta:
+    """Return how long a group waits for company before it is first told."""
+    if node.group_wait is not None:
+        return node.group_wait
+    return timedelta() if severity in (Severity.P0, Severity.P1) else GROUP_WAIT
+
+
+def insert(
+    group: Group | None, node: Node, key: str, member: Member, labels: tuple[tuple[str, str], ...], now: datetime
+) -> Group:
+    """Return the group with the alert in it. One that has waited long enough by itself does not wait again.
+
+    A group that was empty at a half minute since is a new one, though what was told of it is remembered.
+    """
+    waits = wait(node, member.notice.severity)
+    if group is not None and member.notice.id in group.seen:
+        return group
+    if group is None or _forgotten(group, now):
+        told, seen = (group.told, group.seen) if group else ({}, ())
+        group = Group(identity(node, labels), node.place, labels, now + waits, told=told, seen=seen)
+    member = _after(group.members.get(key), member)
+    seen = (*group.seen, member.notice.id)[-_REMEMBERED:]
+    at_once = not group.flushed and member.since + waits <= now
+    due = min(now, group.next) if at_once else _following(group, node, now)
+    return replace(group, members={**group.members, key: member}, next=due, emptied=None, seen=seen)
+
+
+def _after(before: Member | None, member: Member) -> Member:
+    """Return the member with what is still to be known of how it stood before."""
+    if before is None:
+        return member
+    if member.firing:
+        same = before.firing and before.notice.episode == member.notice.episode
+        since = min(member.since, before.since) if before.firing else member.since
+        return replace(member, since=since, escalated=before.escalated if same else ())
+    return replace(member, opened=before.notice if before.firing else before.opened)
+
+
+def _following(group: Group, node: Node, now: datetime) -> datetime:
+    """Return when the group is looked at next: a flush that changed nothing was not written down."""
+    if not group.flushed or group.next >= now:
+        return group.next
+    return group.next + -(-(now - group.next) // node.group_interval) * node.group_interval
+
+
+def _forgotten(group: Group, now: datetime) -> bool:
+    """Whether a half minute lay between the group's becoming empty and now."""
+    if group.members or group.emptied is None:
+        return False
+    return group.emptied.timestamp() // _SWEEP.total_seconds() < now.timestamp() // _SWEEP.total_seconds()
+
+
+def due(group: Group, now: datetime) -> bool:
+    """Return whether the group is to be flushed."""
+    return group.next <= now and not _forgotten(group, now)
+
+
+def flush(
+    group: Group,
+    node: Node,
+    now: datetime,
+    held: Mapping[str, str],
+    acknowledged: Collection[str] = (),
+    only_firing: Collection[str] = (),
+    whole: bool = True,
+) -> tuple[Group, tuple[Decision, ...]]:
+    """Return the group after a flush, and one decision a receiver.
+
+    ``held`` are the alerts that are not told, with the reason; with ``whole`` the end of one that a receiver was told
+    of is told all the same, so that nobody is left with an incident that nothing closes. ``acknowledged`` are episodes
+    that nobody is reminded of; ``only_firing`` receivers that do not hear of an end.
+    """
+    told, decisions = dict(group.told), []
+    for receiver in node.to:
+        last = group.told.get(receiver)
+        shown = _shown(group, last, held, whole)
+        if not shown:
+            continue
+        decision = _decide(receiver, last, shown, node, now, acknowledged, receiver not in only_firing)
+        if whole:
+            decision = _to_its_end(decision, last, shown)
+        if decision.why.tells:
+            kept = _kept(group, last, shown) if whole else {}
+            told[receiver] = Told({**kept, **decision.firing}, frozenset(decision.resolved), now, decision.why.value)
+        elif last is not None:
+            told[receiver] = replace(last, why=decision.why.value)
+        quiet = receiver in only_firing and not decision.firing
+        decisions.append(replace(decision, why=Why.NOTHING) if quiet and decision.why.tells else decision)
+    left = {key: replace(each, held=held.get(key, "")) for key, each in group.members.items() if each.firing}
+    following = group.next + node.group_interval
+    after = replace(
+        group,
+        members=left,
+        told=told,
+        flushed=True,
+        next=following if following > now else now + node.group_interval,
+        emptied=None if left else group.emptied or now,
+    )
+    return after, tuple(decisions)
+
+
+def _shown(group: Group, last: Told | None, held: Mapping[str, str], whole: bool) -> dict[str, Member]:
+    def shows(key: str, member: Member) -> bool:
+        return key not in held or (whole and not member.firing and last is not None and key in last.firing)
+
+    return {key: member for key, member in group.members.items() if shows(key, member)}
+
+
+def _kept(group: Group, last: Told | None, shown: Mapping[str, Member]) -> dict[str, str]:
+    """Return what a receiver was told of and is muted now, though it fires: its end is still to be told."""
+    known = last.firing if last else {}
+    return {
+        key: known[key] for key, member in group.members.items() if key in known and key not in shown and member.firing
+    }
+
+
+def _to_its_end(decision: Decision, last: Told | None, shown: Mapping[str, Member]) -> Decision:
+    """Return the decision that tells whole episodes: what came and went, and no end of what never was told."""
+    known = last.firing if last else {}
+    over = [key for key, member in shown.items() if not member.firing]
+    if not decision.why.tells and any(shown[key].opened is not None and key not in known for key in over):
+        return replace(decision, why=Why.PASSED)
+    ended = any(key in known or shown[key].opened is not None for key in over)
+    if decision.why in (Why.ALL_RESOLVED, Why.SOME_RESOLVED) and not ended:
+        return replace(decision, why=Why.UNTOLD)
+    return decision
+
+
+def _decide(
+    receiver: str,
+    last: Told | None,
+    shown: Mapping[str, Member],
+    node: Node,
+    now: datetime,
+    acknowledged: Collection[str],
+    both: bool,
+) -> Decision:
+    known = last.firing if last else {}
+    episodes = {key: known.get(key) or member.notice.episode for key, member in shown.items()}
+    firing = {key: episodes[key] for key, member in shown.items() if member.firing}
+    resolved = {key: episodes[key] for key, member in shown.items() if not member.firing}
+    why = reason(last, firing, resolved, now, node.repeat_interval, both)
+    if why is Why.REPEAT and all(shown[key].notice.episode in acknowledged for key in firing):
+        why = Why.ACKNOWLEDGED
+    return Decision(receiver, why, firing, resolved if both else {})
+
+
+def reason(
+    last: Told | None,
+    firing: Collection[str],
+    resolved: Collection[str],
+    now: datetime,
+    repeat: timedelta,
+    both: bool = True,
+) -> Why:
+    """Return why a receiver is told, or is not: the first of these that is so."""
+    if last is None:
+        return Why.FIRST if firing else Why.UNTOLD
+    if not set(firing) <= set(last.firing):
+        return Why.NEW if last.at else Why.FIRST
+    if not firing:
+        return Why.ALL_RESOLVED if last.firing else Why.UNTOLD
+    if both and not set(resolved) <= last.resolved:
+        return Why.SOME_RESOLVED
+    return Why.REPEAT if last.at is not None and now - last.at >= repeat else Why.NOTHING

@@ -1,0 +1,92 @@
+"""From what happened to who is told: news enters the groups of its routes, and groups that are due are flushed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tocsin.core import group as groups
+from tocsin.core.group import Decision, Group, Member
+from tocsin.core.matching import Labels, Matcher, accepted
+from tocsin.core.message import Notice, labels_of
+from tocsin.core.mute import Muting
+from tocsin.core.route import Node, ends
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Something that happened to an alert. ``key`` is the alert's, whatever its episode; ``labels`` all it has."""
+
+    key: str
+    labels: Labels
+    notice: Notice
+    firing: bool
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """The tree of routes, and who does not hear of an end."""
+
+    tree: Node
+    only_firing: Collection[str] = ()
+    whole: bool = True
+    """Whether every episode is told to its end: of what was told even while it is muted, and of what came and went."""
+
+
+def enter(known: Mapping[str, Group], audience: Audience, news: News, now: datetime) -> dict[str, tuple[Group, Node]]:
+    """Return the groups that the news is now in, by id, each with its route."""
+    found: dict[str, tuple[Group, Node]] = {}
+    for node in ends(audience.tree, news.labels):
+        labels = node.group(news.labels)
+        name = name_of(node, news.labels)
+        member = Member(news.notice, news.firing, news.since)
+        found[name] = groups.insert(known.get(name), node, news.key, member, labels, now), node
+    return found
+
+
+def flush(
+    group: Group,
+    node: Node,
+    audience: Audience,
+    muting: Muting,
+    labels: Mapping[str, Labels],
+    now: datetime,
+    acknowledged: Collection[str] = (),
+) -> tuple[Group, tuple[Decision, ...]]:
+    """Return the group after a flush and a decision for each receiver. ``labels`` are its members', by key."""
+    held = {key: why for key in group.members if (why := muting.reason(labels[key], now))}
+    return groups.flush(group, node, now, held, acknowledged, audience.only_firing, audience.whole)
+
+
+def name_of(node: Node, labels: Labels) -> str:
+    """Return the id of the group in which an alert with these labels is on a route."""
+    return groups.identity(node, node.group(labels))
+
+
+def key_of(notice: Notice) -> str:
+    """Return what names the alert of a notice, whatever its episode."""
+    return notice.episode.rpartition("/")[0]
+
+
+def accepts(matchers: Sequence[Matcher], notice: Notice) -> bool:
+    """Return whether a notice is among those that are meant."""
+    return accepted(matchers, labels_of(notice))
+
+
+def routes(node: Node) -> Iterator[Node]:
+    """Yield a route and all below it."""
+    yield node
+    for child in node.children:
+        yield from routes(child)
+
+
+def places(tree: Node) -> dict[str, Node]:
+    """Return every route by its place."""
+    return {node.place: node for node in routes(tree)}
+
+
+def due(known: Iterable[Group], now: datetime) -> list[Group]:
+    """Return the groups that are to be flushed, the longest due first."""
+    return sorted((each for each in known if groups.due(each, now)), key=lambda each: (each.next, each.id))

@@ -1,0 +1,79 @@
+"""From a decision to messages: one for all that a person is to read together, or one an alert for a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tocsin.core.digest import together as composed
+from tocsin.core.group import Decision, Group, Told, Why
+from tocsin.core.message import Delivery, Kind, Notice
+from tocsin.core.telling import key_of
+from tocsin.engine.notifying import rank
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What one flush of a group says. ``group`` is as it was before it, ``every`` all groups as they stand after it."""
+
+    group: Group
+    now: datetime
+    every: Mapping[str, Group]
+
+    def messages(self, decision: Decision, *, together: bool) -> list[Delivery]:
+        """Return the messages of a decision that tells."""
+        if together:
+            return [_delivery(self._one(decision), decision.receiver, self.group.id, self.now)]
+        return [_delivery(each, decision.receiver, each.episode, self.now) for each in self._each(decision)]
+
+    def _one(self, decision: Decision) -> Notice:
+        firing = [self._notice(key, episode) for key, episode in decision.firing.items()]
+        over = [self._notice(key, episode) for key, episode in decision.resolved.items()]
+        if len(firing) + len(over) == 1:
+            return self._again((firing + over)[0], decision.why)
+        identity = f"{self.group.id}/{self.now:%Y%m%dT%H%M%SZ}"
+        return composed(identity, firing, over, dict(self.group.labels), decision.why.value, self.now)
+
+    def _each(self, decision: Decision) -> Iterator[Notice]:
+        """Yield what a receiver with an incident an alert has to hear: news alone, except when it is reminded."""
+        last = self.group.told.get(decision.receiver, Told())
+        for key, episode in decision.firing.items():
+            if decision.why is Why.REPEAT or key not in last.firing:
+                yield self._again(self._notice(key, episode), decision.why)
+        for key, episode in decision.resolved.items():
+            opened = self.group.members[key].opened
+            if key not in last.firing and opened is not None:
+                yield replace(opened, episode=episode)
+            if (key in last.firing or opened is not None) and not self._shared(episode, decision.receiver):
+                yield self._notice(key, episode)
+
+    def _shared(self, episode: str, receiver: str) -> bool:
+        """Whether others that were told under the same digest still fire: it is over with the last of them."""
+        told = (each.told.get(receiver, Told()).firing.values() for each in self.every.values())
+        return episode.startswith("flood/") and any(episode in each for each in told)
+
+    def _notice(self, key: str, episode: str) -> Notice:
+        return replace(self.group.members[key].notice, episode=episode)
+
+    def _again(self, notice: Notice, why: Why) -> Notice:
+        if why is not Why.REPEAT:
+            return notice
+        return replace(notice, id=f"{notice.id}/repeat/{self.now:%Y%m%dT%H%M%SZ}", title=f"Still: {notice.title}")
+
+
+def aside(notice: Notice, receiver: str, group: Group | None, now: datetime, together: bool) -> Delivery:
+    """Return the message of a notice that does not wait for a group, under the episode that the receiver knows."""
+    told = group.told.get(receiver) if group else None
+    episode = told.firing.get(key_of(notice), notice.episode) if told else notice.episode
+    lane = group.id if group and together else episode
+    return _delivery(replace(notice, episode=episode), receiver, lane, now)
+
+
+def _delivery(notice: Notice, receiver: str, lane: str, now: datetime) -> Delivery:
+    sequence = int(now.timestamp()) * 10 + rank(notice.kind)
+    return Delivery(f"{notice.id}/{receiver}", receiver, notice, now, now, sequence, lane=lane)
+
+
+NOTHING_OPENS = frozenset({Kind.RESOLVED, Kind.ACKNOWLEDGED})
+"""Kinds that close or mark what is open, and open nothing."""
