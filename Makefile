@@ -7,7 +7,7 @@ ARGS ?=
 QUICK ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants simulate picture lock clean bench-fusion bench-lateness bench-detection
+.PHONY: setup run test check mutants simulate picture pictures lock clean bench-fusion bench-lateness bench-detection
 
 setup: $(VENV)/.ready
 
@@ -31,7 +31,12 @@ tests/azurite/node_modules/.ready: tests/azurite/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --silent --omit=optional --prefix tests/azurite && touch $@; \
 	else echo "npm is not here: the tests that need Azurite will be skipped"; fi
 
-test: setup tests/kql/node_modules/.ready tests/azurite/node_modules/.ready
+# Microsoft's card renderer, which draws Teams cards in Chromium. Absent Node, that test says so and skips; CI may not.
+tools/cards/node_modules/.ready: tools/cards/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --silent --prefix tools/cards && touch $@; \
+	else echo "npm is not here: the test that draws a card will be skipped"; fi
+
+test: setup tests/kql/node_modules/.ready tests/azurite/node_modules/.ready tools/cards/node_modules/.ready
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -57,6 +62,12 @@ simulate: setup
 picture: setup
 	@$(BIN)/tocsin demo --speed 0 --picture docs/timeline.svg
 
+# The pictures of Teams cards in docs/cards, drawn in Chromium from samples of a shipped rule.
+pictures: setup tools/cards/node_modules/.ready
+	@mkdir -p docs/cards
+	@for kind in fired acted resolved; do \
+	  $(BIN)/tocsin render hitl_misconfigured -r teams --kind $$kind --picture docs/cards/$$kind.png >/dev/null || exit; done
+
 # Resolve the versions anew: the lock of everything, and what the deployed function needs as its export.
 lock: setup
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
@@ -64,4 +75,4 @@ lock: setup
 	@$(BIN)/python -m tools.export_requirements > requirements.txt
 
 clean:
-	@rm -rf .venv .venv-* tests/*/node_modules build *.egg-info .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-* tests/*/node_modules tools/*/node_modules build *.egg-info .mypy_cache .ruff_cache .hypothesis

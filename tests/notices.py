@@ -72,10 +72,28 @@ POLICY = Policy.model_validate(
         "file": "remediations/stop_unsafe_tools.yaml",
     }
 )
+TRAIL = tuple((FIRED + (n - 5) * MINUTE, value) for n, value in enumerate((0.052, 0.06, 0.058, 0.071, 0.079, 0.083)))
 ALERT = Alert(
-    RULE.id, TARGET.name, (), State.FIRING, FIRED, FIRED, last=Verdict.BREACHED, known=FIRED, fired=FIRED, value=0.083
+    RULE.id,
+    TARGET.name,
+    (),
+    State.FIRING,
+    FIRED,
+    FIRED,
+    last=Verdict.BREACHED,
+    known=FIRED,
+    fired=FIRED,
+    value=0.083,
+    trail=TRAIL,
 )
 APP = App("id", "westeurope", {}, {}, (Revision("r1", active=True, weight=100, running=True, env={}),))
+SWITCHED = App(
+    "id",
+    "westeurope",
+    {},
+    {},
+    (Revision("r2", active=True, weight=100, running=True, env={"KILLSWITCH_TOOLS": "on"}),),
+)
 EXECUTION = Execution(
     id=f"{POLICY.id}/{ALERT.episode}",
     policy=POLICY.id,
@@ -107,9 +125,10 @@ def fired() -> Notice:
 
 def resolved() -> Notice:
     """Return the notice of the same alert's end."""
-    ended = replace(ALERT, state=State.INACTIVE, slot=FIRED + 37 * MINUTE, value=0.004)
+    after = tuple((FIRED + 3 * n * MINUTE, max(0.004, 0.11 - 0.01 * n)) for n in range(1, 13))
+    ended = replace(ALERT, state=State.INACTIVE, slot=FIRED + 37 * MINUTE, value=0.004, trail=(*TRAIL, *after))
     signal = signals.known()["response_errors"]
-    return compose(ended, Change.RESOLVED, Kind.RESOLVED, RULE, TARGET, signal, will=WILL, app=APP)
+    return compose(ended, Change.RESOLVED, Kind.RESOLVED, RULE, TARGET, signal, will=WILL, app=SWITCHED)
 
 
 def blind() -> Notice:
@@ -121,7 +140,8 @@ def blind() -> Notice:
 
 def acted() -> Notice:
     """Return the notice of a killswitch that was engaged and proven."""
-    return story(EXECUTION, POLICY, RULE, TARGET, Kind.ACTED, FIRED + 11 * MINUTE)
+    signal = signals.known()["response_errors"]
+    return story(EXECUTION, POLICY, RULE, TARGET, Kind.ACTED, FIRED + 11 * MINUTE, alert=ALERT, signal=signal)
 
 
 def acted_late() -> Notice:
@@ -140,6 +160,7 @@ def hostile() -> Notice:
     """Return the notice of an alert whose every text from telemetry is 30 kB of attempts to be more than text."""
     text = (HOSTILE * 200)[:30_000]
     alert = replace(ALERT, rule=BY_HOST.id, by=instance({"target_host": text}), value=1e9, detail=text, reason=text)
+    alert = replace(alert, trail=tuple((FIRED + n * MINUTE, 1e9 * (n - 15) ** 3) for n in range(30)))
     return compose(alert, Change.FIRED, Kind.FIRED, BY_HOST, TARGET, None, will=WILL, app=APP)
 
 

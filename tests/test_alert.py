@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -275,6 +276,13 @@ class AlertMachine(RuleBasedStateMachine):
     def an_episode_is_open_exactly_between_firing_and_resolving(self) -> None:
         assert self.alert.open == self.open
 
+    @invariant()
+    def a_trail_is_short_and_in_order(self) -> None:
+        slots = [at for at, _ in self.alert.trail]
+        assert len(slots) <= 30
+        assert slots == sorted(set(slots))
+        assert not slots or (self.alert.slot is not None and slots[-1] <= self.alert.slot)
+
     @precondition(lambda self: self.open)
     @invariant()
     def an_episode_keeps_its_name(self) -> None:
@@ -288,3 +296,45 @@ def test_an_idle_alert_is_one_that_can_be_forgotten() -> None:
     assert Alert("r", "t").idle
     assert not replace(Alert("r", "t"), history=(True, False)).idle
     assert not play(Timing(TWO), "B").alert.idle
+
+
+# The trail
+
+
+def values(alert: Alert) -> list[float]:
+    return [value for _, value in alert.trail]
+
+
+def test_the_trail_is_every_known_value_of_the_episode_and_its_end() -> None:
+    run = play(Timing(TWO, TWO), "C B B U B B C C C")
+    assert run.alert.state is State.INACTIVE
+    assert values(run.alert) == [9.0, 9.0, 9.0, 9.0, 1.0, 1.0, 1.0]
+    assert [at for at, _ in run.alert.trail] == [T0 + number * MINUTE for number in (1, 2, 4, 5, 6, 7, 8)]
+
+
+def test_the_next_wait_begins_a_trail_of_its_own() -> None:
+    assert values(play(Timing(), "B C C B").alert) == [9.0]
+    assert values(play(Timing(TWO), "B C C").alert) == [1.0]
+
+
+def test_a_trail_holds_the_newest_thirty_finite_values() -> None:
+    assert values(play(Timing(), "B " + "B C " * 30).alert) == [9.0, 1.0]
+    alert = play(Timing(keep_firing_for=TWO), "B B C " * 20).alert
+    assert len(alert.trail) == 30
+    assert alert.trail[-1] == (T0 + 59 * MINUTE, 1.0)
+    for odd in (None, float("nan"), float("inf")):
+        after, _ = transition(alert, Seen(Verdict.BREACHED, odd), Timing(), T0 + 60 * MINUTE)
+        assert after.trail == alert.trail
+
+
+def test_a_trail_written_by_a_clock_that_was_ahead_is_put_right() -> None:
+    ahead = replace(play(Timing(), "B B B").alert, slot=None)
+    after, _ = transition(ahead, SEEN["B"], Timing(), T0 + MINUTE)
+    assert [at for at, _ in after.trail] == [T0, T0 + MINUTE]
+
+
+def test_an_alert_stored_before_there_were_trails_has_none() -> None:
+    alert = play(Timing(), "B B").alert
+    older = json.loads(dump(alert))
+    del older["trail"]
+    assert load(Alert, json.dumps(older)) == replace(alert, trail=())

@@ -64,6 +64,24 @@ def test_the_whole_story_fires_acts_proves_and_is_audited() -> None:
     assert execution.phase is Phase.VERIFIED
 
 
+def test_every_message_of_an_episode_shows_the_course_of_its_value() -> None:
+    stage = a_misconfigured_stage()
+    stage.run(range(8))
+    stage.platform.env["HITL_APPROVER_ENDPOINT"] = "https://approver"
+    stage.run(range(8, 14))
+    told = {notice.kind.value: notice for notice in stage.oncall.got}
+    assert set(told) == {"fired", "acted", "resolved"}
+    fired, done, over = (told[kind].series for kind in ("fired", "acted", "resolved"))
+    assert fired == done[: len(fired)] == over[: len(fired)]
+    assert len(fired) < len(done) < len(over)
+    assert over[-1][1] == 0.0 < max(value for _, value in over)
+    assert {(notice.threshold, notice.unit) for notice in told.values()} == {(0.0, "count")}
+    assert (
+        "stays so until a person releases it"
+        in {fact.name: fact.value for fact in told["resolved"].facts}["Killswitch"]
+    )
+
+
 def test_a_tool_that_still_runs_behind_the_switch_is_never_called_proven() -> None:
     stage = a_misconfigured_stage()
     for minute in range(6, 60):

@@ -37,14 +37,14 @@ def _imported(statement: str) -> set[str]:
 def test_importing_the_function_app_loads_nothing_heavy() -> None:
     loaded = _imported("import function_app")
     assert "azure.functions" in loaded
-    heavy = re.compile(r"(duckdb|duckdb_kql|rich|typer|starlette|uvicorn|pydantic|ruamel)(\.|$)")
+    heavy = re.compile(r"(duckdb|duckdb_kql|playwright|rich|typer|starlette|uvicorn|pydantic|ruamel)(\.|$)")
     sdk = re.compile(r"azure\.(core|identity|mgmt|monitor|data|eventgrid|storage)(\.|$)|msal|microsoft_teams|opentelem")
     assert [name for name in loaded if heavy.match(name) or sdk.match(name)] == []
 
 
 def test_composing_the_app_loads_no_command_line_and_no_local_world() -> None:
     loaded = _imported("import tocsin.app")
-    wrong = re.compile(r"(duckdb|duckdb_kql|rich|typer|starlette|uvicorn|tocsin\.cli|tocsin\.local)(\.|$)")
+    wrong = re.compile(r"(duckdb|duckdb_kql|playwright|rich|typer|starlette|uvicorn|tocsin\.cli|tocsin\.local)(\.|$)")
     assert [name for name in loaded if wrong.match(name)] == []
 
 
@@ -72,7 +72,7 @@ def test_every_requirement_is_locked_with_hashes_and_nothing_local_is_deployed()
         if "==" in entry:
             assert "--hash=sha256:" in entry
     names = set(re.findall(r"^([a-z0-9-]+)==", text, flags=re.MULTILINE))
-    assert not names & {"duckdb", "duckdb-kql", "rich", "typer", "pytest", "starlette", "uvicorn"}
+    assert not names & {"duckdb", "duckdb-kql", "rich", "typer", "pytest", "starlette", "uvicorn", "playwright"}
     assert {"azure-functions", "azure-monitor-query", "httpx", "ruamel-yaml"} <= names
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -23,6 +24,7 @@ from tests.notices import (
     HOSTILE,
     RULE,
     TARGET,
+    TRAIL,
     acted,
     acted_late,
     blind,
@@ -99,7 +101,8 @@ def test_each_receiver_takes_every_kind_of_notice(receivers: Receivers) -> None:
 
 
 def test_the_options_of_every_type_are_known() -> None:
-    assert notifiers.known() == ("pagerduty", "stdout", "teams", "webhook")
+    every = ("alertmanager", "alertmanager_api", "email_acs", "email_smtp", "event_grid", "jira_service_management")
+    assert notifiers.known() == (*every, "pagerduty", "slack", "stdout", "teams", "webhook")
     assert {kind: dict(notifiers.options(kind)) for kind in OVER_HTTP} == {
         "teams": {"url_setting": True},
         "pagerduty": {"key_setting": True, "endpoint": False},
@@ -236,7 +239,8 @@ def notice(text: str) -> Notice:
     facts = tuple(Fact(text[:80] or "x", text) for _ in range(60))
     links = tuple((text[:50], f"https://ok.example/{n}") for n in range(9))
     made = replace(fired(), title=text, text=text, facts=facts, first_step=text, query=text, links=links)
-    return replace(made, labels={"k": text}, provenance=text)
+    series = tuple((NOW + timedelta(seconds=7 * n), 1.7e308 * (-1) ** n / (n + 1)) for n in range(30))
+    return replace(made, labels={"k": text}, provenance=text, series=series)
 
 
 @given(st.text(max_size=40), st.integers(1, 800))
@@ -257,6 +261,120 @@ def test_a_card_that_is_too_long_keeps_what_is_wrong_and_the_command() -> None:
     text = json.dumps(teams.envelope(long), ensure_ascii=False)
     assert "P2 fired" in text
     assert "tocsin killswitch engage sales-research" in text
+
+
+def test_the_chart_goes_before_anything_else_does() -> None:
+    def shown(count: int) -> str:
+        long = replace(fired(), facts=tuple(Fact(f"Fact {n}", "x" * 1_000) for n in range(count)))
+        return json.dumps(teams.envelope(long), ensure_ascii=False)
+
+    first = next(count for count in range(20) if "Chart.Line" not in shown(count))
+    assert shown(first).count("x" * 1_000) == first > 5
+    assert "▁▃▂▅▇█ 5.2% → 8.3% (limit 5%)" in shown(first)
+
+
+# The course of the value
+
+
+def test_a_chart_shows_the_value_and_its_limit_and_has_a_line_for_those_who_cannot_draw_it() -> None:
+    (chart,) = (part for part in body(fired()) if part["type"] == "Chart.Line")
+    value, limit = chart["data"]
+    assert [(point["x"], point["y"]) for point in value["values"]] == [
+        (-5, 5.2),
+        (-4, 6.0),
+        (-3, 5.8),
+        (-2, 7.1),
+        (-1, 7.9),
+        (0, 8.3),
+    ]
+    assert [(point["x"], point["y"]) for point in limit["values"]] == [(-5, 5), (0, 5)]
+    assert (chart["xAxisTitle"], chart["yAxisTitle"]) == ("minutes; 0 is 03:05 UTC", "%")
+    assert words(chart["fallback"]) == "▁▃▂▅▇█ 5.2% → 8.3% (limit 5%)"
+
+
+@pytest.mark.parametrize("count", range(5))
+def test_less_than_three_values_are_no_course(count: int) -> None:
+    made = replace(fired(), series=TRAIL[:count])
+    assert any(part["type"] == "Chart.Line" for part in body(made)) == (count >= 3)
+    assert bool(plain.trend(made)) == (count >= 3)
+    assert ("Trend" in dict(plain.details(made))) == (count >= 3)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=30))
+@example([1.7e308, -1.7e308, 0.0])
+def test_any_finite_values_have_a_course(values: list[float]) -> None:
+    series = tuple((NOW + timedelta(minutes=n), value) for n, value in enumerate(values))
+    made = replace(fired(), series=series)
+    bars = plain.trend(made).split(" ")[0]
+    assert len(bars) == len(values)
+    assert set(bars) <= set("▁▂▃▄▅▆▇█")
+    if max(values) > min(values):
+        assert bars[values.index(max(values))] == "█"
+        assert bars[values.index(min(values))] == "▁"
+    (chart,) = (part for part in body(made) if part["type"] == "Chart.Line")
+    assert all(math.isfinite(point["y"]) for line in chart["data"] for point in line["values"])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((0.01, 0.05, 0.12), "1% → 12%"),
+        ((0.01, 0.12, 0.02), "1% → 12% → 2%"),
+        ((0.9, 0.2, 0.95), "90% → 20% → 95%"),
+        ((0.01, 0.12, 0.118), "1% → 11.8%"),
+        ((0.05, 0.05, 0.05), "5% → 5%"),
+    ],
+)
+def test_a_course_names_its_ends_and_how_far_it_went_between(values: tuple[float, ...], said: str) -> None:
+    series = tuple((NOW + timedelta(minutes=n), value) for n, value in enumerate(values))
+    assert plain.trend(replace(fired(), series=series, threshold=None)).split(" ", 1)[1] == said
+
+
+def test_a_rule_without_a_limit_has_one_line() -> None:
+    (chart,) = (part for part in body(replace(fired(), threshold=None)) if part["type"] == "Chart.Line")
+    assert [line["legend"] for line in chart["data"]] == ["value"]
+    assert "limit" not in words(chart["fallback"])
+
+
+# The order of a glance
+
+
+def body(made: Notice) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = teams.envelope(made)["attachments"][0]["content"]["body"]
+    return found
+
+
+def words(part: dict[str, Any]) -> str:
+    return "".join(run["text"] for run in part.get("inlines", ())) or part["type"]
+
+
+def test_a_card_says_things_in_the_order_of_a_glance() -> None:
+    shown = [words(part).split(": ")[0] for part in body(fired())]
+    title, text = fired().title, fired().text.split(": ")[0]
+    about = ["P1 fired", title, "Chart.Line", "Why", "Value", "For", "Target", "Tocsin", "Killswitch", text]
+    last = ["Stop its tools by hand", "ActionSet", fired().provenance]
+    assert shown == [*about, "Open the runbook", *last]
+
+
+def test_what_was_done_says_first_what_it_was_done_for() -> None:
+    shown = [words(part).split(": ")[0] for part in body(acted())]
+    assert shown[2:6] == ["Chart.Line", "State", "Alert", "For"]
+    assert shown.index("Target") < shown.index("Action") < shown.index("Killswitch") < shown.index("Undo")
+    assert facts(acted())["Alert"] == fired().title
+    assert facts(acted())["For"] == "11m, since 2026-11-20 03:05 UTC"
+
+
+def test_every_message_names_the_state_of_the_killswitch() -> None:
+    for case in CASES.values():
+        assert any(words(part).startswith("Killswitch: ") for part in body(case())), case
+
+
+def test_a_resolution_says_that_the_killswitch_is_still_on_and_how_it_is_released() -> None:
+    said = facts(resolved())["Killswitch"]
+    assert said.startswith("KILLSWITCH_TOOLS engaged, and stays so until a person releases it: ")
+    assert "tocsin killswitch release --target sales-research --scope tools --reason" in said
+    off = compose(ALERT, Change.RESOLVED, Kind.RESOLVED, RULE, TARGET, None, will="", app=APP)
+    assert facts(off)["Killswitch"] == "not engaged"
 
 
 # Hostile text
@@ -297,7 +415,8 @@ def test_no_text_of_an_attackers_is_a_link_a_mention_or_markup(text: str) -> Non
 
 def test_a_card_holds_no_element_that_reads_markdown() -> None:
     kinds = set(re.findall(r'"type": "(\w+(?:\.\w+)?)"', json.dumps(teams.envelope(hostile()))))
-    assert kinds <= {"message", "AdaptiveCard", "RichTextBlock", "TextRun", "Action.OpenUrl"}
+    ours = {"message", "AdaptiveCard", "RichTextBlock", "TextRun", "ActionSet", "Action.OpenUrl"}
+    assert kinds <= ours | {"Chart.Line", "LineChartData", "LineChartValue"}
 
 
 def test_only_https_becomes_a_link() -> None:

@@ -44,7 +44,19 @@ def _receivers() -> str:
         module = importlib.import_module(f"tocsin.notifiers.{kind}")
         options = "".join(f"- `{name}`{'' if needed else ' (optional)'}\n" for name, needed in module.OPTIONS.items())
         text += f"\n## `{kind}`\n\n{(module.__doc__ or '').strip()}\n\n" + (options or "- no options\n")
+        text += _TEAMS if kind == "teams" else ""
     return text
+
+
+_TEAMS = """
+Fired, acted and resolved, as `make pictures` draws them from samples of a shipped rule (`tocsin render`). The renderer
+is Microsoft's `adaptivecards`, which knows no `Chart.Line` and shows its fallback, the line of bars, as Teams on iOS
+does; elsewhere Teams draws the value and its limit as two lines.
+
+![A card of an alert that fired](cards/fired.png)
+![A card of a killswitch that was engaged and proven](cards/acted.png)
+![A card of an alert that ended while the killswitch is still on](cards/resolved.png)
+"""
 
 
 def main() -> None:

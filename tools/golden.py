@@ -10,23 +10,19 @@ import json
 import re
 from base64 import b64decode
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from tests import queries
 from tests.notices import CASES
+from tocsin import notifiers
 from tocsin.core.message import Notice
-from tocsin.notifiers import pagerduty, plain, teams
 
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden"
 
-PAYLOADS: dict[str, Callable[[Notice], Any]] = {
-    "teams": teams.envelope,
-    "pagerduty": lambda notice: [{"path": path, "body": body} for path, body in pagerduty.events(notice, "0" * 32)],
-    "webhook": plain.document,
-    "stdout": plain.document,
-}
+PAYLOADS: dict[str, Callable[[Notice], Any]] = {kind: partial(notifiers.payload, kind) for kind in notifiers.known()}
 """Type of receiver → what it is sent for a notice."""
 
 

@@ -106,6 +106,22 @@ def alerts(root: Root = None, output: Form = Output.TEXT) -> None:
     run(root, output)
 
 
+@program.command()
+def render(
+    rule: Annotated[str, typer.Argument(help="A rule's name.")],
+    receiver: Annotated[str, typer.Option("--receiver", "-r", help="A type of receiver, or its name in tocsin.yaml.")],
+    kind: Annotated[str, typer.Option("--kind", help="fired, acted, blind, resolved or failed.")] = "fired",
+    target: Annotated[str, typer.Option("--target", "-t", help="A target's name; default: the rule's first.")] = "",
+    picture: Annotated[Path | None, typer.Option("--picture", help="Also draw the Teams card as a PNG file.")] = None,
+    root: Root = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Show what a receiver would be sent for a rule, as a sample. Nothing is sent."""
+    from tocsin.cli.rendering import run
+
+    run(rule, receiver=receiver, kind=kind, target=target, picture=picture, root=root, output=output)
+
+
 @killswitch.command("status")
 def killswitch_status(target: TargetName, root: Root = None, output: Form = Output.TEXT) -> None:
     """Show the switch on every serving revision, as the platform has it now."""

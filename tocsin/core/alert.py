@@ -7,6 +7,7 @@ Unknown never fires, never resolves and never advances a timer.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -19,6 +20,12 @@ Instance = tuple[tuple[str, str], ...]
 
 STORM: Instance = (("storm", "too many instances"),)
 """The one instance that stands for all of a rule's, when there are more than ``max_instances``."""
+
+Trail = tuple[tuple[datetime, float], ...]
+"""Slots and the values known of them, oldest first."""
+
+LONGEST_TRAIL = 30
+"""How many values an alert remembers: enough for a chart, little enough for a row."""
 
 
 class Verdict(StrEnum):
@@ -110,6 +117,8 @@ class Alert:
     """What the signal's author lists as safe to show, of the newest known slot."""
     signature: str = ""
     """What the alert was measured by; another measure is another alert."""
+    trail: Trail = ()
+    """The newest known values since it was last idle. Like ``fired`` they outlive the end, to be told with it."""
 
     @property
     def episode(self) -> str:
@@ -147,7 +156,7 @@ def transition(alert: Alert, seen: Seen, timing: Timing, slot: datetime) -> tupl
     if alert.slot is not None and slot <= alert.slot:
         return alert, Change.OLD_SLOT
     step = slot - alert.slot if alert.slot is not None else timedelta()
-    current = _remember(alert, seen, timing)
+    current = _remember(alert, seen, timing, slot)
     if seen.verdict is Verdict.UNKNOWN:
         after, change = _unknown(current, timing, slot)
     elif seen.verdict is Verdict.BREACHED:
@@ -158,7 +167,7 @@ def transition(alert: Alert, seen: Seen, timing: Timing, slot: datetime) -> tupl
     return replace(after, slot=slot, last=seen.verdict, known=known), change
 
 
-def _remember(alert: Alert, seen: Seen, timing: Timing) -> Alert:
+def _remember(alert: Alert, seen: Seen, timing: Timing, slot: datetime) -> Alert:
     breached = seen.verdict is Verdict.BREACHED
     history = (*alert.history, breached)[-timing.out_of.slots :] if timing.out_of else ()
     remembered = replace(alert, history=history, reason=seen.reason, missing=seen.missing)
@@ -166,7 +175,16 @@ def _remember(alert: Alert, seen: Seen, timing: Timing) -> Alert:
         return remembered
     # A resolution still shows what its episode was about; the next one shows its own evidence or none.
     earlier = "" if alert.state is State.INACTIVE else alert.detail
-    return replace(remembered, value=seen.value, detail=seen.detail or earlier)
+    return replace(remembered, value=seen.value, detail=seen.detail or earlier, trail=_trail(alert, seen, slot))
+
+
+def _trail(alert: Alert, seen: Seen, slot: datetime) -> Trail:
+    """Return the newest values with this slot's. One that is no finite number is no point of a line."""
+    # A clock that was ahead may have left slots that have not come yet.
+    earlier = () if alert.idle else tuple(point for point in alert.trail if point[0] < slot)
+    if seen.value is None or not math.isfinite(seen.value):
+        return earlier
+    return (*earlier, (slot, seen.value))[-LONGEST_TRAIL:]
 
 
 def _breached(alert: Alert, timing: Timing, slot: datetime, step: timedelta) -> tuple[Alert, Change]:

@@ -40,6 +40,7 @@ class Notice:
     ``episode`` is what receivers deduplicate by. ``manual`` is the command that works when the watcher does not, and
     ``manual_does`` says what it does. ``query`` is the KQL behind the value, for people; empty when there is none.
     ``over`` says that the episode had ended when this was written, so that nothing is opened anew for it.
+    ``series`` are the newest known values with their slots, ``threshold`` the rule's limit, both in ``unit``.
     """
 
     id: str
@@ -65,6 +66,9 @@ class Notice:
     """Whether an episode begins with it: it is told by its group, as its end is; anything else is told at once."""
     since: datetime | None = None
     """When the episode began."""
+    series: tuple[tuple[datetime, float], ...] = ()
+    threshold: float | None = None
+    unit: str = "count"
 
 
 def labels_of(notice: Notice) -> dict[str, str]:

@@ -16,6 +16,7 @@ from tocsin.core.answer import NoAnswer, Query
 from tocsin.core.compile import Window, compile_logs
 from tocsin.core.config import Target
 from tocsin.core.container import App
+from tocsin.core.limits import against_limit, bound, placeholders, unit_of
 from tocsin.core.message import Fact, Kind, Notice
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import Execution, Phase
@@ -39,7 +40,8 @@ def compose(
     at = alert.slot or alert.fired
     if at is None:
         raise ValueError("an alert that has seen no slot has nothing to tell")
-    values = placeholders(alert, rule, target, _unit(rule, signal))
+    unit = unit_of(rule, signal)
+    values = placeholders(alert, rule, target, unit)
     query = query_behind(rule, signal, target, at)
     return Notice(
         id=f"{alert.episode}/{kind.value}/{at:%Y%m%dT%H%M%SZ}",
@@ -62,6 +64,9 @@ def compose(
         query=query.text if query else "",
         begins=change is Change.FIRED,
         since=alert.fired,
+        series=alert.trail,
+        threshold=bound(rule),
+        unit=unit,
     )
 
 
@@ -79,42 +84,27 @@ def _facts(
     found = [
         Fact("State", f"{kind.value}, {rule.severity.value}"),
         Fact("Why", scrub(why)),
-        *([Fact("Value", _against_limit(rule, values))] if alert.value is not None else []),
+        *([Fact("Value", against_limit(rule, values))] if alert.value is not None else []),
         Fact("For", how_long(alert, change, rule)),
         *([Fact("Evidence", scrub(alert.detail))] if alert.detail else []),
         Fact("Target", target.name),
         *(Fact(scrub(name, 60), scrub(value)) for name, value in alert.by),
         *([Fact("Tocsin", will)] if kind is not Kind.RESOLVED else []),
-        Fact("Killswitch", switch_line(app) if target.container_app else "none: the target names no Container App"),
+        Fact("Killswitch", _switch(app, target, over=kind is Kind.RESOLVED)),
     ]
     return tuple(found)
 
 
-def _unit(rule: Rule, signal: Signal | None) -> str:
-    if rule.when.change or rule.when.burn_rate:
-        return "ratio"
-    if rule.when.unusual or rule.when.absent_for:
-        return "count"
-    return signal.unit if signal else "count"
-
-
-def _against_limit(rule: Rule, values: Mapping[str, str]) -> str:
-    if rule.when.change:
-        versus = units.spell(rule.when.change.versus)
-        return (
-            f"{values['value']} (limit: more than {values['threshold']} from {versus} earlier, over {values['window']})"
-        )
-    if rule.when.unusual:
-        return (
-            f"score {values['value']} (limit: above {values['threshold']} over what is usual, {values['window']} each)"
-        )
-    if rule.when.burn_rate:
-        how = rule.when.burn_rate
-        return f"{values['value']} errors at worst, against an objective of {units.amount(how.objective, 'ratio')}"
-    if rule.when.absent_for:
-        return f"nothing within {values['window']}"
-    op = rule.when.limit[0].value.replace("_", " ") if rule.when.limit else ""
-    return f"{values['value']} (limit: {op} {values['threshold']} over {values['window']})"
+def _switch(app: App | NoAnswer, target: Target, *, over: bool) -> str:
+    """Return the killswitch's state; after the end also that nobody but a person releases one that is still engaged."""
+    if not target.container_app:
+        return "none: the target names no Container App"
+    scopes = {variable: scope for scope, variable in container.SCOPES.items()}
+    on = [scopes[variable] for variable in _engaged(app)] if over and not isinstance(app, NoAnswer) else []
+    if not on:
+        return switch_line(app)
+    how = "; ".join(f"tocsin killswitch release --target {target.name} --scope {each} --reason …" for each in on)
+    return f"{switch_line(app)}, and stays so until a person releases it: {how}"
 
 
 def how_long(alert: Alert, change: Change, rule: Rule) -> str:
@@ -138,31 +128,6 @@ def _minute(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def placeholders(alert: Alert, rule: Rule, target: Target, unit: str) -> dict[str, str]:
-    """Return what ``{name}`` stands for in a rule's texts; values from telemetry are scrubbed."""
-    limit = rule.when.limit
-    bound = limit[1] if limit else _bound(rule)
-    own = {
-        "value": units.amount(alert.value, unit),
-        "threshold": units.amount(bound, unit),
-        "window": units.spell(rule.when.over),
-        "target": target.name,
-        "rule": rule.id,
-        "severity": rule.severity.value,
-    }
-    labels = {**target.labels, **rule.labels, **{name: scrub(value) for name, value in alert.by}}
-    return {**labels, **own}
-
-
-def _bound(rule: Rule) -> float | None:
-    when = rule.when
-    if when.change:
-        return when.change.more_than
-    if when.burn_rate:
-        return 1 - when.burn_rate.objective
-    return when.unusual.score if when.unusual else None
-
-
 def _headline(change: Change, summary: str) -> str:
     leads = {
         Change.RESOLVED: "Resolved: ",
@@ -176,10 +141,13 @@ def switch_line(app: App | NoAnswer) -> str:
     """Return the killswitch's state on the revisions that serve, as words."""
     if isinstance(app, NoAnswer):
         return f"state unknown: {app.why.value}"
-    on = [
-        name for name in container.SCOPES.values() if any(container.engaged(each.env.get(name)) for each in app.serving)
-    ]
+    on = _engaged(app)
     return f"{', '.join(on)} engaged" if on else "not engaged"
+
+
+def _engaged(app: App) -> list[str]:
+    names = container.SCOPES.values()
+    return [name for name in names if any(container.engaged(each.env.get(name)) for each in app.serving)]
 
 
 def query_behind(rule: Rule, signal: Signal | None, target: Target, at: datetime) -> Query | None:
@@ -195,18 +163,30 @@ def query_behind(rule: Rule, signal: Signal | None, target: Target, at: datetime
 
 
 def story(
-    execution: Execution, policy: Policy, rule: Rule, target: Target, kind: Kind, at: datetime, *, over: bool = False
+    execution: Execution,
+    policy: Policy,
+    rule: Rule,
+    target: Target,
+    kind: Kind,
+    at: datetime,
+    *,
+    over: bool = False,
+    alert: Alert | None = None,
+    signal: Signal | None = None,
 ) -> Notice:
     """Return the notice for what a policy did, would do, asks for, or failed to do, as of ``at``.
 
-    ``over`` says that the alert's episode has ended by then.
+    ``over`` says that the alert's episode has ended by then; ``alert`` is what it was done for, while it is stored.
     """
+    unit = unit_of(rule, signal)
     args = ", ".join(f"{key}={value}" for key, value in execution.args.items())
     facts = [
         Fact("State", execution.phase.value),
+        *(_what_for(alert, rule, target, unit, at) if alert else []),
+        Fact("Target", target.name),
+        *(Fact(scrub(name, 60), scrub(value)) for name, value in (alert.by if alert else ())),
         Fact("Action", f"{execution.action} {args}".strip()),
         Fact("Why", scrub(execution.reason)),
-        Fact("Target", target.name),
         *([Fact("Before", scrub(execution.before))] if execution.before else []),
         *([Fact("After", scrub(execution.after))] if execution.after else []),
         Fact("Killswitch", _switch_story(execution)),
@@ -231,7 +211,18 @@ def story(
         labels={**target.labels, **rule.labels},
         over=over,
         provenance=f"{policy.file or policy.id} · tocsin {__version__}",
+        series=alert.trail if alert else (),
+        threshold=bound(rule),
+        unit=unit,
     )
+
+
+def _what_for(alert: Alert, rule: Rule, target: Target, unit: str, at: datetime) -> list[Fact]:
+    """Return what was wrong when something was done about it, and for how long it had been."""
+    found = [Fact("Alert", scrub(fill(rule.summary, placeholders(alert, rule, target, unit)), 300))]
+    if alert.fired and alert.open:
+        found.append(Fact("For", f"{units.spell(at - alert.fired)}, since {_minute(alert.fired)}"))
+    return found
 
 
 _PHRASES = {

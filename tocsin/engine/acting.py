@@ -266,7 +266,8 @@ class Actor:
         rule = self._rule(execution.episode.split("/")[0]) or remedy.lost_rule(execution)
         policy = self._policy(execution.policy) or remedy.lost_policy(execution)
         alert = self._alert(execution)
-        notice = story(execution, policy, rule, target, kind, now, over=alert is None or not alert.open)
+        over, signal = alert is None or not alert.open, self.verifier.signals.get(rule.when.signal or "")
+        notice = story(execution, policy, rule, target, kind, now, over=over, alert=alert, signal=signal)
         if alert is not None:
             by = {scrub(name, 60): scrub(value) for name, value in alert.by}
             notice = replace(notice, labels={**notice.labels, **by})

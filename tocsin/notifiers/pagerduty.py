@@ -66,6 +66,11 @@ def events(notice: Notice, routing_key: str) -> list[tuple[str, dict[str, Any]]]
     return [("/v2/enqueue", _event(notice, routing_key, key)) for key in dedup_keys(notice)]
 
 
+def payload(notice: Notice) -> list[dict[str, Any]]:
+    """Return what is sent, with zeros for the routing key."""
+    return [{"path": path, "body": body} for path, body in events(notice, "0" * _KEY_LENGTH)]
+
+
 def dedup_keys(notice: Notice) -> list[str]:
     """Return the keys of the incidents the notice is about, hashed where longer than PagerDuty takes."""
     failed = f"{notice.episode}/failed"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from tocsin.core import units
 from tocsin.core.message import Notice
 from tocsin.core.text import scrub
 
@@ -41,6 +42,37 @@ def line(text: str, longest: int) -> str:
     return unlinked(cut(scrub(text, longest), longest))
 
 
+_BARS = "▁▂▃▄▅▆▇█"
+FEWEST = 3
+"""Values that a line is drawn of: two are no course of anything."""
+
+
+def trend(notice: Notice) -> str:
+    """Return the course of the value as one line, ``▁▂▅█ 1% → 12% (limit 5%)``; empty when too little is known."""
+    values = [value for _, value in notice.series]
+    if len(values) < FEWEST:
+        return ""
+    way = " → ".join(units.amount(value, notice.unit) for value in _stations(values))
+    limit = f" (limit {units.amount(notice.threshold, notice.unit)})" if notice.threshold is not None else ""
+    return f"{_bars(values)} {way}{limit}"
+
+
+def _stations(values: list[float]) -> list[float]:
+    """Return the first and the last value, and between them how far it went when it went well past both."""
+    first, last, low, high = values[0], values[-1], min(values), max(values)
+    above, below = high / 2 - max(first, last) / 2, min(first, last) / 2 - low / 2
+    far = max(above, below) > (high / 2 - low / 2) / 4
+    return [first, *([high if above >= below else low] if far else []), last]
+
+
+def _bars(values: list[float]) -> str:
+    # Halves, for the distance between two finite numbers need not be one.
+    low, span = min(values) / 2, max(values) / 2 - min(values) / 2
+    if not span:
+        return _BARS[3] * len(values)
+    return "".join(_BARS[round((value / 2 - low) / span * (len(_BARS) - 1))] for value in values)
+
+
 def links(notice: Notice, longest: int = 4_000) -> list[tuple[str, str]]:
     """Return the notice's links that are HTTPS, printable ASCII and not longer than ``longest``."""
     return [
@@ -52,7 +84,7 @@ def links(notice: Notice, longest: int = 4_000) -> list[tuple[str, str]]:
 
 def details(notice: Notice, count: int = 40) -> list[tuple[str, str]]:
     """Return up to ``count`` facts as pairs, and besides them the texts that are not empty; no name stands twice."""
-    pairs = [(fact.name, fact.value) for fact in notice.facts[:count]]
+    pairs = [(fact.name, fact.value) for fact in notice.facts[:count]] + [("Trend", trend(notice))]
     pairs += [("What", notice.text), ("First", notice.first_step), (notice.manual_does, notice.manual)]
     pairs += [("Query", notice.query), ("From", notice.provenance)]
     found: dict[str, str] = {}
@@ -91,6 +123,10 @@ def document(notice: Notice) -> dict[str, Any]:
             "query": notice.query,
             "labels": dict(notice.labels),
             "value": notice.value,
+            "unit": notice.unit,
+            "threshold": notice.threshold,
+            "series": [[at.isoformat(), value] for at, value in notice.series],
+            "trend": trend(notice),
             "provenance": notice.provenance,
         },
     }

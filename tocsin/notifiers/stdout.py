@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 from tocsin.connections.http import Http
 from tocsin.core.message import Notice, Outcome, Said
@@ -28,6 +28,11 @@ class Stdout:
         except (OSError, ValueError) as error:
             return Outcome(Said.AGAIN, type(error).__name__)
         return Outcome(Said.ACCEPTED, "written")
+
+
+def payload(notice: Notice) -> dict[str, Any]:
+    """Return what is written."""
+    return document(notice)
 
 
 def make(_options: Mapping[str, str], _secret: Callable[[str], str], _http: Http) -> Stdout:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from tocsin.connections.http import Http, checked
 from tocsin.core.message import Notice, Outcome
@@ -42,6 +43,11 @@ class Webhook:
         body = json.dumps(document(notice))
         headers = signed(notice.id, body, self.secret, self.clock())
         return outcome(self.http.post(self.url, content=body.encode(), headers=headers))
+
+
+def payload(notice: Notice) -> dict[str, Any]:
+    """Return what is sent, without its signature."""
+    return document(notice)
 
 
 def make(options: Mapping[str, str], secret: Callable[[str], str], http: Http) -> Webhook:

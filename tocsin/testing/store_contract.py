@@ -36,6 +36,7 @@ def an_alert(by: tuple[tuple[str, str], ...] = (), state: State = State.FIRING) 
         (True, False),
         T0,
         value=0.25,
+        trail=((T0 - MINUTE, 0.1), (T0, 0.25)),
     )
 
 
@@ -51,6 +52,8 @@ def a_delivery(identity: str, sequence: int = 1, receiver: str = "oncall", episo
         T0,
         "it burns",
         facts=(Fact("a", "ü\n'"),),
+        series=((T0 - MINUTE, 0.1), (T0, 0.25)),
+        threshold=0.05,
     )
     return Delivery(f"{identity}/{receiver}", receiver, notice, T0, T0, sequence)
 

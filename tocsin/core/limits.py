@@ -1,0 +1,67 @@
+"""What a rule's values are held against, and how messages write both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tocsin.core import units
+from tocsin.core.alert import Alert
+from tocsin.core.config import Target
+from tocsin.core.rule import Rule
+from tocsin.core.signal import Signal
+from tocsin.core.text import scrub
+
+
+def unit_of(rule: Rule, signal: Signal | None) -> str:
+    """Return the unit of the rule's values and of its limit."""
+    if rule.when.change or rule.when.burn_rate:
+        return "ratio"
+    if rule.when.unusual or rule.when.absent_for:
+        return "count"
+    return signal.unit if signal else "count"
+
+
+def bound(rule: Rule) -> float | None:
+    """Return the number that the rule's values are held against; None where it is their absence that counts."""
+    when = rule.when
+    if when.limit:
+        return when.limit[1]
+    if when.change:
+        return when.change.more_than
+    if when.burn_rate:
+        return 1 - when.burn_rate.objective
+    return when.unusual.score if when.unusual else None
+
+
+def placeholders(alert: Alert, rule: Rule, target: Target, unit: str) -> dict[str, str]:
+    """Return what ``{name}`` stands for in a rule's texts; values from telemetry are scrubbed."""
+    own = {
+        "value": units.amount(alert.value, unit),
+        "threshold": units.amount(bound(rule), unit),
+        "window": units.spell(rule.when.over),
+        "target": target.name,
+        "rule": rule.id,
+        "severity": rule.severity.value,
+    }
+    labels = {**target.labels, **rule.labels, **{name: scrub(value) for name, value in alert.by}}
+    return {**labels, **own}
+
+
+def against_limit(rule: Rule, values: Mapping[str, str]) -> str:
+    """Return the value and what it is held against, in words; ``values`` are the rule's placeholders."""
+    if rule.when.change:
+        versus = units.spell(rule.when.change.versus)
+        return (
+            f"{values['value']} (limit: more than {values['threshold']} from {versus} earlier, over {values['window']})"
+        )
+    if rule.when.unusual:
+        return (
+            f"score {values['value']} (limit: above {values['threshold']} over what is usual, {values['window']} each)"
+        )
+    if rule.when.burn_rate:
+        how = rule.when.burn_rate
+        return f"{values['value']} errors at worst, against an objective of {units.amount(how.objective, 'ratio')}"
+    if rule.when.absent_for:
+        return f"nothing within {values['window']}"
+    op = rule.when.limit[0].value.replace("_", " ") if rule.when.limit else ""
+    return f"{values['value']} (limit: {op} {values['threshold']} over {values['window']})"
