@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tests.conftest import ROOT
 from tests.stage import CONFIG, MINUTE, T0, TARGET, Stage
 from tocsin.connections.queues import WORK, work
 from tocsin.core.config import Target
+from tocsin.core.fields import AUTO
 from tocsin.core.sight import SIGHT
 from tocsin.engine.fanning import LEFT_BEHIND
 from tocsin.local.world import World
@@ -48,12 +49,15 @@ def fleet(most: int = 2, targets: tuple[Target, ...] = TARGETS) -> tuple[Stage, 
     budgets = CONFIG.budgets.model_copy(update={"evaluations_inline": most})
     stage = Stage(config=CONFIG.model_copy(update={"targets": targets, "budgets": budgets}))
     stage.busy(T0 - 20 * MINUTE, T0 + 30 * MINUTE)
+    stage.run(range(-2, -1))  # what was never evaluated is evaluated by the tick itself
     stage.queue = queue = Queue()
     return stage, queue
 
 
 def evaluated(stage: Stage) -> list[str]:
-    return [each.name for each in stage.project.config.targets if SIGHT.id in stage.inner.mark(each.name).slots]
+    """Return which targets were evaluated since the fleet stands."""
+    names = [each.name for each in stage.project.config.targets]
+    return [name for name in names if stage.inner.mark(name).slots[SIGHT.id] >= T0]
 
 
 def test_what_one_instance_can_do_it_does_itself() -> None:
@@ -210,3 +214,55 @@ def until(true: Callable[[], bool], seconds: float) -> None:
     while not true():
         assert time.monotonic() < end, "it did not come to pass in time"
         time.sleep(0.2)
+
+
+def test_a_queue_that_fails_once_is_not_tried_for_every_target() -> None:
+    stage, queue = fleet()
+    tries: list[str] = []
+
+    def fail(message: str) -> None:
+        tries.append(message)
+        raise Unsent("it does not answer")
+
+    queue.send = fail  # type: ignore[method-assign]
+    stage.run(range(1))
+    assert (len(tries), len(evaluated(stage))) == (1, 4)
+
+
+def test_a_target_that_nobody_ever_evaluated_is_evaluated_by_the_tick() -> None:
+    stage, queue = fleet()
+    new = TARGET.model_copy(update={"name": "new"})
+    config = stage.project.config
+    stage.project = replace(stage.project, config=config.model_copy(update={"targets": (*config.targets, new)}))
+    stage.run(range(1))
+    assert evaluated_now(stage, "new")
+    assert "new" not in str(queue.sent)
+
+
+def evaluated_now(stage: Stage, name: str) -> bool:
+    return SIGHT.id in stage.inner.mark(name).slots
+
+
+def test_an_offset_that_follows_the_lag_is_no_reason_to_be_left_behind() -> None:
+    slow = tuple(each.model_copy(update={"offset": AUTO, "lag": timedelta(minutes=4)}) for each in TARGETS)
+    stage, queue = fleet(targets=slow)
+    for minute in range(6):
+        stage.run(range(minute, minute + 1))
+        for message in queue.sent[-4:]:
+            stage.engine.work(message, T0 + minute * MINUTE)
+    assert len(queue.sent) == 4 * 6
+    assert not [each for each in stage.log.named("left behind") if each["newest"] is not None]
+
+
+def test_a_target_that_fails_by_itself_is_told_and_its_work_is_not_lost_in_silence() -> None:
+    stage, queue = fleet()
+    stage.run(range(1))
+    whole = stage.inner.load_all
+    stage.inner.load_all = lambda target: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    for minute in range(2):
+        stage.engine.work(queue.sent[0], T0 + minute * MINUTE)
+    assert [(notice.rule, notice.target) for notice in stage.oncall.got] == [("evaluation_failed", "sales-0")]
+    stage.inner.load_all = whole  # type: ignore[method-assign]
+    for minute in range(2, 8):
+        stage.engine.work(queue.sent[0], T0 + minute * MINUTE)
+    assert stage.oncall.kinds() == ["blind", "resolved"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +19,7 @@ from azure.storage.queue import QueueClient
 from pytest_httpserver import HTTPServer
 
 from tests.azurite.server import Azurite
-from tests.stage import CONFIG, MINUTE, T0, TARGET, Stage
+from tests.stage import CONFIG, MINUTE, MISCONFIGURED, T0, TARGET, Stage
 from tocsin.connections import http
 from tocsin.connections.arm import ContainerApps
 from tocsin.connections.identity import StaticToken, storage_key
@@ -294,7 +297,11 @@ def test_restarts_are_what_counters_rose_by_and_a_new_replica_begins_anew() -> N
 
 
 def test_a_counter_that_was_high_before_the_window_did_not_rise_in_it() -> None:
-    assert _folded("rise", _readings(50)) == {"": 0}
+    assert _folded("rise", _readings(50, 50)) == {"": 0}
+
+
+def test_of_one_value_nobody_knows_whether_it_rose() -> None:
+    assert _folded("rise", _readings(50)) == {"": None}
 
 
 def test_values_outside_the_window_do_not_count() -> None:
@@ -386,3 +393,53 @@ def test_what_is_read_now_is_judged_now_and_not_two_minutes_later() -> None:
     stage.run(range(1))
     (alert,) = [each for each in stage.inner.open_alerts() if each.rule == "r"]
     assert alert.fired == T0
+
+
+def test_a_meter_that_breaks_takes_no_other_rule_with_it() -> None:
+    class Broken:
+        def read(self, *_: object) -> list[Reading]:
+            raise RuntimeError("a defect")
+
+    stage = Stage(MISCONFIGURED, _rule(signal="queue_depth", above="1000"))
+    stage.meters = {"queues": Broken()}
+    stage.busy(T0 - 20 * MINUTE, T0 + 12 * MINUTE)
+    del stage.platform.env["HITL_APPROVER_ENDPOINT"]
+    stage.run(range(12))
+    assert stage.platform.changes == 1
+    assert ("blind", "rule_blind") in [(notice.kind.value, notice.rule) for notice in stage.oncall.got]
+
+
+def test_each_window_is_read_by_itself_so_that_a_short_one_stays_fine(world: World) -> None:
+    asked: list[tuple[datetime, datetime]] = []
+
+    class Watched:
+        def read(self, target: Target, reading: str, start: datetime, end: datetime) -> list[Reading]:
+            asked.append((start, end))
+            return [Reading(reading, 95.0, {"replica": "r"}, end - MINUTE)]
+
+    rule = _rule(signal="cpu", change={"more_than": "20%", "versus": "7d"})
+    stage = Stage(rule)
+    stage.meters = {"metrics": Watched()}
+    stage.busy(T0 - 20 * MINUTE, T0 + MINUTE)
+    stage.run(range(1))
+    assert {end - start for start, end in asked} == {5 * MINUTE}
+
+
+def test_a_server_that_drips_its_answer_keeps_nobody() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+
+    def drip() -> None:
+        connection, _ = listening.accept()
+        while not over.wait(0.2):
+            connection.sendall(b"H")
+        connection.close()
+
+    thread = threading.Thread(target=drip, daemon=True)
+    thread.start()
+    began = time.monotonic()
+    found = http.look(f"http://127.0.0.1:{listening.getsockname()[1]}/", 1)
+    over.set()
+    listening.close()
+    assert (found.status, found.failure) == (0, "no answer within 1 s")
+    assert time.monotonic() - began < 4

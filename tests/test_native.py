@@ -16,6 +16,7 @@ from tocsin.app import App
 from tocsin.core.native import NATIVE, OLDEST, read
 from tocsin.core.policy import Policy, Trigger
 from tocsin.engine.react import react, take
+from tocsin.ports import StoreUnavailable
 from tocsin.testing import FrozenClock
 from tocsin.webhook import answer
 
@@ -229,6 +230,8 @@ def posted(stage: Stage, given: Any, method: str = "POST", **headers: str) -> tu
 def test_an_action_group_posts_one() -> None:
     stage = Stage()
     assert posted(stage, schema()) == (200, {"taken": 1, "ignored": 0})
+    assert told(stage) == []  # its sender waits for seconds only
+    stage.run(range(2, 3))
     assert told(stage) == ["fired"]
 
 
@@ -268,3 +271,73 @@ def test_no_essentials_break_the_reader(changes: dict[str, Any], context: Any) -
     message["data"]["alertContext"] = context
     found = read(message)
     assert found is None or found.rule in NATIVE
+
+
+# What a reading of the whole found
+
+
+def two_apps() -> Stage:
+    neighbour = TARGET.model_copy(update={"name": "support", "container_app": "support-api"})
+    stop = answering({"rule": "azure_alert_p1"})
+    stage = Stage(policies=(stop,), config=CONFIG.model_copy(update={"targets": (TARGET, neighbour)}))
+    stage.busy(T0 - 20 * MINUTE, T0 + 5 * MINUTE)
+    return stage
+
+
+@pytest.mark.parametrize("resource", ["Microsoft.App/containerApps/newsletter", "Microsoft.Storage/storageAccounts/x"])
+def test_what_is_about_several_targets_or_another_app_is_told_and_acted_on_nowhere(resource: str) -> None:
+    stage = two_apps()
+    heard(stage, schema(alertTargetIDs=[f"/subscriptions/s/resourceGroups/rg/providers/{resource}"]))
+    assert [(notice.kind.value, notice.target) for notice in stage.oncall.got] == [("fired", "unwatched")]
+    assert stage.platform.changes == 0
+
+
+def test_one_that_fires_anew_without_having_been_resolved_is_a_new_episode_and_counts_no_time_between() -> None:
+    stop = STOP.model_copy(update={"on": Trigger.model_validate({"severity": "P1", "firing_for": "5m"})})
+    stage = Stage(policies=(stop,))
+    stage.busy(T0 - 20 * MINUTE, T0 + 70 * MINUTE)
+    heard(stage, schema())
+    heard(stage, schema(at=T0 + 60 * MINUTE), T0 + 61 * MINUTE)
+    stage.run(range(62, 64))
+    assert told(stage) == ["fired"]  # to whoever was told of it, it has been firing all the time
+    assert stage.platform.changes == 0
+    (alert,) = [each for each in stage.inner.open_alerts() if each.rule.startswith("azure")]
+    assert alert.fired == T0 + 60 * MINUTE
+
+
+@pytest.mark.parametrize("changes", [{"severity": "Sev2"}, {"alertTargetIDs": []}])
+def test_an_end_is_entered_where_the_beginning_stands(changes: dict[str, Any]) -> None:
+    stage = Stage()
+    heard(stage, schema())
+    heard(stage, schema("Resolved", **changes), T0 + 6 * MINUTE)
+    stage.run(range(7, 9))
+    assert [each for each in stage.inner.open_alerts() if each.open] == []
+    first = stage.oncall.got[0].episode
+    assert ("resolved", first) in [(notice.kind.value, notice.episode) for notice in stage.oncall.got]
+
+
+def test_a_store_that_does_not_answer_is_503_so_that_the_sender_tries_again() -> None:
+    stage = Stage()
+
+    def broken(*_: object) -> None:
+        raise StoreUnavailable("it does not answer")
+
+    stage.inner.load = broken  # type: ignore[method-assign, assignment]
+    assert posted(stage, schema())[0] == 503
+
+
+def test_an_alert_in_another_schema_is_told_all_the_same() -> None:
+    stage = Stage()
+    assert posted(stage, {"schemaId": "AzureMonitorMetricAlert", "data": {"context": {"name": "cpu"}}})[0] == 200
+    stage.run(range(2, 3))
+    assert "common alert schema" in str(stage.oncall.got[0].facts)
+
+
+def test_one_odd_event_does_not_take_the_others_with_it() -> None:
+    stage = Stage()
+    odd, ages = schema(originAlertId="odd"), schema(originAlertId="ages", firedDateTime="9999-12-31T23:59:59Z")
+    odd["data"]["alertContext"]["condition"]["allOf"][0]["metricValue"] = 10**400
+    assert posted(stage, [odd, ages, schema()])[0] == 200
+    stage.run(range(2, 3))
+    assert len([kind for kind in told(stage) if kind == "fired"]) >= 2
+    assert posted(stage, b"[" * 100_000)[0] == 400

@@ -25,7 +25,7 @@ from tocsin.core.native import Native
 from tocsin.core.read import Project
 from tocsin.core.sight import BUILT_IN
 from tocsin.engine.counting import SILENT, CountedTelemetry, counted
-from tocsin.engine.react import react, take
+from tocsin.engine.react import enter, react, take
 from tocsin.engine.tick import Engine, Ticked
 from tocsin.ports import (
     Clock,
@@ -77,8 +77,12 @@ class App:
         return counted(self.engine.tally, "event", lambda: react(self.engine, event, self.clock.now()))
 
     def take(self, native: Native) -> Ticked | None:
-        """Enter an alert of Azure Monitor's own, now."""
+        """Enter an alert of Azure Monitor's own, and tell and act at once."""
         return counted(self.engine.tally, "alert", lambda: take(self.engine, native, self.clock.now()))
+
+    def enter(self, native: Native) -> bool:
+        """Enter an alert of Azure Monitor's own, and leave the rest to the next tick; return whether it was taken."""
+        return bool(enter(self.engine, native, self.clock.now()))
 
     def work(self, message: str) -> Ticked | None:
         """Evaluate a target that a tick handed out, now."""

@@ -10,6 +10,7 @@ from typing import Any
 from tocsin import app as composition
 from tocsin.app import App
 from tocsin.core import native as natives
+from tocsin.ports import StoreUnavailable
 
 _MOST = 100
 """How many events one request may hold."""
@@ -30,14 +31,15 @@ class Answer:
 def answer(method: str, headers: Mapping[str, str], body: bytes, app: App | None = None) -> Answer:
     """Return the answer to one request. What was not understood is 400, so that its sender keeps or shows it.
 
-    A failure while an event is looked at is raised: the sender then tries again.
+    An alert is entered and no more, for its sender waits for seconds only: the next tick tells of it. What could not be
+    kept is 503, upon which the sender tries again.
     """
     named = {name.lower(): value for name, value in headers.items()}
     if method == "OPTIONS":
         return _allowed(named)
     try:
         given = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _refused("not JSON")
     events = given if isinstance(given, list) else [given]
     if not events or len(events) > _MOST or not all(isinstance(each, dict) for each in events):
@@ -48,14 +50,13 @@ def answer(method: str, headers: Mapping[str, str], body: bytes, app: App | None
 
 
 def _taken(events: list[dict[str, Any]], app: App) -> Answer:
-    looked = [_look(each, app) for each in events]
+    try:
+        alerts = [natives.read(each) or natives.unread(each, app.clock.now()) for each in events]
+        looked = [app.enter(native) for native in alerts if native is not None]
+        looked += [app.react(event) is not None for event, native in zip(events, alerts, strict=True) if native is None]
+    except StoreUnavailable as error:
+        return Answer(503, json.dumps({"error": str(error)[:200]}), {"Retry-After": "30"})
     return Answer(200, json.dumps({"taken": sum(looked), "ignored": len(looked) - sum(looked)}))
-
-
-def _look(event: dict[str, Any], app: App) -> bool:
-    native = natives.read(event)
-    found = app.take(native) if native is not None else app.react(event)
-    return found is not None
 
 
 def _allowed(headers: Mapping[str, str]) -> Answer:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tocsin.connections.identity import refuse_leak, request_options
-from tocsin.connections.refusal import no_answer, words
+from tocsin.connections.refusal import no_answer, unhurried, words
 from tocsin.core.answer import NoAnswer
 from tocsin.core.config import Target
 from tocsin.core.container import App, Revision, environment
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
-    from azure.core.pipeline.policies import RetryPolicy
     from azure.core.rest import HttpResponse
     from azure.mgmt.appcontainers import ContainerAppsAPIClient
 
@@ -144,7 +143,7 @@ class ContainerApps:
             from azure.mgmt.appcontainers import ContainerAppsAPIClient
 
             self._clients[subscription] = ContainerAppsAPIClient(
-                self._credential, subscription, self._endpoint, retry_policy=_unhurried()
+                self._credential, subscription, self._endpoint, retry_policy=unhurried()
             )
         return self._clients[subscription]
 
@@ -154,22 +153,6 @@ class ContainerApps:
     def _own(self, url: str) -> bool:
         asked, own = urlsplit(url), urlsplit(self._endpoint or _AZURE)
         return (asked.scheme, asked.netloc) == (own.scheme, own.netloc)
-
-
-def _unhurried() -> RetryPolicy[Any, Any]:
-    """Return the SDK's retries, short ones, without its obedience to ``Retry-After``: a tick has no time to sleep."""
-    from azure.core.pipeline import PipelineResponse
-    from azure.core.pipeline.policies import RetryPolicy
-
-    class Unhurried(RetryPolicy[Any, Any]):
-        def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
-            throttled = response.http_response.status_code == 429
-            return not throttled and super().is_retry(settings, response)
-
-        def get_retry_after(self, response: PipelineResponse[Any, Any]) -> float | None:  # noqa: ARG002
-            return None
-
-    return Unhurried(retry_backoff_factor=0.2)
 
 
 def _progress(response: HttpResponse) -> Progress:

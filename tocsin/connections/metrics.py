@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tocsin.connections.identity import refuse_leak, request_options
-from tocsin.connections.refusal import no_answer
+from tocsin.connections.refusal import no_answer, unhurried
 from tocsin.core.answer import NoAnswer
 
 if TYPE_CHECKING:
@@ -82,9 +82,7 @@ class Metrics:
                 self._clients[where] = MetricsClient(
                     where,
                     self.credential,
-                    retry_total=1,
-                    retry_backoff_factor=0.2,
-                    retry_on_status_codes=[500, 502, 503],
+                    retry_policy=unhurried(1),
                     permit_redirects=False,
                     connection_timeout=10,
                     read_timeout=20,

@@ -21,7 +21,8 @@ WORK = "tocsin-evaluate"
 _USEFUL = 600
 """Seconds after which nobody needs a piece of work any more: the ticks since have asked again."""
 
-_OPTIONS = {"retry_total": 1, "retry_backoff_factor": 0.2, "connection_timeout": 5, "read_timeout": 10}
+_OPTIONS = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 10}
+"""The SDK waits a quarter of a minute before it tries again, whatever it is told: a tick has no time for that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tocsin.core.answer import NoAnswer, Why
+
+if TYPE_CHECKING:
+    from azure.core.pipeline.policies import RetryPolicy
 
 STATUS: Mapping[int, Why] = {
     400: Why.BROKEN,
@@ -57,3 +60,19 @@ def _refused(status: int, error: Any) -> NoAnswer:
     missing = _ACTION.search(said) if status == 403 else None
     named = f"the identity lacks {missing[1]}: " if missing else ""
     return NoAnswer(STATUS.get(status, Why.FAILED), f"{status}: {named}{said}", seconds)
+
+
+def unhurried(total: int = 10) -> RetryPolicy[Any, Any]:
+    """Return the SDK's retries, short ones, without its obedience to ``Retry-After``: a tick has no time to sleep."""
+    from azure.core.pipeline import PipelineResponse
+    from azure.core.pipeline.policies import RetryPolicy
+
+    class Unhurried(RetryPolicy[Any, Any]):
+        def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
+            throttled = response.http_response.status_code == 429
+            return not throttled and super().is_retry(settings, response)
+
+        def get_retry_after(self, response: PipelineResponse[Any, Any]) -> float | None:  # noqa: ARG002
+            return None
+
+    return Unhurried(retry_total=total, retry_backoff_factor=0.2)

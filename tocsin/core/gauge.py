@@ -54,6 +54,9 @@ def _grouped(readings: Iterable[Reading], by: Sequence[str]) -> list[tuple[tuple
     return list(found.items())
 
 
+_TWO = 2
+
+
 def _row(gauge: Gauge, label: tuple[str, ...], group: Sequence[Reading]) -> tuple[object, ...]:
     known = [each for each in group if each.value is not None]
     refused = next((each.why for each in group if each.value is None), "")
@@ -61,6 +64,8 @@ def _row(gauge: Gauge, label: tuple[str, ...], group: Sequence[Reading]) -> tupl
         return (*label, None, None, "", refused)
     series = _series(known)
     if gauge.fold == "rise":
+        if all(len(values) < _TWO for values in series):  # of one value nobody knows whether it rose
+            return (*label, None, len(known), "", refused)
         value = sum(_rise(values) for values in series)
     else:
         value = _FOLDS[gauge.fold]([each for values in series for each in values])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,7 @@ _FORGOTTEN, _KEPT = timedelta(days=7), timedelta(days=2)
 """How long an alert of which nothing more is heard stays open, and how long a resolved one is remembered."""
 
 _SECOND = timedelta(seconds=1)
+_APP = "/providers/microsoft.app/containerapps/"
 
 
 def _rule(severity: Severity) -> Rule:
@@ -72,8 +73,17 @@ class Native:
 
     @property
     def slots(self) -> tuple[datetime, ...]:
-        """When it was seen, oldest first: firing, and no longer."""
-        return (self.fired,) if self.resolved is None else (self.fired, max(self.resolved, self.fired + _SECOND))
+        """When it was seen, oldest first: not yet, firing, and no longer.
+
+        An alert that fires anew while the last time was never resolved is over before it does.
+        """
+        began = (self.fired - _SECOND, self.fired)
+        return began if self.resolved is None else (*began, max(self.resolved, self.fired + _SECOND))
+
+    @property
+    def origin(self) -> str:
+        """What names the alert in every message about it."""
+        return dict(self.by)["origin"]
 
     def at(
         self, slot: datetime, _alerts: Mapping[Instance, Alert], _fresh: Freshness, _within: timedelta
@@ -112,11 +122,34 @@ def refusal(native: Native, now: datetime) -> str:
 
 
 def concerned(native: Native, targets: Iterable[Target]) -> tuple[Target, ...]:
-    """Return the targets that the alert is about: whose app it names, else whose group or workspace; never nobody."""
+    """Return the targets that the alert is about: whose app it names, else the one whose group or workspace it names.
+
+    What is about several at once, or about another app beside them, is about none of them: it must not be acted on
+    everywhere. Somebody is told all the same.
+    """
     known = tuple(targets)
     exact = tuple(each for each in known if each.container_app and _names(native, each.app_id))
     near = tuple(each for each in known if _near(native, each))
-    return exact or near or (UNWATCHED,)
+    other = any(_APP in each for each in native.resources)
+    return exact or (near if len(near) == 1 and not other else ()) or (UNWATCHED,)
+
+
+def unread(given: Any, now: datetime) -> Native | None:
+    """Return an alert for a message of an action group that is not in the common alert schema; None when it is none."""
+    if not isinstance(given, Mapping) or "schemaId" not in given:
+        return None
+    digest = hashlib.sha256(repr(given)[:10_000].encode()).hexdigest()[:12]
+    by = {"alert": "(not in the common alert schema)", "resource": "(not read)", "origin": digest}
+    words = "turn the common alert schema on in the action group, so that its name, severity and end can be read"
+    return Native(NATIVE[1], instance(by), now.replace(microsecond=0), None, (), None, words)
+
+
+def begun_by(alert: Alert, native: Native) -> Native | None:
+    """Return the message as it is about a stored alert of the same origin; None when that is another or over."""
+    rule = next((each for each in NATIVE if each.id == alert.rule), None)
+    if rule is None or not alert.open or dict(alert.by).get("origin") != native.origin:
+        return None
+    return replace(native, rule=rule, by=alert.by)
 
 
 def remembered(alert: Alert, now: datetime) -> bool:
@@ -152,8 +185,12 @@ def _condition(context: Any) -> tuple[float | None, str]:
         named = first.get("metricName") or first.get("searchQuery") or ""
         words = scrub(f"{str(named)[:200]} {first.get('operator') or ''} {first.get('threshold') or ''}", 300)
         return (value if value is not None and math.isfinite(value) else None), words
-    except (TypeError, LookupError, ValueError, AttributeError):
+    except (TypeError, LookupError, ValueError, AttributeError, OverflowError):
         return None, ""
+
+
+_YEARS = (2000, 2200)
+"""Years that a clock can mean."""
 
 
 def _time(value: Any) -> datetime | None:
@@ -161,4 +198,5 @@ def _time(value: Any) -> datetime | None:
         at = datetime.fromisoformat(str(value))
     except ValueError:
         return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).replace(microsecond=0)
+    at = (at if at.tzinfo else at.replace(tzinfo=UTC)).replace(microsecond=0)
+    return at if _YEARS[0] <= at.year <= _YEARS[1] else None

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from tocsin.core.config import Target
 from tocsin.core.read import Project
-from tocsin.core.schedule import selects
+from tocsin.core.schedule import delay, selects
 from tocsin.core.sight import SIGHT
 from tocsin.ports import Log, Store, Unsent, WorkQueue
 
@@ -67,16 +67,26 @@ class FanOut:
         if self.queue is None:
             self.log.warning("outgrown", evaluations=plan_size(self.project, targets), most=most, why="no work queue")
             return list(targets)
-        return [target for target in targets if not self._handed_out(target, self.queue, now)]
+        left = [target for target in targets if self._left_behind(target, now)]
+        others = [target for target in targets if target not in left]
+        return [*left, *self._not_handed_out(others, self.queue, now)]
 
-    def _handed_out(self, target: Target, queue: WorkQueue, now: datetime) -> bool:
-        newest = self.store.mark(target.name).slots.get(SIGHT.id)
-        if newest is not None and now - target.offset - newest > LEFT_BEHIND:
-            self.log.error("left behind", target=target.name, newest=newest)
+    def _left_behind(self, target: Target, now: datetime) -> bool:
+        """Whether nobody has evaluated the target for too long, or ever: then this tick does not wait for others."""
+        mark = self.store.mark(target.name)
+        newest = mark.slots.get(SIGHT.id)
+        lagging = target if mark.lag is None else target.model_copy(update={"lag": mark.lag})
+        if newest is not None and now - delay(SIGHT, lagging) - newest <= LEFT_BEHIND:
             return False
-        try:
-            queue.send(work(target.name, now))
-        except Unsent as error:
-            self.log.error("not handed out", target=target.name, why=str(error))
-            return False
+        self.log.error("left behind", target=target.name, newest=newest)
         return True
+
+    def _not_handed_out(self, targets: Sequence[Target], queue: WorkQueue, now: datetime) -> Sequence[Target]:
+        """Hand the targets out; return those that the queue did not take, all the rest once it fails."""
+        for number, target in enumerate(targets):
+            try:
+                queue.send(work(target.name, now))
+            except Unsent as error:
+                self.log.error("not handed out", targets=len(targets) - number, why=str(error))
+                return targets[number:]
+        return ()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from tocsin.core import gauge as gauges
 from tocsin.core.answer import NoAnswer, Rows, Why
@@ -19,6 +20,8 @@ from tocsin.core.schedule import Due
 from tocsin.core.signal import Configured, Gauge, Signal, Source
 from tocsin.engine.asking import Answers, Asker, affordable
 from tocsin.ports import Configuration, Log, Meter, Telemetry
+
+T = TypeVar("T")
 
 _OUTAGE = frozenset(why.value for why in (Why.TIMEOUT, Why.UNREACHABLE, Why.THROTTLED, Why.FORBIDDEN, Why.MISSING))
 """Answers to the first question after which no other is asked: the same answer would cost the tick its time."""
@@ -40,17 +43,23 @@ class World:
     def app(self) -> App | NoAnswer:
         """Return the Container App as it is now, read once a tick."""
         if self._app is None:
-            self._app = self.configuration.read(self.target)
+            self._app = _isolated(lambda: self.configuration.read(self.target))
         return self._app
 
     def readings(self, gauge: Gauge, start: datetime, end: datetime) -> Sequence[Reading] | NoAnswer:
         """Return what the gauge's meter reads; of one instant all readings at once, and once a tick."""
         key = (gauge.meter,) if gauge.instant else (gauge.meter, gauge.reading, start, end)
         if key not in self._read:
-            meter = self.meters.get(gauge.meter)
-            found = meter.read(self.target, gauge.reading, start, end) if meter else None
-            self._read[key] = NoAnswer(Why.BROKEN, f"nobody reads {gauge.meter}") if found is None else found
+            self._read[key] = _isolated(lambda: self.meters[gauge.meter].read(self.target, gauge.reading, start, end))
         return self._read[key]
+
+
+def _isolated(read: Callable[[], T]) -> T | NoAnswer:
+    """Return what was read. A defect in one adapter is no answer, and no reason to judge nothing else."""
+    try:
+        return read()
+    except Exception as error:
+        return NoAnswer(Why.BROKEN, f"the adapter failed: {type(error).__name__}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +176,8 @@ class Measurer:
     def _freshness(self, target: Target, slots: Sequence[datetime]) -> Freshness:
         if not slots:
             return Freshness()
-        answer = self.telemetry.ask(freshness(target, min(slots) - target.fresh_within, max(slots)), target)
-        return Freshness.of(answer)
+        asked = freshness(target, min(slots) - target.fresh_within, max(slots))
+        return Freshness.of(_isolated(lambda: self.telemetry.ask(asked, target)))
 
 
 def _wanted(
@@ -182,13 +191,14 @@ def _wanted(
 
 
 def _gauged(each: Prepared, source: Gauged, world: World) -> Heard:
-    """Return what the gauge read in each window; what nobody could read is no answer for any of them."""
-    start = min(ask.query.start for ask in source.asks)
-    found = world.readings(source.gauge, start, max(ask.query.end for ask in source.asks))
-    if isinstance(found, NoAnswer):
-        return Heard(refused=found)
+    """Return what the gauge read in each window."""
     by, newest = each.rule.when.by, each.due.slots[-1]
-    return Heard(tuple((ask, gauges.answer(source.gauge, found, ask, by, newest)) for ask in source.asks))
+    heard: list[tuple[Ask, Rows | NoAnswer]] = []
+    for ask in source.asks:  # each window by itself: the longer the stretch, the coarser is what a service tells of it
+        found = world.readings(source.gauge, ask.query.start, ask.query.end)
+        refused = isinstance(found, NoAnswer)
+        heard.append((ask, found if refused else gauges.answer(source.gauge, found, ask, by, newest)))  # type: ignore[arg-type]
+    return Heard(tuple(heard))
 
 
 def _overdue(rule: Rule, last: datetime | None, now: datetime) -> timedelta:

@@ -100,9 +100,10 @@ class Courier:
 
     def _fall_back(self, dead: Delivery, now: datetime) -> None:
         fallback = self.config.fallback
-        if self._another(dead):
+        identity = f"{dead.notice.id}/{fallback}"
+        if self._another(dead) and all(each.id != identity for each in self.store.deliveries(10_000)):
             copy = Delivery(
-                f"{dead.notice.id}/{fallback}",
+                identity,
                 fallback,
                 dead.notice,
                 now,

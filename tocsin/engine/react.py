@@ -8,6 +8,7 @@ from typing import Any
 
 from tocsin.core import event as events
 from tocsin.core import native as natives
+from tocsin.core.config import Target
 from tocsin.core.native import Native
 from tocsin.engine.tick import Engine, Ticked
 
@@ -38,19 +39,33 @@ def react(engine: Engine, given: Mapping[str, Any], now: datetime) -> Ticked | N
 
 
 def take(engine: Engine, native: Native, now: datetime) -> Ticked | None:
-    """Enter an alert of Azure Monitor's own into the state of what it concerns, and tell and act as a tick would.
+    """Enter an alert of Azure Monitor's own and tell and act as a tick would; None when it is not looked at."""
+    concerned = enter(engine, native, now)
+    return engine.tick(now, only=concerned) if concerned else None
 
-    The same message twice, or a firing after its resolution, changes nothing: the alert has seen that instant. Returns
-    None when the message is not looked at.
+
+def enter(engine: Engine, native: Native, now: datetime) -> list[str]:
+    """Enter an alert of Azure Monitor's own into the state of what it concerns; return the names of those targets.
+
+    The same message twice, or a firing after its resolution, changes nothing: the alert has seen that instant. An end
+    is entered wherever its beginning stands, though by now the alert would be entered elsewhere.
     """
     why = natives.refusal(native, now)
     if why:
         engine.log.info("alert ignored", alert=dict(native.by)["alert"], why=why)
-        return None
+        return []
     concerned = natives.concerned(native, engine.project.config.targets)
     for target in concerned:
         engine.enter(native, target, now)
-    return engine.tick(now, only=[target.name for target in concerned])
+    for alert in engine.store.open_alerts() if native.resolved else ():
+        elsewhere = natives.begun_by(alert, native)
+        if elsewhere and alert.target not in [each.name for each in concerned if elsewhere.rule is native.rule]:
+            engine.enter(elsewhere, _target(engine, alert.target), now)
+    return [target.name for target in concerned]
+
+
+def _target(engine: Engine, name: str) -> Target:
+    return next((each for each in engine.project.config.targets if each.name == name), natives.UNWATCHED)
 
 
 def _repeated(engine: Engine, identity: str) -> str:

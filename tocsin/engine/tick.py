@@ -77,8 +77,10 @@ class Engine:
     """Events that this process has looked at, oldest first: a hint, no state."""
     tally: Tally = SILENT
 
-    def tick(self, now: datetime, only: Sequence[str] | None = None) -> Ticked:
+    def tick(self, now: datetime, only: Sequence[str] | None = None, *, evaluate: bool = True) -> Ticked:
         """Run one tick at ``now``, over all targets or ``only`` the named ones. Raises ``StoreUnavailable``.
+
+        Without ``evaluate`` nothing is measured: what is known already is told and acted on.
 
         The order is fixed: state is saved before anyone is told, an intent recorded before anything is done, and the
         heartbeat written last.
@@ -97,7 +99,8 @@ class Engine:
             return courier.deliver(now)
 
         delivered = courier.deliver(now)
-        evaluated = self._evaluate(self._own_share(targets, now) if only is None else targets, now)
+        share = self._own_share(targets, now) if only is None else targets
+        evaluated = self._evaluate(share if evaluate else [], now)
         if only is None:
             Retirer(self.project, self.store, self.log).retire(now)
         delivered += deliver()
@@ -125,11 +128,15 @@ class Engine:
     def given_up(self, message: str, now: datetime) -> None:
         """Make an alert of work that failed again and again, on the target that was not evaluated."""
         self.log.error("work given up", message=message[:200])
-        slot = newest_slot(UNEVALUATED.every, timedelta(), now)
         for target in self.project.config.targets:
             if is_about(message, target):
-                self._evaluator().enter(UNEVALUATED, Reached(failed=True), (slot,), target, now)
+                self._failed(target, now)
         self.tick(now, only=[])
+
+    def _failed(self, target: Target, now: datetime) -> None:
+        """Make an alert of a target that could not be evaluated; its next evaluation ends it."""
+        slot = newest_slot(UNEVALUATED.every, timedelta(), now)
+        self._evaluator().enter(UNEVALUATED, Reached(failed=True), (slot,), target, now)
 
     def enter(self, native: Native, target: Target, now: datetime) -> None:
         """Enter an alert of Azure Monitor's own. Raises ``StoreUnavailable`` when it could not be kept."""
@@ -167,6 +174,7 @@ class Engine:
                 raise
             except Exception as error:  # one target's failure must not blind the others
                 self.log.error("target failed", target=target.name, error=repr(error)[:200])
+                self._failed(target, now)
                 return Evaluated()
 
         # Another target begins each minute, so that the same ones are not always those left over.

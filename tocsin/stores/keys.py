@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from typing import Any
 
+from tocsin.core import audit
 from tocsin.core.alert import Alert
+from tocsin.core.audit import Record
 from tocsin.core.message import Delivery
 from tocsin.stores.codec import dump
 from tocsin.stores.partition import Row
@@ -55,3 +59,14 @@ def out_row(delivery: Delivery) -> Row:
 def execution_key(identity: str) -> str:
     """Return the row of an execution."""
     return f"{EXECUTION}|{digest(identity)}"
+
+
+def chained(entries: Sequence[Record], newest: str) -> tuple[list[Row], str]:
+    """Return audit rows that continue the chain, and the head's text that names its new end."""
+    last: dict[str, Any] = json.loads(newest) if newest else {"sequence": 0, "hash": audit.START}
+    rows = []
+    for entry in entries:
+        body = audit.chained(entry, last["sequence"] + 1, last["hash"])
+        rows.append(Row(f"{AUDIT}|{body['sequence']:012}", json.dumps(body), AUDIT))
+        last = {"sequence": body["sequence"], "hash": body["hash"]}
+    return rows, json.dumps(last)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tocsin.core import audit
 from tocsin.core.alert import Alert, Instance
 from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
@@ -183,7 +182,7 @@ class TableStore:
         while True:
             head = self._ledger.head(keys.ACTING)
             puts = self._execution_row(execution)
-            rows, body = _chained(entries, head.body)
+            rows, body = keys.chained(entries, head.body)
             try:
                 return self._ledger.write(
                     keys.ACTING, head.etag, Change(body, [*puts, *rows, *self._new(keys.ACTING, given)])
@@ -291,8 +290,9 @@ class TableStore:
     def _place(self, identity: str) -> Any:
         """Return the row of a delivery, wherever it was committed."""
         where, known = "RowKey eq @key", {"key": keys.out_key(identity)}
-        if identity in self._places:
-            where, known = f"PartitionKey eq @partition and {where}", {**known, "partition": self._places[identity]}
+        place = self._places.get(identity)
+        if place is not None:
+            where, known = f"PartitionKey eq @partition and {where}", {**known, "partition": place}
         with reached():
             found = list(self._table.query_entities(where, parameters=known))
         if not found:
@@ -317,17 +317,6 @@ class TableStore:
             return []
         there = {str(each["RowKey"]) for each in self._rows(partition, keys.OUT)}
         return [keys.out_row(each) for key, each in given.items() if key not in there]
-
-
-def _chained(entries: Sequence[Record], newest: str) -> tuple[list[Row], str]:
-    """Return audit rows that continue the chain, and the head's text that names its new end."""
-    last: dict[str, Any] = json.loads(newest) if newest else {"sequence": 0, "hash": audit.START}
-    rows = []
-    for entry in entries:
-        body = audit.chained(entry, last["sequence"] + 1, last["hash"])
-        rows.append(Row(f"{keys.AUDIT}|{body['sequence']:012}", json.dumps(body), keys.AUDIT))
-        last = {"sequence": body["sequence"], "hash": body["hash"]}
-    return rows, json.dumps(last)
 
 
 def connect(where: str, client_id: str | None = None, static_token: str | None = None) -> TableStore:

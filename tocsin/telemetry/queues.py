@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,7 @@ from tocsin.core.config import Queue, Target
 from tocsin.core.gauge import Reading
 from tocsin.ports import Regions
 
+_AT_ONCE = 8
 _NAMESPACE = "Microsoft.ServiceBus/namespaces"
 _NEWEST = timedelta(minutes=10)
 """How far back a metric's newest minute is looked for: they come a few minutes late."""
@@ -40,10 +42,17 @@ class QueueDepths:
 
     def read(self, target: Target, reading: str, start: datetime, end: datetime) -> Sequence[Reading]:  # noqa: ARG002
         """Return the readings ``depth``, ``lag`` (seconds) and ``dead`` of every queue, as it is now."""
-        found: list[Reading] = []
-        for queue in target.queues:
-            found += self._storage(queue) if queue.storage else self._bus(queue, target, end)
-        return found
+        if not target.queues:
+            return ()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return [
+                each
+                for readings in pool.map(lambda queue: self._queue(queue, target, end), target.queues)
+                for each in readings
+            ]
+
+    def _queue(self, queue: Queue, target: Target, end: datetime) -> list[Reading]:
+        return list(self._storage(queue) if queue.storage else self._bus(queue, target, end))
 
     def _storage(self, queue: Queue) -> Iterator[Reading]:
         of = {"queue": queue.queue}
