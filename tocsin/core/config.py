@@ -136,6 +136,8 @@ class Config(Model):
     quiet_hours: tuple[QuietHours, ...] = ()
     silences: tuple[SilenceAsCode, ...] = ()
     escalate: tuple[Escalation, ...] = ()
+    watchdog: Duration | None = None
+    """How often every receiver is sent a heartbeat."""
     storm: Some = 30
     """More messages than so many to one receiver in one tick become a digest."""
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tocsin.core.audience import Route
+from tocsin.core.audience import Route, Selector
 from tocsin.core.config import Config
 from tocsin.core.errors import Problem, nearest
 from tocsin.core.fields import Severity
@@ -161,6 +161,7 @@ def config_problems(
     for name, receiver in config.receivers.items():
         yield from _receiver_problems(name, receiver.type, receiver.options, node.at("receivers", name), known)
     yield from _route_problems(config.routes, node.at("routes"), config, {*labels, *_LABELS})
+    yield from _muting_problems(config, node, {*labels, *_LABELS})
     if config.targets and not (config.fallback or _everybody(config.routes, ())):
         words = "some alerts reach nobody: name receivers in `to` at the root of `routes`, or a `fallback`"
         yield node.at("routes").problem("nobody-told", words)
@@ -193,17 +194,48 @@ def _everybody(route: Route, above: tuple[str, ...]) -> bool:
 
 
 def _route_problems(route: Route, node: Node, config: Config, labels: Collection[str]) -> Iterator[Problem]:
-    for key, values in route.match.items():
-        if key not in labels:
-            yield missing(node.at("match").key(key) or node, "unknown-label", "label", key, labels)
-        for value in values if key == "severity" else ():
-            if value not in set(Severity):
-                yield missing(node.at("match", key), "bad-choice", "severity", value, [each.value for each in Severity])
+    yield from _selector_problems(route, node, labels)
+    for number, name in enumerate(route.group_by):
+        if name not in labels and name != "...":
+            yield missing(node.at("group_by", number), "unknown-label", "label", name, labels)
     for number, name in enumerate(route.to):
         if name not in config.receivers:
             yield missing(node.at("to", number), "unknown-receiver", "receiver", name, config.receivers)
     for number, child in enumerate(route.routes):
         yield from _route_problems(child, node.at("routes", number), config, labels)
+
+
+def _selector_problems(selector: Selector, node: Node, labels: Collection[str]) -> Iterator[Problem]:
+    for key, values in selector.match.items():
+        if key not in labels:
+            yield missing(node.at("match").key(key) or node, "unknown-label", "label", key, labels)
+        for value in values if key == "severity" else ():
+            if value not in set(Severity):
+                yield missing(node.at("match", key), "bad-choice", "severity", value, [each.value for each in Severity])
+    for number, matcher in enumerate(selector.matchers):
+        if matcher.label not in labels:
+            yield missing(node.at("matchers", number), "unknown-label", "label", matcher.label, labels)
+
+
+def _muting_problems(config: Config, node: Node, labels: Collection[str]) -> Iterator[Problem]:
+    """Yield what is wrong with who is not told, and with who is told besides."""
+    for number, rule in enumerate(config.inhibit):
+        place = node.at("inhibit", number)
+        yield from _selector_problems(rule.source, place.at("source"), labels)
+        yield from _selector_problems(rule.target, place.at("target"), labels)
+        for at, name in enumerate(rule.equal):
+            if name not in labels:
+                yield missing(place.at("equal", at), "unknown-label", "label", name, labels)
+    muted: dict[str, Sequence[Selector]] = {"quiet_hours": config.quiet_hours, "silences": config.silences}
+    for key, selectors in {**muted, "escalate": config.escalate}.items():
+        for number, selector in enumerate(selectors):
+            yield from _selector_problems(selector, node.at(key, number), labels)
+    for number, each in enumerate(config.escalate):
+        for at, name in enumerate(each.to):
+            if name not in config.receivers:
+                yield missing(
+                    node.at("escalate", number, "to", at), "unknown-receiver", "receiver", name, config.receivers
+                )
 
 
 def _target_problems(config: Config, node: Node, known: Known) -> Iterator[Problem]:

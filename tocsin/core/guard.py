@@ -66,6 +66,8 @@ class Case:
     now: datetime
     released: datetime | None = None
     """When a person last released a switch of this target, or set out to."""
+    silenced: str = ""
+    """Why a silence that says `actions: too` is in force for the alert."""
 
 
 def permit(case: Case) -> Answer:
@@ -146,6 +148,11 @@ def _held_off(case: Case) -> Check:
     return Check("held off", None, "no person released the switch since it fired")
 
 
+def _silenced(case: Case) -> Check:
+    """A silence mutes the telling alone, unless it says that policies are not to act either."""
+    return Check("silenced", Ruling.REFUSE if case.silenced else None, case.silenced or "no silence stops actions")
+
+
 def _cooldown(case: Case) -> Check:
     newest = max((each.intended for each in _own_acts(case) if each.intended), default=None)
     if newest is not None and case.now - newest < case.policy.guard.cooldown:
@@ -194,6 +201,7 @@ _CHECKS: tuple[Callable[[Case], Check], ...] = (
     _still_firing,
     _long_enough,
     _held_off,
+    _silenced,
     _cooldown,
     _at_most,
     _one_at_a_time,
@@ -203,5 +211,5 @@ _CHECKS: tuple[Callable[[Case], Check], ...] = (
 DUE = ("still firing", "firing long enough")
 """The checks that tell whether the moment has come; until then nothing is refused that was promised."""
 
-BREAKS_A_PROMISE = frozenset({"held off", "cooldown", "at most", "budget"})
+BREAKS_A_PROMISE = frozenset({"held off", "silenced", "cooldown", "at most", "budget"})
 """Checks that a message written when the alert fired could not foresee."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,6 +19,7 @@ class Kind(StrEnum):
     ACTED = "acted"
     FAILED = "action failed"
     ACKNOWLEDGED = "acknowledged"
+    WATCHDOG = "watchdog"
 
 
 NEWS = "(routes)"
@@ -128,3 +129,17 @@ class Delivery:
     def queue(self) -> str:
         """Return what it is in order with."""
         return self.lane or self.notice.episode
+
+
+_ORDER = (Kind.WATCHDOG, Kind.FIRED, Kind.BLIND, Kind.ACKNOWLEDGED, Kind.ACTED, Kind.FAILED, Kind.RESOLVED)
+
+
+def rank(kind: Kind) -> int:
+    """Return which of several messages of one moment goes first."""
+    return _ORDER.index(kind)
+
+
+def outbox(notice: Notice, receivers: Iterable[str], now: datetime) -> list[Delivery]:
+    """Return one waiting delivery a receiver; the same notice and receiver always give the same id."""
+    sequence = int(notice.at.timestamp()) * 10 + rank(notice.kind)
+    return [Delivery(f"{notice.id}/{name}", name, notice, now, now, sequence) for name in dict.fromkeys(receivers)]

@@ -17,7 +17,8 @@ from tocsin.core.audit import Record
 from tocsin.core.config import Target
 from tocsin.core.fields import Automation
 from tocsin.core.guard import Answer, Case, Ruling
-from tocsin.core.message import NEWS, Delivery, Kind
+from tocsin.core.message import NEWS, Delivery, Kind, outbox
+from tocsin.core.mute import Silence, silencer
 from tocsin.core.native import NATIVE
 from tocsin.core.notice import story
 from tocsin.core.policy import Policy
@@ -26,7 +27,6 @@ from tocsin.core.remedy import Applied, Did, Execution, Phase
 from tocsin.core.rule import Rule
 from tocsin.core.text import scrub
 from tocsin.engine.counting import SILENT
-from tocsin.engine.notifying import outbox
 from tocsin.engine.verifying import Verifier
 from tocsin.ports import Actuator, Conflict, Log, Store, StoreUnavailable, Tally
 
@@ -106,7 +106,14 @@ class Actor:
         config = self.project.config
         history = self.store.executions()
         budget, released = config.budgets.actions_per_hour, self._released(target)
-        return Case(policy, rule, alert, target, config.automation, history, budget, now, released)
+        silenced = self._silenced(labels_of(alert, rule, target), now)
+        return Case(policy, rule, alert, target, config.automation, history, budget, now, released, silenced)
+
+    def _silenced(self, labels: Mapping[str, str], now: datetime) -> str:
+        written = [each.silence(number) for number, each in enumerate(self.project.config.silences)]
+        stored = [each.value for each in self.store.kept(Silence).values()]
+        found = silencer([each for each in (*written, *stored) if each.actions], labels, now)
+        return f"silenced by {found.author}, actions too: {found.comment}" if found else ""
 
     def _released(self, target: Target) -> datetime | None:
         """Return when a person last released a switch of the target, or set out to."""

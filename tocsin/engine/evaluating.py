@@ -15,7 +15,7 @@ from tocsin.core.condition import NO_EVENTS
 from tocsin.core.config import Target
 from tocsin.core.evaluate import TWO_ROWS, Measured
 from tocsin.core.fields import Severity
-from tocsin.core.message import NEWS, Delivery, Kind, Notice
+from tocsin.core.message import NEWS, Delivery, Kind, Notice, outbox
 from tocsin.core.native import Native
 from tocsin.core.notice import compose
 from tocsin.core.read import Project
@@ -36,7 +36,6 @@ from tocsin.core.signal import Signal
 from tocsin.engine.acting import labels_of
 from tocsin.engine.counting import SILENT
 from tocsin.engine.measuring import Measurer, World
-from tocsin.engine.notifying import outbox
 from tocsin.ports import Configuration, Conflict, Loaded, Log, Mark, Meter, Store, StoreUnavailable, Tally
 
 _LONGEST_LAG = timedelta(minutes=15)

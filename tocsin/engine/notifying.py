@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin.core.config import Config
-from tocsin.core.message import NEWS, Delivery, Kind, Notice, Outcome, Said, Settled
+from tocsin.core.message import NEWS, Delivery, Outcome, Said, Settled
 from tocsin.engine.counting import SILENT
+from tocsin.engine.watching import Receivers
 from tocsin.ports import Conflict, Log, Notifier, Store, Tally
 
 HOLD = timedelta(seconds=45)
 """How long one writer holds a delivery: longer than any receiver's time-out, shorter than a minute's tick."""
 
 _FIRST_RETRY, _LONGEST_RETRY = timedelta(seconds=30), timedelta(minutes=10)
-_ORDER = {
-    kind: place
-    for place, kind in enumerate((Kind.FIRED, Kind.BLIND, Kind.ACKNOWLEDGED, Kind.ACTED, Kind.FAILED, Kind.RESOLVED))
-}
-
-
-def rank(kind: Kind) -> int:
-    """Return which of several messages of one moment goes first."""
-    return _ORDER[kind]
-
-
-def outbox(notice: Notice, receivers: Iterable[str], now: datetime) -> list[Delivery]:
-    """Return one waiting delivery a receiver; the same notice and receiver always give the same id."""
-    sequence = int(notice.at.timestamp()) * 10 + rank(notice.kind)
-    return [Delivery(f"{notice.id}/{name}", name, notice, now, now, sequence) for name in dict.fromkeys(receivers)]
 
 
 def retry_at(delivery: Delivery, outcome: Outcome, now: datetime) -> datetime:
@@ -53,6 +39,11 @@ def judge(delivery: Delivery, outcome: Outcome, now: datetime, give_up_after: ti
     return replace(tried, not_before=retry_at(delivery, outcome, now))
 
 
+def urgency(delivery: Delivery) -> tuple[str, int, str]:
+    """Return by what the messages of one round are ordered: a receiver that takes few is sent the worst first."""
+    return delivery.notice.severity.value, delivery.sequence, delivery.id
+
+
 @dataclass(frozen=True, slots=True)
 class Courier:
     """Empties the outbox. A receiver that fails delays its own messages only."""
@@ -66,12 +57,15 @@ class Courier:
     def deliver(self, now: datetime) -> int:
         """Try every delivery whose time has come, once; return how many were accepted."""
         accepted, tried = 0, set[str]()
+        receivers = Receivers(self.store, self.config, self.log, now)
         while batch := [each for each in self.store.waiting(now) if each.receiver != NEWS and each.id not in tried]:
             tried |= {each.id for each in batch}
-            accepted += sum(self._attempt(each, now) for each in batch)
+            accepted += sum(self._attempt(each, receivers, now) for each in sorted(batch, key=urgency))
         return accepted
 
-    def _attempt(self, delivery: Delivery, now: datetime) -> bool:
+    def _attempt(self, delivery: Delivery, receivers: Receivers, now: datetime) -> bool:
+        if receivers.full(delivery.receiver):
+            return False  # it waits where it is, and nothing of its lane overtakes it
         try:
             held = self.store.claim(delivery, now + HOLD)
         except Conflict:
@@ -81,6 +75,7 @@ class Courier:
         if settled.state is Settled.DEAD:
             self._fall_back(settled, now)  # first: a crash in between repeats this and loses nothing
         self.store.settle(settled)
+        receivers.tried(held, outcome)
         self._report(settled, outcome)
         return settled.state is Settled.DELIVERED
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tocsin.core.alert import Alert, rule_changed
-from tocsin.core.message import NEWS, Delivery, Kind
+from tocsin.core.message import NEWS, Delivery, Kind, outbox
 from tocsin.core.native import NATIVE, remembered
 from tocsin.core.read import Project
 from tocsin.core.schedule import asleep, selects
 from tocsin.core.sight import BUILT_IN
-from tocsin.engine.notifying import outbox
 from tocsin.ports import Conflict, Log, Store
 
 

@@ -26,6 +26,7 @@ from tocsin.engine.notifying import Courier
 from tocsin.engine.retiring import Retirer
 from tocsin.engine.telling import Teller
 from tocsin.engine.verifying import Verifier
+from tocsin.engine.watching import Receivers
 from tocsin.ports import (
     Actuator,
     Configuration,
@@ -103,6 +104,7 @@ class Engine:
         evaluated = self._evaluate(share if evaluate else [], now)
         if only is None:
             Retirer(self.project, self.store, self.log).retire(now)
+            Receivers(self.store, self.project.config, self.log, now).beat()
         delivered += deliver()
         acted = self._actor(elapsed).act(now, targets)
         delivered += deliver()

@@ -8,9 +8,8 @@ from datetime import datetime
 
 from tocsin.core.digest import together as composed
 from tocsin.core.group import Decision, Group, Told, Why
-from tocsin.core.message import Delivery, Kind, Notice
+from tocsin.core.message import Delivery, Kind, Notice, rank
 from tocsin.core.telling import key_of
-from tocsin.engine.notifying import rank
 
 
 @dataclass(frozen=True, slots=True)

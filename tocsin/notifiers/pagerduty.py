@@ -61,7 +61,7 @@ def make(options: Mapping[str, str], secret: Callable[[str], str], http: Http) -
 
 def events(notice: Notice, routing_key: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the events the notice makes, each with its path and as the API takes it."""
-    if notice.kind is Kind.ACTED and notice.over:
+    if notice.kind is Kind.WATCHDOG or (notice.kind is Kind.ACTED and notice.over):
         return [("/v2/change/enqueue", _change(notice, routing_key))]
     return [("/v2/enqueue", _event(notice, routing_key, key)) for key in dedup_keys(notice)]
 
