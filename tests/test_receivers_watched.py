@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from tests.stage import CONFIG, ERRORS, MINUTE, MISCONFIGURED, T0, Stage
 from tocsin.core.audience import Receiver, SilenceAsCode
 from tocsin.core.config import Config
@@ -77,6 +79,14 @@ def test_a_receiver_with_a_limit_is_sent_no_more_and_the_rest_later_the_worst_fi
     stage.run(range(9, 12))
     assert told(stage, "team")[1] == ("minor", "fired")
     assert all(each.attempts == 1 for each in stage.inner.deliveries() if each.receiver == "team" and each.settled)
+
+
+@pytest.mark.parametrize(("kind", "pace"), [("teams", 100), ("email_acs", 100), ("slack", 60), ("pagerduty", None)])
+def test_what_a_service_takes_is_known_and_what_is_said_wins(kind: str, pace: int | None) -> None:
+    known = Receiver(type=kind).pace
+    assert (known.count if known else None) == pace
+    said = Receiver.model_validate({"type": kind, "at_most": "5 per 1m"}).pace
+    assert said == Rate(count=5, per=MINUTE)
 
 
 def test_news_is_no_message_to_a_receiver() -> None:

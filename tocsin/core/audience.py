@@ -8,7 +8,20 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tocsin.core.fields import ClockTime, Days, Duration, Flag, Instant, Matching, Model, PerTime, Texts, Wait, Zone
+from tocsin.core.fields import (
+    ClockTime,
+    Days,
+    Duration,
+    Flag,
+    Instant,
+    Matching,
+    Model,
+    PerTime,
+    Rate,
+    Texts,
+    Wait,
+    Zone,
+)
 from tocsin.core.matching import Matcher, one_of
 from tocsin.core.mute import Inhibit, Quiet, Silence, recurrence
 
@@ -23,6 +36,19 @@ class Receiver(Model):
     """How many messages it takes in how long; what is more waits."""
     options: dict[str, str] = {}
 
+    @property
+    def pace(self) -> Rate | None:
+        """How much it is sent at most: as said, else what its service takes."""
+        return self.at_most or _PACE.get(self.type)
+
+
+_HOUR = timedelta(hours=1)
+_PACE = {
+    "teams": Rate(count=100, per=_HOUR),
+    "email_acs": Rate(count=100, per=_HOUR),
+    "slack": Rate(count=60, per=timedelta(minutes=1)),
+}
+"""What services take: Teams and Azure Communication Services a hundred an hour, Slack one a second."""
 
 _OWN = ("type", "resolved", "at_most")
 

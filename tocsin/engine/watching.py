@@ -86,7 +86,7 @@ class Receivers:
 
     def _limit(self, receiver: str) -> Rate | None:
         found = self.config.receivers.get(receiver)
-        return found.at_most if found else None
+        return found.pace if found else None
 
     def _recent(self, receiver: str, limit: Rate) -> tuple[datetime, ...]:
         if receiver not in self._paced:
