@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tests.stage import CONFIG, ERRORS, MINUTE, MISCONFIGURED, T0, Stage
-from tocsin.core.audience import Receiver, SilenceAsCode
+from tests.stage import CONFIG, ERRORS, MINUTE, MISCONFIGURED, T0, TARGET, Stage
+from tocsin.core.audience import Inhibition, Receiver, SilenceAsCode
 from tocsin.core.config import Config
 from tocsin.core.fields import Rate, Severity
+from tocsin.core.group import Group
 from tocsin.core.matching import one_of
 from tocsin.core.message import NEWS, Outcome, Said
 from tocsin.core.mute import Silence
@@ -135,3 +137,69 @@ def test_a_stored_silence_stops_actions_too_until_it_ends() -> None:
     assert stage.platform.changes == 0
     stage.run(range(12, 14))
     assert stage.platform.changes == 1
+
+
+# Floods, and what is tidied away
+
+
+def flooded(together: bool) -> tuple[Stage, int]:
+    """Forty targets that fail in one minute, at receivers for people or for programs."""
+    targets = tuple(TARGET.model_copy(update={"name": f"sales-{number}"}) for number in range(40))
+    stage = Stage(ERRORS, config=config(targets=targets, storm=30))
+    stage.oncall.together = stage.team.together = together  # type: ignore[attr-defined]
+    for second in range(0, 900, 5):
+        stage.trace(T0 + timedelta(seconds=second - 300), "response.returned", ok="false")
+    stage.run(range(1))
+    return stage, len(targets)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_flood_is_one_message_that_says_what_it_holds(together: bool) -> None:
+    stage, count = flooded(together)
+    (digest,) = stage.oncall.got
+    assert f"{count} messages at once: {count} firing" in digest.title
+    assert "sales-0 1" in str([fact.value for fact in digest.facts if fact.name == "By target"])
+
+
+def test_the_end_of_a_flood_closes_what_its_digest_opened_with_the_last_alert() -> None:
+    stage, _ = flooded(together=False)
+    opened = stage.oncall.got[0].episode
+    stage.busy(T0 + 15 * MINUTE, T0 + 40 * MINUTE)
+    stage.run(range(1, 30))
+    ends = [notice for notice in stage.oncall.got if notice.kind.value == "resolved"]
+    assert [notice.episode for notice in ends] == [opened]
+
+
+def test_what_closes_incidents_is_never_made_a_digest() -> None:
+    targets = tuple(TARGET.model_copy(update={"name": f"sales-{number}"}) for number in range(40))
+    stage = Stage(ERRORS, config=config(targets=targets, storm=1_000))
+    for second in range(0, 600, 5):
+        stage.trace(T0 + timedelta(seconds=second - 300), "response.returned", ok="false")
+    stage.run(range(1))
+    assert len(stage.oncall.got) == len(targets)
+    stage.project = replace(stage.project, config=config(targets=targets, storm=5))
+    stage.busy(T0 + 10 * MINUTE, T0 + 40 * MINUTE)
+    stage.run(range(10, 25))
+    ends = [notice.episode for notice in stage.oncall.got if notice.kind.value == "resolved"]
+    assert sorted(ends) == sorted({notice.episode for notice in stage.oncall.got if notice.kind.value == "fired"})
+
+
+def test_groups_that_are_long_empty_are_forgotten() -> None:
+    stage = burning(config(), minutes=2)
+    stage.run(range(1))
+    assert stage.inner.kept(Group)
+    stage.busy(T0 + 2 * MINUTE, T0 + 30 * MINUTE)
+    stage.run(range(10, 20))
+    assert [kept.value.members for kept in stage.inner.kept(Group).values()] == [{}]
+    stage.run(range(7 * 24 * 60, 7 * 24 * 60 + 1))
+    assert {kept.value.id for kept in stage.inner.kept(Group).values() if "high_error_rate" in kept.value.id} == set()
+
+
+def test_what_begins_to_inhibit_in_the_same_minute_inhibits_at_once() -> None:
+    rule = {"source": {"match": {"rule": "first"}}, "target": {"match": {"rule": "second"}}, "equal": ["target"]}
+    first, second = (ERRORS.model_copy(update={"id": name}) for name in ("first", "second"))
+    stage = burning(config(inhibit=(Inhibition.model_validate(rule),)))
+    stage.project = replace(stage.project, rules=(second, first))
+    stage.run(range(2))
+    assert told(stage, "oncall") == [("first", "fired")]
+    assert stage.log.named("held")[0]["why"] == "inhibited by first on sales"

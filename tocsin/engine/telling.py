@@ -6,9 +6,11 @@ makes, and only then is the news settled: a crash in between enters the news onc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from tocsin.core import telling
 from tocsin.core.ack import Acknowledgement, in_force
@@ -35,8 +37,8 @@ class _Round:
     now: datetime
     before: Mapping[str, Kept[Group]]
     audience: Audience
-    muting: Muting
     acknowledged: frozenset[str]
+    muting: Muting = field(default_factory=Muting)
     groups: dict[str, Group] = field(default_factory=dict)
     messages: dict[str, list[Delivery]] = field(default_factory=dict)
 
@@ -72,15 +74,30 @@ class Teller:
                 return count
             seen |= {each.id for each in news}
 
+    def tidy(self, now: datetime) -> None:
+        """Forget groups that have long been empty, and silences and acknowledgements that have long ended."""
+        old = now - _FORGET
+        ended: dict[type[Any], Callable[[Any], bool]] = {
+            Group: lambda group: group.emptied is not None and group.emptied < old,
+            Silence: lambda silence: silence.ends < old,
+            Acknowledgement: lambda given: given.until < old,
+        }
+        for kind, over in ended.items():
+            for key, kept in self.store.kept(kind).items():
+                if over(kept.value):
+                    with suppress(Conflict):
+                        self.store.keep(kind, key, None, kept.etag)
+
     def _round(self, news: Sequence[Delivery], now: datetime) -> int:
         before = self.store.kept(Group)
         if not news and not telling.due([each.value for each in before.values()], now) and not self._escalates():
             return 0
-        told = _Round(now, before, self._audience(), self._muting(before, now), self._acknowledged(now))
+        told = _Round(now, before, self._audience(), self._acknowledged(now))
         places = telling.places(told.audience.tree)
         self._adopt(told, places)
         asides: list[tuple[str, Node, Notice]] = []
         taken = [each for each in (self._take(delivery, told, asides) for delivery in news) if each]
+        told.muting = self._muting(told)  # by now it is known what fires, what has just begun to as well
         for group in telling.due(told.every().values(), now):
             self._flush(group, places[group.place], told)
         for name, node, notice in asides:
@@ -101,12 +118,12 @@ class Teller:
             root = root.model_copy(update={"to": (config.fallback,)})
         return Audience(compiled(root), [name for name, each in config.receivers.items() if not each.resolved])
 
-    def _muting(self, before: Mapping[str, Kept[Group]], now: datetime) -> Muting:
+    def _muting(self, told: _Round) -> Muting:
         config = self.project.config
-        members = (member for each in before.values() for member in each.value.members.values())
+        members = (member for each in told.every().values() for member in each.members.values())
         firing = [labels_of(each.notice) for each in members if each.firing] if config.inhibit else []
         silences = [each.silence(number) for number, each in enumerate(config.silences)]
-        silences += [each.value for each in self.store.kept(Silence).values() if now < each.value.ends]
+        silences += [each.value for each in self.store.kept(Silence).values() if told.now < each.value.ends]
         return Muting(
             [each.rule for each in config.inhibit], [each.hours for each in config.quiet_hours], silences, firing
         )
@@ -218,11 +235,13 @@ class Teller:
         """Make one digest of a flood of messages to one receiver: a person reads one, and no service takes thirty."""
         most = self.project.config.storm
         for receiver in {each.receiver for messages in told.messages.values() for each in messages}:
-            found = [each for messages in told.messages.values() for each in messages if each.receiver == receiver]
+            every = [each for messages in told.messages.values() for each in messages if each.receiver == receiver]
+            found = [each for each in every if _calmed(each.notice, together=self._together(receiver))]
             if len(found) <= most:
                 continue
+            gone = {each.id for each in found}
             for messages in told.messages.values():
-                messages[:] = [each for each in messages if each.receiver != receiver]
+                messages[:] = [each for each in messages if each.receiver != receiver or each.id not in gone]
             notice = flood(receiver, [each.notice for each in found], told.now)
             first = next(iter(told.messages))
             told.messages[first].append(aside(notice, receiver, None, told.now, together=True))
@@ -253,8 +272,7 @@ class Teller:
                 if group is None:
                     self.store.enqueue(messages)
                 else:
-                    over = group.emptied is not None and told.now - group.emptied > _FORGET
-                    self.store.keep(Group, name, None if over else group, kept.etag if kept else None, messages)
+                    self.store.keep(Group, name, group, kept.etag if kept else None, messages)
             except Conflict:
                 lost.add(name)
                 self.log.info("another instance told first", group=name)
@@ -265,6 +283,11 @@ class Teller:
             return  # it is free again when this hold ends
         receipt = "; ".join(taken.groups) or "no route takes it"
         self.store.settle(replace(taken.delivery, state=Settled.DELIVERED, settled=told.now, receipt=receipt))
+
+
+def _calmed(notice: Notice, *, together: bool) -> bool:
+    """Whether a digest says enough of it: what closes an incident, or failed in production, goes by itself."""
+    return notice.begins or (together and notice.kind is Kind.RESOLVED)
 
 
 def news_of(notice: Notice) -> News:

@@ -110,6 +110,7 @@ class Engine:
         delivered += deliver()
         if only is None and not now.minute:
             self.store.sweep(now)
+            teller.tidy(now)
         if only is None:  # an event's tick says nothing of the timer's
             self.store.beat(now)
         ticked = Ticked(evaluated.slots, evaluated.unknown, len(evaluated.changes), delivered, acted)
