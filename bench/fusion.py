@@ -43,6 +43,7 @@ def rules(count: int) -> Iterator[Rule]:
         (name, by, over)
         for over in ("5m", "10m", "15m", "30m", "1h")
         for name, signal in signals.known().items()
+        if any(isinstance(source, Logs) for source in signal.sources)  # the others ask no query
         for by in [[], *([each] for each in signal.dimensions)]
     )
     for number in range(count):

@@ -27,6 +27,9 @@ MINUTE = timedelta(minutes=1)
 TARGET = Target(name="sales", workspace="w", role_name="sales-api")
 NAMES = ("tool.hitl_misconfigured", "tool.hitl_rejected", "tool.executed", "response.returned", "cost.call", "other")
 
+ASKED = sorted(name for name, signal in signals.known().items() if any(isinstance(s, Logs) for s in signal.sources))
+"""The signals that are measured by a query."""
+
 
 def rule(name: str, **when: Any) -> Rule:
     return Rule.model_validate({"id": name, "summary": "x", "severity": "P2", "when": {"above": "1", **when}})
@@ -84,7 +87,7 @@ def rules(draw: st.DrawFn) -> list[Rule]:
             by = ["tool"] if "by tool" in text else []
             found.append(rule(f"r{number}", kql=text, over=over, by=by))
         else:
-            name = draw(st.sampled_from(sorted(signals.known())))
+            name = draw(st.sampled_from(ASKED))
             known = sorted(signals.known()[name].dimensions)
             by = draw(st.lists(st.sampled_from(known), unique=True)) if known else []
             versus = {"change": {"more_than": "20%", "versus": draw(st.sampled_from(["1h", "7d"]))}}

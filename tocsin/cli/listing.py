@@ -8,7 +8,7 @@ from typing import Any
 from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core.alert import Alert, State
-from tocsin.core.message import Delivery
+from tocsin.core.message import NEWS, Delivery
 from tocsin.core.remedy import Execution
 from tocsin.ports import StoreUnavailable
 
@@ -17,7 +17,11 @@ def run(root: Path | None, output: Output) -> None:
     """List the alerts; exit 3 when the state cannot be read."""
     store = load_app(root).engine.store
     try:
-        alerts, told, acts = store.open_alerts(), store.deliveries(1000), store.executions()
+        alerts, told, acts = (
+            store.open_alerts(),
+            [each for each in store.deliveries(1000) if each.receiver != NEWS],
+            store.executions(),
+        )
     except StoreUnavailable as error:
         stop(Exit.NO_ANSWER, str(error))
     rows = [_row(alert, told, acts) for alert in alerts if alert.state is not State.INACTIVE]
