@@ -71,7 +71,7 @@ class Episode:
     severity: str
     target: str
     began: datetime
-    labels: Mapping[str, str]
+    labels: Mapping[str, str] = field(hash=False)
 
     @property
     def key(self) -> str:
@@ -84,7 +84,7 @@ class Episode:
 
     def notice(self, kind: Kind, at: datetime, *, begins: bool = False) -> Notice:
         """Return what is told of it, as the evaluator writes it."""
-        title = f"{self.rule} {kind.value} on {self.target}"
+        title = f"{self.rule} {kind.value} on {self.target}" + "".join(f" ({each})" for each in self.labels.values())
         return Notice(
             id=f"{self.id}/{kind.value}/{at:%Y%m%dT%H%M%SZ}",
             kind=kind,
