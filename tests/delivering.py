@@ -158,13 +158,17 @@ SOON = 20 * MINUTE
 
 
 def heard_of(board: Played, episode: Episode) -> None:
-    """Every receiver was told of the alert while the episode lasted or soon after, or had been and not of an end."""
+    """Every receiver was told of the alert while the episode lasted or soon after, or had been and not of an end.
+
+    The end of a flood comes once, with the last of its alerts, to a program.
+    """
     ended = board.lived[episode]
     assert ended is not None
     for name in ("people", "program"):
         told = mentions(board, name, episode)
         assert told, f"{name} never heard of {episode.id}"
-        assert told[-1][1] is Kind.RESOLVED, f"{name} did not hear the end of {episode.id}"
+        flooded = name == "program" and any(key.startswith("flood/") for key in board.program.incidents)
+        assert flooded or told[-1][1] is Kind.RESOLVED, f"{name} did not hear the end of {episode.id}"
         before = [kind for at, kind in told if at < episode.began][-1:]
         soon = [kind for at, kind in told if episode.began <= at <= ended + SOON]
         assert soon or before == [Kind.FIRED], f"{name} did not hear of {episode.id}"
@@ -207,11 +211,29 @@ def story(board: Played) -> None:
     board.until_quiet(timedelta(hours=1))
 
 
-def played(nth: int = 0, *, before: bool = False, answers: dict[str, list[Outcome | None]] | None = None) -> Played:
-    """Play the story, killed at a write or with receivers that fail."""
-    board = Played()
+def flood(board: Played) -> None:
+    """More alerts fire at once than anybody reads, and end at different times."""
+    episodes = [board.fires(f"rule{number}") for number in range(6)]
+    board.tick()
+    board.wait(2 * MINUTE)
+    board.ends(*episodes[:3])
+    board.wait(6 * MINUTE)
+    board.ends(*episodes[3:])
+    board.until_quiet(timedelta(hours=1))
+
+
+def played(
+    nth: int = 0,
+    *,
+    before: bool = False,
+    answers: dict[str, list[Outcome | None]] | None = None,
+    told: Callable[[Played], None] = story,
+    **parts: Any,
+) -> Played:
+    """Play a story, killed at a write or with receivers that fail."""
+    board = Played(**parts)
     board.store.nth, board.store.before = nth, before
     for name, given in (answers or {}).items():
         board.failing[name].answers = list(given)
-    story(board)
+    told(board)
     return board

@@ -44,12 +44,13 @@ class Life:
         self.board = Played()
         self.firing: dict[tuple[str, str, str], Episode] = {}
         self.silences: list[tuple[str, datetime, datetime]] = []
+        self.storm = self.chance.choice(["3", "1000", "1000"])
         self.edit()
 
     def edit(self) -> None:
         """Put other routes into the file."""
         root = {"to": ["people", "program"], **self.chance.choice(ROUTES)}
-        self.board.configure(routes=root, escalate=[{"to": "boss", "unacknowledged_for": "10m"}], storm="1000")
+        self.board.configure(routes=root, escalate=[{"to": "boss", "unacknowledged_for": "10m"}], storm=self.storm)
 
     def minute(self) -> None:
         """Let something happen, and tick."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.delivering import BUSY, DOWN, LATE, Played, played, right, story
+from tests.delivering import BUSY, DOWN, LATE, Played, flood, played, right, story
 from tests.interleaving import Lots, Stepped
 from tests.simulating import simulate
 from tests.stage import T0
@@ -70,7 +70,7 @@ def test_a_receiver_that_refuses_for_a_while_hears_everything_once_and_in_order(
 
 def test_a_receiver_that_says_when_to_come_again_is_not_asked_before() -> None:
     board = played(answers={"people": [BUSY]})
-    first = next(at for at, notice in board.failing["people"].log if notice.id.endswith(f"/fired/{T0:%Y%m%dT%H%M%SZ}"))
+    first = next(at for at, notice in board.failing["people"].log if notice.rule == "errors")
     assert first - T0 >= timedelta(seconds=90)
 
 
@@ -88,6 +88,15 @@ def test_a_kill_and_a_time_out_at_once_tell_twice_once_each() -> None:
         board = played(nth, before=True, answers={"people": [None, LATE], "program": [LATE]})
         right(board)
         assert sum(each.twice for each in board.failing.values()) <= 3
+
+
+def test_a_process_killed_while_it_tells_of_a_flood_loses_none_of_it() -> None:
+    steps = played(told=flood, storm="3").store.count
+    for before in (True, False):
+        for nth in range(1, steps + 1):
+            board = played(nth, before=before, told=flood, storm="3")
+            right(board)
+            assert sum(each.twice for each in board.failing.values()) <= 1
 
 
 # Two at once

@@ -84,6 +84,20 @@ def test_several_instances_in_one_group_are_one_message_to_people_and_one_an_epi
     assert board.program.open == {episodes[2].id}
 
 
+def test_news_in_the_very_tick_of_a_look_does_not_put_it_off() -> None:
+    board = Switchboard(routes={"to": ["people", "program"], "group_by": ["target"]})
+    board.fires("errors")
+    board.tick()
+    board.now += MINUTE
+    board.fires("slow")
+    board.wait(3 * MINUTE)
+    for number in range(3):
+        board.now += 100 * SECOND
+        board.fires(f"late{number}")
+        board.tick()
+    assert sorted(each.rule for each in board.program.got)[:3] == ["errors", "late0", "slow"]
+
+
 def test_what_came_and_went_between_two_looks_is_told_to_its_end() -> None:
     board = Switchboard(**BY_TARGET)
     board.fires("errors")

@@ -144,8 +144,14 @@ def untold(group: Group, node: Node, key: str) -> bool:
     if not group.flushed:
         return bool(group.members)
     member = group.members.get(key)
+    return member is not None and member.firing and _waits(group, node, key)
+
+
+def _waits(group: Group, node: Node, key: str) -> bool:
+    """Whether an alert is over, or fires, and somebody was not told of that."""
+    member = group.members[key]
     told = (group.told.get(to, Told()).firing for to in node.to)
-    return member is not None and not member.held and any(key not in each for each in told)
+    return not member.firing or (not member.held and any(key not in each for each in told))
 
 
 def _after(before: Member | None, member: Member) -> Member:
@@ -160,8 +166,11 @@ def _after(before: Member | None, member: Member) -> Member:
 
 
 def _following(group: Group, node: Node, now: datetime) -> datetime:
-    """Return when the group is looked at next: a flush that changed nothing was not written down."""
-    if not group.flushed or group.next >= now:
+    """Return when the group is looked at next: a flush that changed nothing was not written down.
+
+    Where something still waits to be told, that look is due, and news does not put it off.
+    """
+    if not group.flushed or group.next >= now or any(_waits(group, node, key) for key in group.members):
         return group.next
     return group.next + -(-(now - group.next) // node.group_interval) * node.group_interval
 

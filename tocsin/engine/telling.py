@@ -154,7 +154,8 @@ class Teller:
             for to, each in source.told.items():
                 if key in each.firing:
                     last = known.get(to, Told(at=each.at))
-                    known[to] = replace(last, firing={**last.firing, key: each.firing[key]})
+                    firing = {**last.firing, key: each.firing[key]}
+                    known[to] = replace(last, firing=firing, resolved=last.resolved - {key})
             members = {**group.members, key: replace(member, held="")}
             told.groups[name] = replace(group, members=members, told=known, emptied=None)
 
