@@ -158,5 +158,5 @@ def test_whatever_happens_every_beginning_is_told_and_its_end_after_it() -> None
 
 @pytest.mark.slow
 def test_whatever_happens_in_many_lives_every_beginning_is_told_and_its_end_after_it() -> None:
-    for seed in range(int(os.environ.get("LIVES", "250"))):
+    for seed in range(int(os.environ.get("LIVES", "120"))):
         simulate(seed)
