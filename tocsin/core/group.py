@@ -6,7 +6,7 @@ otherwise. Every decision has its reason, ``nothing`` too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -90,6 +90,8 @@ class Decision:
     firing: Mapping[str, str] = field(default_factory=dict)
     """Keys of the alerts that fire → the episode they are told under."""
     resolved: Mapping[str, str] = field(default_factory=dict)
+    passed: Mapping[str, str] = field(default_factory=dict)
+    """Of a receiver that does not hear of an end: what came and went since it was told."""
 
 
 def identity(node: Node, labels: tuple[tuple[str, str], ...]) -> str:
@@ -117,11 +119,39 @@ def insert(
     if group is None or _forgotten(group, now):
         told, seen = (group.told, group.seen) if group else ({}, ())
         group = Group(identity(node, labels), node.place, labels, now + waits, told=told, seen=seen)
-    member = _after(group.members.get(key), member)
+    before = group.members.get(key)
+    if before is not None and member.notice.episode < before.notice.episode:
+        return group  # late news of an episode before this one: two workers were not equally fast
+    member = _after(before, member)
     seen = (*group.seen, member.notice.id)[-_REMEMBERED:]
     at_once = not group.flushed and member.since + waits <= now
     due = min(now, group.next) if at_once else _following(group, node, now)
     return replace(group, members={**group.members, key: member}, next=due, emptied=None, seen=seen)
+
+
+def without(group: Group, keys: Collection[str], now: datetime) -> Group:
+    """Return the group without these alerts, and without what was told of them."""
+    left = {key: each for key, each in group.members.items() if key not in keys}
+    told = {
+        to: replace(each, firing={key: episode for key, episode in each.firing.items() if key not in keys})
+        for to, each in group.told.items()
+    }
+    return replace(group, members=left, told=told, emptied=None if left else now)
+
+
+def untold(group: Group, node: Node, key: str) -> bool:
+    """Return whether somebody has still to be told of what waits in the group: of all of it, or of this alert."""
+    if not group.flushed:
+        return bool(group.members)
+    member = group.members.get(key)
+    return member is not None and member.firing and _waits(group, node, key)
+
+
+def _waits(group: Group, node: Node, key: str) -> bool:
+    """Whether an alert is over, or fires, and somebody was not told of that."""
+    member = group.members[key]
+    told = (group.told.get(to, Told()).firing for to in node.to)
+    return not member.firing or (not member.held and any(key not in each for each in told))
 
 
 def _after(before: Member | None, member: Member) -> Member:
@@ -132,12 +162,15 @@ def _after(before: Member | None, member: Member) -> Member:
         same = before.firing and before.notice.episode == member.notice.episode
         since = min(member.since, before.since) if before.firing else member.since
         return replace(member, since=since, escalated=before.escalated if same else ())
-    return replace(member, opened=before.notice if before.firing else before.opened)
+    return replace(member, opened=before.notice if before.firing else before.opened, escalated=before.escalated)
 
 
 def _following(group: Group, node: Node, now: datetime) -> datetime:
-    """Return when the group is looked at next: a flush that changed nothing was not written down."""
-    if not group.flushed or group.next >= now:
+    """Return when the group is looked at next: a flush that changed nothing was not written down.
+
+    Where something still waits to be told, that look is due, and news does not put it off.
+    """
+    if not group.flushed or group.next >= now or any(_waits(group, node, key) for key in group.members):
         return group.next
     return group.next + -(-(now - group.next) // node.group_interval) * node.group_interval
 
@@ -177,14 +210,19 @@ def flush(
             continue
         decision = _decide(receiver, last, shown, node, now, acknowledged, receiver not in only_firing)
         if whole:
-            decision = _to_its_end(decision, last, shown)
+            decision = _to_its_end(decision, last, shown, receiver not in only_firing)
         if decision.why.tells:
             kept = _kept(group, last, shown) if whole else {}
             told[receiver] = Told({**kept, **decision.firing}, frozenset(decision.resolved), now, decision.why.value)
         elif last is not None:
             told[receiver] = replace(last, why=decision.why.value)
-        quiet = receiver in only_firing and not decision.firing
+        quiet = receiver in only_firing and not (decision.firing or decision.passed)
         decisions.append(replace(decision, why=Why.NOTHING) if quiet and decision.why.tells else decision)
+    for decision in _left(group, node) if whole else ():
+        last = group.told[decision.receiver]
+        firing = {key: each for key, each in last.firing.items() if key not in decision.resolved}
+        told[decision.receiver] = Told(firing, frozenset(decision.resolved), now, decision.why.value)
+        decisions += [] if decision.receiver in only_firing else [decision]
     left = {key: replace(each, held=held.get(key, "")) for key, each in group.members.items() if each.firing}
     following = group.next + node.group_interval
     after = replace(
@@ -196,6 +234,15 @@ def flush(
         emptied=None if left else group.emptied or now,
     )
     return after, tuple(decisions)
+
+
+def _left(group: Group, node: Node) -> Iterator[Decision]:
+    """Yield the end of what was told to receivers that the route does not name any more."""
+    for receiver, last in group.told.items():
+        over = {key: last.firing[key] for key, each in group.members.items() if key in last.firing and not each.firing}
+        if over and receiver not in node.to:
+            why = Why.ALL_RESOLVED if len(over) == len(last.firing) else Why.SOME_RESOLVED
+            yield Decision(receiver, why, resolved=over)
 
 
 def _shown(group: Group, last: Told | None, held: Mapping[str, str], whole: bool) -> dict[str, Member]:
@@ -213,11 +260,14 @@ def _kept(group: Group, last: Told | None, shown: Mapping[str, Member]) -> dict[
     }
 
 
-def _to_its_end(decision: Decision, last: Told | None, shown: Mapping[str, Member]) -> Decision:
+def _to_its_end(decision: Decision, last: Told | None, shown: Mapping[str, Member], both: bool) -> Decision:
     """Return the decision that tells whole episodes: what came and went, and no end of what never was told."""
     known = last.firing if last else {}
     over = [key for key, member in shown.items() if not member.firing]
-    if not decision.why.tells and any(shown[key].opened is not None and key not in known for key in over):
+    passed = {key: opened.episode for key in over if key not in known and (opened := shown[key].opened) is not None}
+    if not both:
+        decision = replace(decision, passed=passed)
+    if not decision.why.tells and passed:
         return replace(decision, why=Why.PASSED)
     ended = any(key in known or shown[key].opened is not None for key in over)
     if decision.why in (Why.ALL_RESOLVED, Why.SOME_RESOLVED) and not ended:

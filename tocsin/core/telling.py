@@ -9,7 +9,7 @@ from datetime import datetime
 from tocsin.core import group as groups
 from tocsin.core.group import Decision, Group, Member
 from tocsin.core.matching import Labels, Matcher, accepted
-from tocsin.core.message import Notice, labels_of
+from tocsin.core.message import Kind, Notice, labels_of
 from tocsin.core.mute import Muting
 from tocsin.core.route import Node, ends
 
@@ -68,6 +68,12 @@ def name_of(node: Node, labels: Labels) -> str:
 def key_of(notice: Notice) -> str:
     """Return what names the alert of a notice, whatever its episode."""
     return notice.episode.rpartition("/")[0]
+
+
+def news_of(notice: Notice) -> News:
+    """Return what a notice says happened to its alert."""
+    firing = notice.kind is not Kind.RESOLVED
+    return News(key_of(notice), labels_of(notice), notice, firing, notice.since or notice.at)
 
 
 def accepts(matchers: Sequence[Matcher], notice: Notice) -> bool:

@@ -6,16 +6,17 @@ makes, and only then is the news settled: a crash in between enters the news onc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from tocsin.core import group as groups
 from tocsin.core import telling
 from tocsin.core.ack import Acknowledgement, in_force
 from tocsin.core.digest import flood
-from tocsin.core.group import Group, Member
+from tocsin.core.group import Group, Member, Told
 from tocsin.core.message import NEWS, Delivery, Kind, Notice, Settled, labels_of
 from tocsin.core.mute import Muting, Silence
 from tocsin.core.read import Project
@@ -37,10 +38,13 @@ class _Round:
     now: datetime
     before: Mapping[str, Kept[Group]]
     audience: Audience
+    places: Mapping[str, Node]
     acknowledged: frozenset[str]
     muting: Muting = field(default_factory=Muting)
     groups: dict[str, Group] = field(default_factory=dict)
     messages: dict[str, list[Delivery]] = field(default_factory=dict)
+    flooded: str = ""
+    """The group that is saved with the digests: the others' news is in them, so they are not saved without it."""
 
     def every(self) -> dict[str, Group]:
         """Return all groups as they stand."""
@@ -92,14 +96,15 @@ class Teller:
         before = self.store.kept(Group)
         if not news and not telling.due([each.value for each in before.values()], now) and not self._escalates():
             return 0
-        told = _Round(now, before, self._audience(), self._acknowledged(now))
-        places = telling.places(told.audience.tree)
-        self._adopt(told, places)
+        audience = self._audience()
+        told = _Round(now, before, audience, telling.places(audience.tree), self._acknowledged(now))
+        self._adopt(told)
         asides: list[tuple[str, Node, Notice]] = []
         taken = [each for each in (self._take(delivery, told, asides) for delivery in news) if each]
-        told.muting = self._muting(told)  # by now it is known what fires, what has just begun to as well
+        told.muting = self._muting(told.every().values(), now)
         for group in telling.due(told.every().values(), now):
-            self._flush(group, places[group.place], told)
+            if group.place in told.places:
+                self._flush(group, told.places[group.place], told)
         for name, node, notice in asides:
             self._tell_aside(name, node, notice, told)
         self._escalate(told)
@@ -118,12 +123,12 @@ class Teller:
             root = root.model_copy(update={"to": (config.fallback,)})
         return Audience(compiled(root), [name for name, each in config.receivers.items() if not each.resolved])
 
-    def _muting(self, told: _Round) -> Muting:
+    def _muting(self, every: Iterable[Group], now: datetime) -> Muting:
         config = self.project.config
-        members = (member for each in told.every().values() for member in each.members.values())
+        members = (member for each in every for member in each.members.values())
         firing = [labels_of(each.notice) for each in members if each.firing] if config.inhibit else []
         silences = [each.silence(number) for number, each in enumerate(config.silences)]
-        silences += [each.value for each in self.store.kept(Silence).values() if told.now < each.value.ends]
+        silences += [each.value for each in self.store.kept(Silence).values() if now < each.value.ends]
         return Muting(
             [each.rule for each in config.inhibit], [each.hours for each in config.quiet_hours], silences, firing
         )
@@ -137,17 +142,38 @@ class Teller:
 
     # News
 
-    def _adopt(self, told: _Round, places: Mapping[str, Node]) -> None:
-        """Let go of groups whose route is gone; what nobody was told of yet finds its way by the routes there are."""
+    def _adopt(self, told: _Round) -> None:
+        """Bring what the routes do not lead to its group any more to where they lead now: first there, then away."""
+        gone: dict[str, list[str]] = {}
         for name, kept in told.before.items():
-            group = kept.value
-            if group.place in places:
-                continue
-            known = {key for each in group.told.values() for key in each.firing}
-            told.groups[name] = replace(group, members={}, emptied=group.emptied or told.now)
-            for key, member in group.members.items():
-                if key not in known:
-                    self._into(replace(news_of(member.notice), key=key), told)
+            for key, member in kept.value.members.items():
+                if not self._leads(name, member, told):
+                    gone.setdefault(name, []).append(key)
+                    self._move(kept.value, key, member, told)
+            if kept.value.emptied and told.now - kept.value.emptied > _FORGET:
+                told.groups.setdefault(name, kept.value)
+        if gone:
+            lost = self._save(told)
+            told.before, told.groups = self.store.kept(Group), {}
+            for name in gone if not lost else ():
+                told.groups[name] = groups.without(told.before[name].value, gone[name], told.now)
+
+    def _leads(self, name: str, member: Member, told: _Round) -> bool:
+        labels = labels_of(member.notice)
+        return any(telling.name_of(node, labels) == name for node in ends(told.audience.tree, labels))
+
+    def _move(self, source: Group, key: str, member: Member, told: _Round) -> None:
+        """Put an alert into the groups of the routes that there are, with what was told of it."""
+        for name in self._into(replace(telling.news_of(member.notice), key=key, since=member.since), told):
+            group = told.groups[name]
+            known = dict(group.told)
+            for to, each in source.told.items():
+                if key in each.firing:
+                    last = known.get(to, Told(at=each.at))
+                    firing = {**last.firing, key: each.firing[key]}
+                    known[to] = replace(last, firing=firing, resolved=last.resolved - {key})
+            members = {**group.members, key: replace(member, held="")}
+            told.groups[name] = replace(group, members=members, told=known, emptied=None)
 
     def _take(self, delivery: Delivery, told: _Round, asides: list[tuple[str, Node, Notice]]) -> _Taken | None:
         try:
@@ -156,7 +182,10 @@ class Teller:
             return None
         notice = held.notice
         if notice.kind is Kind.RESOLVED or notice.begins:
-            return _Taken(held, self._into(news_of(notice), told))
+            names = self._into(telling.news_of(notice), told)
+            if notice.kind is Kind.RESOLVED:
+                self._end_escalations(names, notice, told)
+            return _Taken(held, names)
         beside = list(self._beside(notice, told))
         asides += beside
         return _Taken(held, tuple(name for name, _, _ in beside))
@@ -171,7 +200,7 @@ class Teller:
         for node in ends(told.audience.tree, labels_of(notice)):
             name = telling.name_of(node, labels_of(notice))
             group = told.every().get(name)
-            if group is not None and not group.flushed and group.members:
+            if group is not None and groups.untold(group, node, telling.key_of(notice)):
                 told.groups[name] = replace(group, next=told.now)
             yield name, node, notice
 
@@ -183,8 +212,10 @@ class Teller:
         if after.members == group.members and not any(each.why.tells for each in decisions):
             return  # nothing that has to be written down: the next look is reckoned from this one
         told.groups[group.id] = after
-        words = Words(group, told.now, told.every())
+        words = Words(group, told.now, told.every(), told.acknowledged)
         for decision in decisions:
+            if decision.receiver not in (*node.to, *self.notifiers):
+                continue  # it was told once, and is not there any more
             if decision.why.tells:
                 made = words.messages(decision, together=self._together(decision.receiver))
                 told.messages.setdefault(group.id, []).extend(made)
@@ -223,30 +254,57 @@ class Teller:
             late = after is not None and told.now - member.since >= after
             if number in member.escalated or not late or not telling.accepts(each.matching, notice):
                 continue
+            if told.muting.reason(labels_of(notice), told.now):
+                continue  # since it was last looked at
             title = f"Nobody acknowledged this for {spell(told.now - member.since)}: {notice.title}"
-            louder = replace(notice, id=f"{notice.id}/escalated/{number}", title=title)
-            made = [aside(louder, to, None, told.now, self._together(to)) for to in each.to]
+            louder = replace(notice, id=f"{notice.id}/escalated/{number}", title=title, begins=False)
+            group = told.every()[name]
+            made = [aside(louder, to, group, told.now, self._together(to)) for to in each.to]
             told.messages.setdefault(name, []).extend(made)
             member = replace(member, escalated=(*member.escalated, number))
             self.log.warning("escalated", episode=notice.episode, to=each.to)
         return member
 
+    def _end_escalations(self, names: Iterable[str], notice: Notice, told: _Round) -> None:
+        """Tell those whom only an escalation told of an episode that it is over."""
+        for name in names:
+            group = told.groups[name]
+            member, routed = group.members.get(telling.key_of(notice)), told.places[group.place].to
+            steps = enumerate(self.project.config.escalate)
+            raised = [each for number, each in steps if member and number in member.escalated]
+            for to in dict.fromkeys(to for each in raised for to in each.to):
+                if to not in routed and to not in told.audience.only_firing:
+                    made = aside(notice, to, group, told.now, self._together(to))
+                    told.messages.setdefault(name, []).append(made)
+
     def _calm(self, told: _Round) -> None:
         """Make one digest of a flood of messages to one receiver: a person reads one, and no service takes thirty."""
         most = self.project.config.storm
-        for receiver in {each.receiver for messages in told.messages.values() for each in messages}:
-            every = [each for messages in told.messages.values() for each in messages if each.receiver == receiver]
-            found = [each for each in every if _calmed(each.notice, together=self._together(receiver))]
+        for receiver in dict.fromkeys(each.receiver for messages in told.messages.values() for each in messages):
+            found = self._calmed(receiver, [each for messages in told.messages.values() for each in messages])
             if len(found) <= most:
                 continue
-            gone = {each.id for each in found}
+            drowned = {each.id for each in found}
+            told.flooded = told.flooded or next(
+                name for name, messages in told.messages.items() if any(each.id in drowned for each in messages)
+            )
             for messages in told.messages.values():
-                messages[:] = [each for each in messages if each.receiver != receiver or each.id not in gone]
+                messages[:] = [each for each in messages if each.id not in drowned]
             notice = flood(receiver, [each.notice for each in found], told.now)
-            first = next(iter(told.messages))
-            told.messages[first].append(aside(notice, receiver, None, told.now, together=True))
+            told.messages[told.flooded].append(aside(notice, receiver, None, told.now, together=True))
             self._under(notice.episode, receiver, told)
             self.log.warning("flood", receiver=receiver, messages=len(found))
+
+    def _calmed(self, receiver: str, messages: Iterable[Delivery]) -> list[Delivery]:
+        """Return the messages that may stand in a digest: to a program, only what opens an incident and leaves it so.
+
+        The end of one has to reach it by itself, under its key, and so has whatever is about one that it knows.
+        """
+        own = [each for each in messages if each.receiver == receiver]
+        if self._together(receiver):
+            return own
+        over = {each.notice.episode for each in own if each.notice.kind is Kind.RESOLVED}
+        return [each for each in own if each.notice.begins and each.notice.episode not in over]
 
     def _under(self, episode: str, receiver: str, told: _Round) -> None:
         """Note that what this round tells a receiver for the first time was told under the digest's episode."""
@@ -265,8 +323,9 @@ class Teller:
 
     def _save(self, told: _Round) -> set[str]:
         """Save what changed; return the groups that another writer was faster with."""
-        lost = set()
-        for name in dict.fromkeys((*told.groups, *told.messages)):
+        lost = set[str]()
+        names = dict.fromkeys((*filter(None, [told.flooded]), *told.groups, *told.messages))
+        for name in names:
             kept, group, messages = told.before.get(name), told.groups.get(name), told.messages.get(name, [])
             try:
                 if group is None:
@@ -276,6 +335,8 @@ class Teller:
             except Conflict:
                 lost.add(name)
                 self.log.info("another instance told first", group=name)
+                if name == told.flooded:
+                    return set(names)
         return lost
 
     def _settle(self, taken: _Taken, lost: set[str], told: _Round) -> None:
@@ -283,14 +344,3 @@ class Teller:
             return  # it is free again when this hold ends
         receipt = "; ".join(taken.groups) or "no route takes it"
         self.store.settle(replace(taken.delivery, state=Settled.DELIVERED, settled=told.now, receipt=receipt))
-
-
-def _calmed(notice: Notice, *, together: bool) -> bool:
-    """Whether a digest says enough of it: what closes an incident, or failed in production, goes by itself."""
-    return notice.begins or (together and notice.kind is Kind.RESOLVED)
-
-
-def news_of(notice: Notice) -> News:
-    """Return what a notice says happened to its alert."""
-    firing = notice.kind is not Kind.RESOLVED
-    return News(telling.key_of(notice), labels_of(notice), notice, firing, notice.since or notice.at)

@@ -14,11 +14,15 @@ from tocsin.core.telling import key_of
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What one flush of a group says. ``group`` is as it was before it, ``every`` all groups as they stand after it."""
+    """What one flush of a group says. ``group`` is as it was before it, ``every`` all groups as they stand after it.
+
+    Nobody is reminded of an episode that is ``acknowledged``, though it may stand in a message about several.
+    """
 
     group: Group
     now: datetime
     every: Mapping[str, Group]
+    acknowledged: frozenset[str] = frozenset()
 
     def messages(self, decision: Decision, *, together: bool) -> list[Delivery]:
         """Return the messages of a decision that tells."""
@@ -28,6 +32,7 @@ class Words:
 
     def _one(self, decision: Decision) -> Notice:
         firing = [self._notice(key, episode) for key, episode in decision.firing.items()]
+        firing += [self._opened(key, episode) for key, episode in decision.passed.items()]
         over = [self._notice(key, episode) for key, episode in decision.resolved.items()]
         if len(firing) + len(over) == 1:
             return self._again((firing + over)[0], decision.why)
@@ -36,15 +41,20 @@ class Words:
 
     def _each(self, decision: Decision) -> Iterator[Notice]:
         """Yield what a receiver with an incident an alert has to hear: news alone, except when it is reminded."""
-        last = self.group.told.get(decision.receiver, Told())
+        last, ended = self.group.told.get(decision.receiver, Told()), set[str]()
         for key, episode in decision.firing.items():
-            if decision.why is Why.REPEAT or key not in last.firing:
+            taken_on = self.group.members[key].notice.episode in self.acknowledged
+            if key not in last.firing or (decision.why is Why.REPEAT and not taken_on):
                 yield self._again(self._notice(key, episode), decision.why)
+        for key, episode in decision.passed.items():
+            yield self._opened(key, episode)
         for key, episode in decision.resolved.items():
             opened = self.group.members[key].opened
             if key not in last.firing and opened is not None:
-                yield replace(opened, episode=episode)
-            if (key in last.firing or opened is not None) and not self._shared(episode, decision.receiver):
+                yield self._opened(key, episode)
+            known = key in last.firing or opened is not None
+            if known and episode not in ended and not self._shared(episode, decision.receiver):
+                ended.add(episode)
                 yield self._notice(key, episode)
 
     def _shared(self, episode: str, receiver: str) -> bool:
@@ -55,10 +65,15 @@ class Words:
     def _notice(self, key: str, episode: str) -> Notice:
         return replace(self.group.members[key].notice, episode=episode)
 
+    def _opened(self, key: str, episode: str) -> Notice:
+        member = self.group.members[key]
+        return replace(member.opened or member.notice, episode=episode)
+
     def _again(self, notice: Notice, why: Why) -> Notice:
         if why is not Why.REPEAT:
             return notice
-        return replace(notice, id=f"{notice.id}/repeat/{self.now:%Y%m%dT%H%M%SZ}", title=f"Still: {notice.title}")
+        identity = f"{notice.id}/repeat/{self.now:%Y%m%dT%H%M%SZ}"
+        return replace(notice, id=identity, title=f"Still: {notice.title}", begins=False)
 
 
 def aside(notice: Notice, receiver: str, group: Group | None, now: datetime, together: bool) -> Delivery:
