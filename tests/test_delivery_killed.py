@@ -90,6 +90,7 @@ def test_a_kill_and_a_time_out_at_once_tell_twice_once_each() -> None:
         assert sum(each.twice for each in board.failing.values()) <= 3
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_tells_of_a_flood_loses_none_of_it() -> None:
     steps = played(told=flood, storm="3").store.count
     for before in (True, False):
