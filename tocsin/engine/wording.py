@@ -11,6 +11,7 @@ from tocsin.core.group import Decision, Group, Told, Why
 from tocsin.core.message import Delivery, Kind, Notice
 from tocsin.core.telling import key_of
 from tocsin.engine.notifying import rank
+from tocsin.ports import Links, no_links
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Words:
     group: Group
     now: datetime
     every: Mapping[str, Group]
+    links: Links = no_links
 
     def messages(self, decision: Decision, *, together: bool) -> list[Delivery]:
         """Return the messages of a decision that tells."""
@@ -28,10 +30,11 @@ class Words:
         return [_delivery(each, decision.receiver, each.episode, self.now) for each in self._each(decision)]
 
     def _one(self, decision: Decision) -> Notice:
+        if len(decision.firing) + len(decision.resolved) == 1:
+            ((key, episode),) = (*decision.firing.items(), *decision.resolved.items())
+            return self._again(key, episode, decision.why)
         firing = [self._notice(key, episode) for key, episode in decision.firing.items()]
         over = [self._notice(key, episode) for key, episode in decision.resolved.items()]
-        if len(firing) + len(over) == 1:
-            return self._again((firing + over)[0], decision.why)
         identity = f"{self.group.id}/{self.now:%Y%m%dT%H%M%SZ}"
         return composed(identity, firing, over, dict(self.group.labels), decision.why.value, self.now)
 
@@ -40,7 +43,7 @@ class Words:
         last = self.group.told.get(decision.receiver, Told())
         for key, episode in decision.firing.items():
             if decision.why is Why.REPEAT or key not in last.firing:
-                yield self._again(self._notice(key, episode), decision.why)
+                yield self._again(key, episode, decision.why)
         for key, episode in decision.resolved.items():
             opened = self.group.members[key].opened
             if key not in last.firing and opened is not None:
@@ -56,10 +59,24 @@ class Words:
     def _notice(self, key: str, episode: str) -> Notice:
         return replace(self.group.members[key].notice, episode=episode)
 
-    def _again(self, notice: Notice, why: Why) -> Notice:
-        if why is not Why.REPEAT:
-            return notice
-        return replace(notice, id=f"{notice.id}/repeat/{self.now:%Y%m%dT%H%M%SZ}", title=f"Still: {notice.title}")
+    def _again(self, key: str, episode: str, why: Why) -> Notice:
+        """Return what is told of one alert by itself, said to be a reminder where it is one."""
+        notice = self.group.members[key].notice
+        if why is Why.REPEAT:
+            identity = f"{notice.id}/repeat/{self.now:%Y%m%dT%H%M%SZ}"
+            notice = replace(notice, id=identity, title=f"Still: {notice.title}")
+        return replace(linking(notice, self.now, self.links), episode=episode)
+
+
+def linking(notice: Notice, now: datetime, links: Links) -> Notice:
+    """Return the notice with what a person can do about it by a link: of one alert, and while it is not over.
+
+    It has to have its own episode still: a receiver may know it under another, of which nobody else has heard.
+    """
+    about_one = notice.episode.startswith(f"{notice.rule}/{notice.target}/")
+    if notice.kind not in (Kind.FIRED, Kind.BLIND) or notice.over or not about_one:
+        return notice
+    return replace(notice, links=(*notice.links, *links(notice, now)))
 
 
 def aside(notice: Notice, receiver: str, group: Group | None, now: datetime, together: bool) -> Delivery:
