@@ -78,6 +78,7 @@ def announcement(given: Acknowledgement, notice: Notice) -> Notice:
         text="",
         facts=tuple(facts),
         first_step="",
+        manual="",
         query="",
         series=(),
         begins=False,

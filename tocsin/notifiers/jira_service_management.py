@@ -2,7 +2,8 @@
 
 ``fired`` opens, ``acknowledged`` acknowledges, ``resolved`` closes; what was done or went blind is a note on the same
 alert, which is opened where it is not; once the episode is over it is a note only. A failed action has an alias of its
-own, so that it pages again, and is closed with its episode. They have no P0: it is told as their P1, with a tag that says which.
+own, so that it pages again, and is closed with its episode. They have no P0: it is told as their P1, with a tag that
+says which.
 """
 
 from __future__ import annotations
