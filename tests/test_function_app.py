@@ -63,10 +63,19 @@ def test_the_triggers_are_bound_as_documented(functions: dict[str, Any]) -> None
         "evaluate": "queueTrigger",
         "given_up": "queueTrigger",
         "events": "httpTrigger",
+        "link": "httpTrigger",
         "health": "httpTrigger",
     }
     assert binding(functions["tick"])["schedule"] == "%TICK_SCHEDULE%"
     assert (binding(functions["health"])["route"], binding(functions["health"])["methods"]) == ("health", ["GET"])
+
+
+def test_a_link_is_answered_with_a_page(functions: dict[str, Any], world: World) -> None:
+    request = func.HttpRequest("GET", "http://localhost/api/link", params={"token": "x"}, body=b"")
+    answer = user_function(functions, "link")(request)
+    assert (answer.status_code, answer.mimetype) == (404, "text/html")  # no secret is set
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert binding(functions["link"])["methods"] == ["GET", "POST"]
 
 
 def test_host_json_is_what_the_host_reads() -> None:

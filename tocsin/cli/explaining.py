@@ -50,7 +50,7 @@ def look(app: App) -> Known:
         acknowledged=standing.acknowledgements(store, now),
         groups=groups,
         alerts=tuple(store.open_alerts()),
-        deliveries=tuple(reversed(store.deliveries(10_000))),
+        deliveries=tuple(sorted(store.deliveries(10_000), key=lambda each: (each.created, each.sequence, each.id))),
         executions=tuple(store.executions()),
     )
 

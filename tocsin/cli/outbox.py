@@ -108,7 +108,8 @@ def _end(notice: Notice) -> Notice:
 def _send(app: App, name: str, notice: Notice) -> Outcome:
     notifier = app.engine.notifiers.get(name)
     if notifier is None:
-        why = next((each.message for each in app.problems if f"receiver '{name}'" in each.message), "")
+        unusable = (each.message for each in app.problems if each.id == "unusable-receiver")
+        why = next((each for each in unusable if f"receiver '{name}'" in each), "")
         known = ", ".join(app.engine.project.config.receivers) or "none"
         stop(Exit.USAGE, why or f"no receiver '{name}'; known: {known}")
     try:
