@@ -158,7 +158,7 @@ def test_every_reason_is_told_in_order(place: Place) -> None:
     steps = by_step(found["reasons"])
     order = ["verdict", "state", "muted", "route", "group", "receiver", "acknowledged", "delivery", "policy"]
     assert list(steps) == order
-    assert steps["verdict"][0].startswith("breached for ")
+    assert steps["verdict"][0].startswith("breached in the slot of ")
     assert steps["state"][0].startswith("firing since ")
     assert steps["muted"] == ["no: not inhibited, no quiet hours, no silence"]
     assert steps["route"] == ["routes[0]: severity=P0|P1, env=prod → oncall, team"]

@@ -98,7 +98,7 @@ def _seen(subject: Subject, known: Known) -> Iterator[Reason]:
         return
     value = f", value {alert.value:g}" if alert.value is not None else ""
     why = f": {scrub(alert.reason)}" if alert.reason else ""
-    yield Reason("verdict", "", f"{alert.last.value} for {_at(alert.slot)}{value}{why}")
+    yield Reason("verdict", "", f"{alert.last.value} in the slot of {_at(alert.slot)}{value}{why}")
     if alert.known != alert.slot:
         yield Reason("verdict", "", f"nothing known since {_at(alert.known)}")
     yield Reason("state", "", f"{alert.state.value} since {_at(alert.since)}")
@@ -125,7 +125,7 @@ def _in_group(subject: Subject, labels: Mapping[str, str], node: Node, known: Kn
         return
     member = group.members.get(subject.key)
     looked = "flushed" if group.flushed else "not flushed yet"
-    inside = f"{len(group.members)} alerts in it, {'this one' if member else 'not this one'} among them"
+    inside = f"holds {len(group.members)}, {'this one' if member else 'not this one'} among them"
     yield Reason("group", name, f"{inside}; {looked}; looked at next at {_at(group.next)}")
     if member and member.held:
         yield Reason("group", name, f"held back when it was last looked at: {member.held}")
