@@ -23,6 +23,7 @@ from tocsin.core.alert import State
 from tocsin.core.group import Group
 from tocsin.core.message import NEWS, Kind, Notice
 from tocsin.core.mute import Silence
+from tocsin.engine import personal
 from tocsin.engine.notifying import Courier, outbox
 from tocsin.engine.telling import Teller
 from tocsin.links import HEADERS, answer
@@ -256,6 +257,27 @@ def test_what_could_not_be_done_leaves_the_link_as_it_was(desk: Desk) -> None:
     engine = replace(desk.app.engine, store=Failing(desk.store))  # type: ignore[arg-type]
     assert desk.post(link, app=App(engine, desk.clock, (), SIGNED)).status == 503
     assert desk.post(link).status == 200
+
+
+def test_what_was_kept_before_the_store_went_away_is_not_done_twice(desk: Desk) -> None:
+    link = desk.links()[MUTE]
+    claim = SIGNED.read(link, FIRED)
+    assert desk.post(link).status == 200
+    (before,) = desk.store.kept(Silence).values()
+    personal.unuse(desk.store, claim.id)  # as when the answer to its keeping was lost
+    desk.clock.at += MINUTE
+    assert "until 2026-11-20 05:05" in desk.post(link, name="lee").body
+    assert [each.value for each in desk.store.kept(Silence).values()] == [before.value]
+
+
+def test_what_is_long_over_is_forgotten(desk: Desk) -> None:
+    old = FIRED - timedelta(days=31)
+    desk.store.keep(Used, "old", Used("old", old), None)
+    desk.store.keep(Silence, "old", Silence("old", (), "a", "c", old, old), None)
+    desk.store.keep(Acknowledgement, "old", Acknowledgement("old", "a", old, old), None)
+    assert [desk.post(link).status for link in desk.links().values()] == [200, 200]
+    for kind in (Used, Silence, Acknowledgement):
+        assert "old" not in desk.store.kept(kind)
 
 
 # Who may not

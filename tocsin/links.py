@@ -53,7 +53,11 @@ def answer(method: str, query: Mapping[str, str], body: bytes, app: App | None =
     try:
         return _answered(method, token, posted.get("name", ""), app, app.links)
     except StoreUnavailable:
-        return _page(503, "Not now", "Nothing was changed: the state could not be reached. Try again in a minute.")
+        return _page(
+            503,
+            "Not now",
+            "The state could not be reached. Try again in a minute: what was done already is not done twice.",
+        )
 
 
 def _answered(method: str, token: str, name: str, app: App, links: Signed) -> Answer:
@@ -107,6 +111,7 @@ def _done(claim: Claim, name: str, store: Store, now: datetime) -> Answer:
         return _page(200, "Acknowledged", f"{claim.rule} on {claim.target} is with {given.by} {end}.", _TOLD)
     matchers = (one_of("rule", (claim.rule,)), one_of("target", (claim.target,)))
     made = personal.silence(store, Silence(claim.id, matchers, name, "by a link", now, until), now)
+    end = f"until {made.ends:%Y-%m-%d %H:%M} UTC"
     undo = f"To hear of it again before: tocsin silence expire {made.id}"
     return _page(200, "Silenced", f"Nobody is told of {claim.rule} on {claim.target} {end}.", undo)
 

@@ -17,7 +17,7 @@ from tocsin.core.message import NEWS, Fact, Kind, Notice
 from tocsin.core.mute import Silence
 from tocsin.core.text import scrub
 from tocsin.engine.notifying import outbox
-from tocsin.ports import KEPT, Conflict, Store
+from tocsin.ports import KEPT, Conflict, Store, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -86,10 +86,19 @@ def announcement(given: Acknowledgement, notice: Notice) -> Notice:
 
 
 def silence(store: Store, given: Silence, now: datetime) -> Silence:
-    """Keep a silence; those that ended long ago are forgotten. Raises ``Conflict`` when its id is taken."""
+    """Keep a silence, once under its id; those that ended long ago are forgotten.
+
+    Raises ``Conflict`` when another silence has that id.
+    """
     author, comment = scrub(given.author, _LONGEST_NAME) or "somebody", scrub(given.comment, _LONGEST_COMMENT)
     given = replace(given, author=author, comment=comment)
-    store.keep(Silence, given.id, given, None)
+    try:
+        store.keep(Silence, given.id, given, None)
+    except Conflict:
+        found = store.kept(Silence).get(given.id)
+        if found is None or found.value.matchers != given.matchers:
+            raise
+        return found.value
     tidy(store, Silence, lambda each: now - each.ends > KEPT)
     return given
 
@@ -123,8 +132,8 @@ def unuse(store: Store, token: str) -> None:
 
 
 def tidy(store: Store, kind: type[T], over: Callable[[T], bool]) -> None:
-    """Forget what is over."""
-    for key, kept in store.kept(kind).items():
-        if over(kept.value):
-            with suppress(Conflict):
+    """Forget what is over. Never raises: what was decided before has been kept, and somebody else will tidy up."""
+    with suppress(Conflict, StoreUnavailable):
+        for key, kept in store.kept(kind).items():
+            if over(kept.value):
                 store.keep(kind, key, None, kept.etag)
