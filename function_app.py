@@ -66,6 +66,16 @@ def events(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(found.body, status_code=found.status, headers=dict(found.headers), mimetype=found.kind)
 
 
+@app.function_name("link")
+@app.route(route="link", methods=["GET", "POST"], auth_level=func.AuthLevel.ANONYMOUS)
+def link(req: func.HttpRequest) -> func.HttpResponse:
+    """Show what a link in a message would do; do it when a person has pressed the button. Its token is its key."""
+    from tocsin.links import answer
+
+    found = answer(req.method, dict(req.params), req.get_body())
+    return func.HttpResponse(found.body, status_code=found.status, headers=dict(found.headers), mimetype=found.kind)
+
+
 @app.function_name("health")
 @app.route(route="health", methods=["GET"])
 def health(req: func.HttpRequest) -> func.HttpResponse:

@@ -7,14 +7,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tocsin import signals
+from tocsin.core.ack import Acknowledgement
 from tocsin.core.alert import Alert, Change, State, Verdict, instance
 from tocsin.core.config import Target
 from tocsin.core.container import App, Revision
+from tocsin.core.digest import flood, together
+from tocsin.core.fields import Severity
+from tocsin.core.group import Why
 from tocsin.core.message import Kind, Notice
 from tocsin.core.notice import compose, story
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import Execution, Phase
 from tocsin.core.rule import Rule
+from tocsin.engine.personal import announcement
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRED = datetime(2026, 11, 20, 3, 5, tzinfo=UTC)
@@ -164,6 +169,42 @@ def hostile() -> Notice:
     return compose(alert, Change.FIRED, Kind.FIRED, BY_HOST, TARGET, None, will=WILL, app=APP)
 
 
+def acknowledged() -> Notice:
+    """Return the notice of an episode that somebody has taken on."""
+    until = FIRED + timedelta(hours=4, minutes=6)
+    given = Acknowledgement(
+        ALERT.episode, "kim", FIRED + 6 * MINUTE, until, "the model is throttled, quota is on its way"
+    )
+    return announcement(given, fired())
+
+
+def several() -> Notice:
+    """Return the notice of a group of three alerts."""
+    firing = [
+        replace(fired(), target=f"sales-{name}", title=f"8.3% of the responses on sales-{name} fail") for name in "ab"
+    ]
+    firing.append(
+        replace(fired(), rule="p95_latency", severity=Severity.P2, title="Answers take 200 s on sales-research")
+    )
+    identity = f"routes[0] {{customer=acme}}/{FIRED:%Y%m%dT%H%M%SZ}"
+    return together(identity, firing, [], {"customer": "acme"}, Why.FIRST.value, FIRED)
+
+
+def digest() -> Notice:
+    """Return the notice of a flood of forty messages."""
+    told = [
+        replace(
+            fired() if number % 4 else resolved(),
+            rule=("high_error_rate", "p95_latency", "cost_jump")[number % 3],
+            target=f"customer-{number:02}",
+            severity=list(Severity)[number % 4],
+            title=f"Something is wrong on customer-{number:02}",
+        )
+        for number in range(40)
+    ]
+    return flood("team", told, FIRED)
+
+
 CASES = {
     "fired": fired,
     "resolved": resolved,
@@ -171,6 +212,9 @@ CASES = {
     "acted": acted,
     "acted_late": acted_late,
     "failed": failed,
+    "acknowledged": acknowledged,
+    "several": several,
+    "digest": digest,
     "hostile": hostile,
 }
 """What happened → the notice of it."""

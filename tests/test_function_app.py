@@ -63,10 +63,19 @@ def test_the_triggers_are_bound_as_documented(functions: dict[str, Any]) -> None
         "evaluate": "queueTrigger",
         "given_up": "queueTrigger",
         "events": "httpTrigger",
+        "link": "httpTrigger",
         "health": "httpTrigger",
     }
     assert binding(functions["tick"])["schedule"] == "%TICK_SCHEDULE%"
     assert (binding(functions["health"])["route"], binding(functions["health"])["methods"]) == ("health", ["GET"])
+
+
+def test_a_link_is_answered_with_a_page(functions: dict[str, Any], world: World) -> None:
+    request = func.HttpRequest("GET", "http://localhost/api/link", params={"token": "x"}, body=b"")
+    answer = user_function(functions, "link")(request)
+    assert (answer.status_code, answer.mimetype) == (404, "text/html")  # no secret is set
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert binding(functions["link"])["methods"] == ["GET", "POST"]
 
 
 def test_host_json_is_what_the_host_reads() -> None:
@@ -141,7 +150,7 @@ def test_tick_and_react_run_the_same_path_against_the_local_world(functions: dic
     )
     user_function(functions, "react")(event)
     assert [alert.state.value for alert in composition.current().engine.store.open_alerts()] == ["firing"]
-    assert len(world.teams.cards) == 1
+    assert len([card for card in world.teams.cards if "fired" in str(card)]) == 1  # beside the heartbeat
     status, said = asked(functions)
     assert (status, said["status"], said["problems"]) == (200, "ok", [])
 

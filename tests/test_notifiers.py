@@ -25,6 +25,7 @@ from tests.notices import (
     RULE,
     TARGET,
     TRAIL,
+    acknowledged,
     acted,
     acted_late,
     blind,
@@ -200,6 +201,15 @@ def test_an_incident_is_opened_added_to_and_closed_under_one_key(receivers: Rece
     assert incident.key == ALERT.episode
     assert [event["event_action"] for event in incident.events] == ["trigger", "trigger", "resolve"]
     assert receivers.account.open() == []
+
+
+def test_an_acknowledgement_acknowledges_the_incident_and_opens_none(receivers: Receivers) -> None:
+    receivers.made["pagerduty"].deliver(acknowledged())
+    assert receivers.account.incidents == []
+    for notice in (fired(), acknowledged()):
+        receivers.made["pagerduty"].deliver(notice)
+    (incident,) = receivers.account.open()
+    assert [event["event_action"] for event in incident.events] == ["trigger", "acknowledge"]
 
 
 def test_a_failed_action_pages_again_and_ends_with_its_episode(receivers: Receivers) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from tests.notices import CASES, acted, acted_late, blind, failed, fired, hostile, resolved
+from tests.notices import CASES, acknowledged, acted, acted_late, blind, failed, fired, hostile, resolved
 from tests.test_notifiers import ATTACKS, CONTRACT, LINK, notice, texts
 from tocsin import notifiers
 from tocsin.connections.http import Http
@@ -174,6 +174,25 @@ def test_an_alert_of_jiras_is_opened_added_to_and_closed_under_one_alias() -> No
     (alias,) = {body["alias"] for body in opened}
     actions = [taken.path for taken in one.inbox.received if alias in taken.path]
     assert [re.sub(r".*/(\w+)\?.*", r"\1", path) for path in actions] == ["notes", "notes", "close"]
+
+
+def test_an_acknowledgement_acknowledges_jiras_alert_and_needs_none_to_be_open() -> None:
+    with standing_in("jira_service_management") as one:
+        one.notifier.deliver(acknowledged())
+        (taken,) = one.inbox.received
+        assert re.sub(r".*/(\w+)\?.*", r"\1", taken.path) == "acknowledge"
+        assert "kim has taken this on" in taken.body["note"]
+        one.inbox.faults.add("missing", times=1)
+        assert one.notifier.deliver(acknowledged()).said is Said.ACCEPTED
+
+
+def test_a_link_that_does_something_is_no_place_where_a_value_is_seen() -> None:
+    only = replace(fired(), links=(("Acknowledge for 4h", "https://tocsin.example/api/link?token=x"),))
+    assert "generatorURL" not in alertmanager_api.alerts(only)[0]
+    assert (
+        alertmanager_api.alerts(replace(only, links=(*only.links, *fired().links)))[0]["generatorURL"]
+        == (alertmanager_api.alerts(fired())[0]["generatorURL"])
+    )
 
 
 def test_a_failed_action_is_an_alert_of_jiras_own_and_is_closed_with_its_episode() -> None:

@@ -19,13 +19,16 @@ from tests.test_native import schema
 from tests.worker import Worker
 from tocsin import app as composition
 from tocsin.connections.queues import WORK
+from tocsin.core.mute import Silence
 from tocsin.engine.fanning import work
 from tocsin.local.world import World
 from tocsin.settings import Settings
+from tocsin.tokens import Claim, Does, Signed
 
 if sys.version_info < (3, 13):
     pytest.skip("the worker library is for Python 3.13", allow_module_level=True)
 
+SIGNED = Signed("a secret of the tests, 32 letters", "https://tocsin.example")
 T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
 TIMER = {"IsPastDue": False, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": {}}
 
@@ -41,6 +44,7 @@ def worker() -> Iterator[Worker]:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with World(T0, seed=1) as made:
         values = {**made.settings(), "TOCSIN_STATE": str(tmp_path / "state.sqlite")}
+        values |= {"TOCSIN_LINK_SECRET": SIGNED.secret, "TOCSIN_PUBLIC_URL": SIGNED.base}
         composed = cache(lambda: composition.compose(Settings(ROOT, values), composition.Parts(clock=made.clock)))
         monkeypatch.setattr(composition, "current", composed)
         yield made
@@ -54,12 +58,13 @@ def test_every_function_is_found_with_the_bindings_azure_will_see(worker: Worker
         "evaluate": ["queueTrigger"],
         "given_up": ["queueTrigger"],
         "events": ["httpTrigger", "http"],
+        "link": ["httpTrigger", "http"],
         "health": ["httpTrigger", "http"],
     }
     assert [worker.bindings(name)[0]["queueName"] for name in ("evaluate", "given_up")] == [WORK, f"{WORK}-poison"]
     assert worker.bindings("events")[0]["authLevel"] == "FUNCTION"
     assert worker.bindings("tick")[0]["schedule"] == "%TICK_SCHEDULE%"
-    assert worker.bindings("health")[0]["authLevel"] == "ANONYMOUS"
+    assert {worker.bindings(name)[0]["authLevel"] for name in ("health", "link")} == {"ANONYMOUS"}
 
 
 def test_every_function_runs_and_is_listed(worker: Worker, world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,6 +93,13 @@ def test_every_function_runs_and_is_listed(worker: Worker, world: World, capsys:
     assert json.loads(posted.http.body.bytes) == {"taken": 1, "ignored": 0}
     fired = {alert.rule for alert in composition.current().engine.store.open_alerts() if alert.open}
     assert fired == {"hitl_misconfigured", "evaluation_failed", "azure_alert_p1"}
+    link = SIGNED.token(Claim("1", Does.SILENCE, "hitl_misconfigured", "sales-research"), world.clock.now())
+    page = worker.run("link", "req", worker.http("GET", "http://localhost/api/link", token=link))
+    assert (page.http.status_code, "<button>Silence</button>" in page.http.body.bytes.decode()) == ("200", True)
+    done = worker.run("link", "req", worker.http("POST", "http://localhost/api/link", f"token={link}".encode()))
+    ran.append("link")
+    assert (done.http.status_code, done.http.headers["Content-Security-Policy"][:18]) == ("200", "default-src 'none'")
+    assert len(composition.current().engine.store.kept(Silence)) == 1
     answer = worker.run("health", "req", worker.http("GET", "http://localhost/api/health"))
     ran.append("health")
     assert json.loads(answer.http.body.bytes)["status"] == "degraded"  # the work that was given up

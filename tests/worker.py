@@ -105,11 +105,11 @@ class Worker:
         found: Message = self._kinds.TypedData(string=text)
         return found
 
-    def http(self, method: str, url: str, content: bytes = b"") -> Message:
+    def http(self, method: str, url: str, content: bytes = b"", **query: str) -> Message:
         """Return an HTTP request as the host hands it over."""
         empty: dict[str, str] = {}
         body = self._kinds.TypedData(bytes=content)
-        request = self._kinds.RpcHttp(method=method, url=url, headers=empty, body=body, params=empty, query=empty)
+        request = self._kinds.RpcHttp(method=method, url=url, headers=empty, body=body, params=empty, query=query)
         found: Message = self._kinds.TypedData(http=request)
         return found
 

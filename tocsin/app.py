@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tocsin import __version__, actuators, files, notifiers, settings, signals
 from tocsin.connections.arm import ContainerApps
@@ -38,12 +38,16 @@ from tocsin.ports import (
     Tally,
     Telemetry,
     WorkQueue,
+    no_links,
 )
 from tocsin.settings import Settings
 from tocsin.telemetry.container_app import ContainerAppConfiguration, Whereabouts
 from tocsin.telemetry.metrics import ContainerAppMetrics
 from tocsin.telemetry.probes import ApproverProbe, HttpProbes
 from tocsin.telemetry.queues import QueueDepths
+
+if TYPE_CHECKING:
+    from tocsin.tokens import Signed
 
 STALE = timedelta(minutes=5)
 """A watcher whose last tick is older than this is not watching."""
@@ -67,6 +71,8 @@ class App:
     engine: Engine
     clock: Clock
     problems: tuple[Problem, ...] = ()
+    links: Signed | None = None
+    """What signs the links in messages; None where there are none."""
 
     def tick(self) -> Ticked:
         """Run one tick now."""
@@ -143,6 +149,7 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
     clock = parts.clock or SystemClock()
     configuration = parts.configuration or ContainerAppConfiguration(_apps(given, "TOCSIN_READER_CLIENT_ID"))
     tally, untold = _tally(given, project)
+    links = _links(given)
     engine = Engine(
         project=project,
         signals=signals.known(),
@@ -156,9 +163,10 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
         meters=_meters(given, configuration, clock),
         queue=_queue(given),
         tally=tally,
+        links=links or no_links,
     )
     problems = (*project.problems, *settings.problems(given), *unusable, *untold)
-    return App(engine, clock, problems)
+    return App(engine, clock, problems, links)
 
 
 def known() -> Known:
@@ -197,6 +205,15 @@ def _store(given: Settings) -> Store:
 
     given.state_file.parent.mkdir(parents=True, exist_ok=True)
     return SqliteStore(given.state_file)
+
+
+def _links(given: Settings) -> Signed | None:
+    secret, base = given.get("TOCSIN_LINK_SECRET"), given.get("TOCSIN_PUBLIC_URL")
+    if not secret or not base or settings.link_problems(given):
+        return None
+    from tocsin.tokens import Signed
+
+    return Signed(secret, base)
 
 
 def _queue(given: Settings) -> WorkQueue | None:

@@ -111,6 +111,15 @@ class Actuator(Protocol):
         """Return whether the target already is in the wanted state; None when that cannot be read now."""
 
 
+Links = Callable[[Notice, datetime], tuple[tuple[str, str], ...]]
+"""Returns what a person can do about an alert by a link, as names and addresses, made now. Never raises."""
+
+
+def no_links(_notice: Notice, _now: datetime) -> tuple[tuple[str, str], ...]:
+    """Return none: where nothing says by what secret links would be signed."""
+    return ()
+
+
 KEPT = timedelta(days=30)
 """How long a settled message is kept."""
 

@@ -37,6 +37,12 @@ KNOWN: Mapping[str, Known] = {
         None, "Where the watcher's own metrics and log go. Unset, none are kept and OpenTelemetry is not even loaded."
     ),
     "TOCSIN_ROLE_NAME": Known("tocsin", "The watcher's own AppRoleName: never that of a watched target."),
+    "TOCSIN_LINK_SECRET": Known(
+        None, "What signs the links in messages: 32 letters or more that nobody can guess. Unset, there are no links."
+    ),
+    "TOCSIN_PUBLIC_URL": Known(
+        None, "Where people reach this app, like https://NAME.azurewebsites.net: links begin so."
+    ),
 }
 """Every setting that Tocsin itself reads. Those that ``tocsin.yaml`` names as ``${NAME}`` come on top."""
 
@@ -68,16 +74,34 @@ class Settings:
         return value
 
 
+_SHORTEST_SECRET = 32
+
+
 def problems(settings: Settings) -> list[Problem]:
     """Return everything wrong with the settings that Tocsin itself reads."""
     found = []
     for name in ("TOCSIN_LOG_ANALYTICS_ENDPOINT", "TOCSIN_ARM_ENDPOINT", "TOCSIN_METRICS_ENDPOINT"):
-        value = settings.get(name)
-        if value and not re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", f"{value}/"):
-            found.append(_problem("bad-endpoint", f"{name} must be an https:// address, or http:// on loopback"))
+        found += _bad_address(settings, name)
     if settings.get("TOCSIN_STATIC_TOKEN") and not settings.get("TOCSIN_ARM_ENDPOINT"):
         found.append(_problem("bad-token", "TOCSIN_STATIC_TOKEN is for a stand-in on loopback; name its endpoints too"))
-    return found
+    return [*found, *link_problems(settings)]
+
+
+def link_problems(settings: Settings) -> list[Problem]:
+    """Return why messages have no links though somebody asked for some."""
+    secret, base = settings.get("TOCSIN_LINK_SECRET"), settings.get("TOCSIN_PUBLIC_URL")
+    if secret and len(secret) < _SHORTEST_SECRET:
+        return [_problem("weak-secret", f"TOCSIN_LINK_SECRET must have {_SHORTEST_SECRET} letters or more")]
+    if bool(secret) != bool(base):
+        return [_problem("half-a-link", "TOCSIN_LINK_SECRET and TOCSIN_PUBLIC_URL belong together")]
+    return _bad_address(settings, "TOCSIN_PUBLIC_URL")
+
+
+def _bad_address(settings: Settings, name: str) -> list[Problem]:
+    value = settings.get(name)
+    if not value or re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", f"{value}/"):
+        return []
+    return [_problem("bad-endpoint", f"{name} must be an https:// address, or http:// on loopback")]
 
 
 def _problem(identity: str, message: str) -> Problem:

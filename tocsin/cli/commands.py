@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from tocsin import __version__
+from tocsin.cli import people
+from tocsin.cli.options import Form, Root
 from tocsin.cli.output import Output
 
 program = typer.Typer(
@@ -19,9 +21,8 @@ program = typer.Typer(
 )
 killswitch = typer.Typer(no_args_is_help=True, help="See, engage or release a target's killswitch.")
 program.add_typer(killswitch, name="killswitch")
+people.register(program)
 
-Root = Annotated[Path | None, typer.Option("--root", help="Folder with tocsin.yaml; default: the nearest above here.")]
-Form = Annotated[Output, typer.Option("--output", "-o", help="text for people, json for programs.")]
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A target's name in tocsin.yaml.")]
 Scope = Annotated[str, typer.Option("--scope", help="tools, workflow or all.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit.")]

@@ -20,3 +20,11 @@ class Acknowledgement:
 def in_force(given: Acknowledgement, now: datetime) -> bool:
     """Return whether the acknowledgement still holds."""
     return now < given.until
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A link that has done what it was for: it does nothing a second time."""
+
+    token: str
+    at: datetime

@@ -42,9 +42,9 @@ def together(
         facts=(
             Fact("Group", ", ".join(f"{key}={value}" for key, value in labels.items()) or "all alerts"),
             Fact("Why", why),
+            *(fact for fact in first.facts if fact.name in _COMMON and firing),  # a long list would push them out
             *_listed(firing, "firing"),
             *_listed(resolved, "over"),
-            *(fact for fact in first.facts if fact.name in _COMMON and firing),
         ),
         first_step=first.first_step if one_rule else "",
         manual=first.manual if one_rule and firing else "",

@@ -14,18 +14,19 @@ from typing import Any
 
 from tocsin.core import group as groups
 from tocsin.core import telling
-from tocsin.core.ack import Acknowledgement, in_force
+from tocsin.core.ack import Acknowledgement
 from tocsin.core.digest import flood
 from tocsin.core.group import Group, Member, Told
 from tocsin.core.message import NEWS, Delivery, Kind, Notice, Settled, labels_of
 from tocsin.core.mute import Muting, Silence
 from tocsin.core.read import Project
-from tocsin.core.route import Node, compiled, ends
+from tocsin.core.route import Node, ends
 from tocsin.core.telling import Audience, News
 from tocsin.core.units import spell
+from tocsin.engine import standing
 from tocsin.engine.notifying import HOLD
-from tocsin.engine.wording import Words, aside
-from tocsin.ports import Conflict, Kept, Log, Notifier, Store
+from tocsin.engine.wording import Words, aside, linking
+from tocsin.ports import Conflict, Kept, Links, Log, Notifier, Store, no_links
 
 _FORGET = timedelta(days=5)
 """How long a group that holds nothing is remembered, with what was told of it."""
@@ -67,6 +68,7 @@ class Teller:
     store: Store
     notifiers: Mapping[str, Notifier]
     log: Log
+    links: Links = no_links
 
     def tell(self, now: datetime) -> int:
         """Enter all news, flush what is due and enqueue the messages; return how many messages that makes."""
@@ -96,12 +98,12 @@ class Teller:
         before = self.store.kept(Group)
         if not news and not telling.due([each.value for each in before.values()], now) and not self._escalates():
             return 0
-        audience = self._audience()
-        told = _Round(now, before, audience, telling.places(audience.tree), self._acknowledged(now))
+        audience, acknowledged = standing.audience(self.project.config), standing.acknowledgements(self.store, now)
+        told = _Round(now, before, audience, telling.places(audience.tree), frozenset(acknowledged))
         self._adopt(told)
         asides: list[tuple[str, Node, Notice]] = []
         taken = [each for each in (self._take(delivery, told, asides) for delivery in news) if each]
-        told.muting = self._muting(told.every().values(), now)
+        told.muting = standing.muting(self.project.config, self.store, told.every().values(), now)
         for group in telling.due(told.every().values(), now):
             if group.place in told.places:
                 self._flush(group, told.places[group.place], told)
@@ -113,29 +115,6 @@ class Teller:
         for each in taken:
             self._settle(each, lost, told)
         return sum(len(messages) for name, messages in told.messages.items() if name not in lost)
-
-    # What holds at this moment
-
-    def _audience(self) -> Audience:
-        config = self.project.config
-        root = config.routes
-        if not root.to and config.fallback:
-            root = root.model_copy(update={"to": (config.fallback,)})
-        return Audience(compiled(root), [name for name, each in config.receivers.items() if not each.resolved])
-
-    def _muting(self, every: Iterable[Group], now: datetime) -> Muting:
-        config = self.project.config
-        members = (member for each in every for member in each.members.values())
-        firing = [labels_of(each.notice) for each in members if each.firing] if config.inhibit else []
-        silences = [each.silence(number) for number, each in enumerate(config.silences)]
-        silences += [each.value for each in self.store.kept(Silence).values() if now < each.value.ends]
-        return Muting(
-            [each.rule for each in config.inhibit], [each.hours for each in config.quiet_hours], silences, firing
-        )
-
-    def _acknowledged(self, now: datetime) -> frozenset[str]:
-        found = (each.value for each in self.store.kept(Acknowledgement).values())
-        return frozenset(each.episode for each in found if in_force(each, now))
 
     def _escalates(self) -> bool:
         return bool(self.project.config.escalate)
@@ -212,7 +191,7 @@ class Teller:
         if after.members == group.members and not any(each.why.tells for each in decisions):
             return  # nothing that has to be written down: the next look is reckoned from this one
         told.groups[group.id] = after
-        words = Words(group, told.now, told.every(), told.acknowledged)
+        words = Words(group, told.now, told.every(), told.acknowledged, self.links)
         for decision in decisions:
             if decision.receiver not in (*node.to, *self.notifiers):
                 continue  # it was told once, and is not there any more
@@ -235,7 +214,8 @@ class Teller:
             self.log.info("held", group=name, alert=notice.episode, why=why)
             return
         group = told.every().get(name)
-        made = [aside(notice, each, group, told.now, self._together(each)) for each in node.to]
+        linked = linking(notice, told.now, self.links)
+        made = [aside(linked, each, group, told.now, self._together(each)) for each in node.to]
         told.messages.setdefault(name, []).extend(made)
 
     def _escalate(self, told: _Round) -> None:
@@ -258,7 +238,7 @@ class Teller:
                 continue  # since it was last looked at
             title = f"Nobody acknowledged this for {spell(told.now - member.since)}: {notice.title}"
             louder = replace(notice, id=f"{notice.id}/escalated/{number}", title=title, begins=False)
-            group = told.every()[name]
+            louder, group = linking(louder, told.now, self.links), told.every()[name]
             made = [aside(louder, to, group, told.now, self._together(to)) for to in each.to]
             told.messages.setdefault(name, []).extend(made)
             member = replace(member, escalated=(*member.escalated, number))

@@ -30,6 +30,7 @@ from tocsin.engine.watching import Receivers
 from tocsin.ports import (
     Actuator,
     Configuration,
+    Links,
     Log,
     Meter,
     Notifier,
@@ -38,6 +39,7 @@ from tocsin.ports import (
     Tally,
     Telemetry,
     WorkQueue,
+    no_links,
 )
 
 EVALUATE_WITHIN = 120.0
@@ -77,6 +79,7 @@ class Engine:
     events: dict[str, None] = field(default_factory=dict)
     """Events that this process has looked at, oldest first: a hint, no state."""
     tally: Tally = SILENT
+    links: Links = no_links
 
     def tick(self, now: datetime, only: Sequence[str] | None = None, *, evaluate: bool = True) -> Ticked:
         """Run one tick at ``now``, over all targets or ``only`` the named ones. Raises ``StoreUnavailable``.
@@ -93,7 +96,7 @@ class Engine:
 
         targets = [each for each in self.project.config.targets if only is None or each.name in only]
         courier = Courier(self.store, self.notifiers, self.project.config, self.log, self.tally)
-        teller = Teller(self.project, self.store, self.notifiers, self.log)
+        teller = Teller(self.project, self.store, self.notifiers, self.log, self.links)
 
         def deliver() -> int:
             teller.tell(now)

@@ -10,6 +10,7 @@ from tocsin.core.digest import together as composed
 from tocsin.core.group import Decision, Group, Told, Why
 from tocsin.core.message import Delivery, Kind, Notice, rank
 from tocsin.core.telling import key_of
+from tocsin.ports import Links, no_links
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Words:
     now: datetime
     every: Mapping[str, Group]
     acknowledged: frozenset[str] = frozenset()
+    links: Links = no_links
 
     def messages(self, decision: Decision, *, together: bool) -> list[Delivery]:
         """Return the messages of a decision that tells."""
@@ -31,11 +33,12 @@ class Words:
         return [_delivery(each, decision.receiver, each.episode, self.now) for each in self._each(decision)]
 
     def _one(self, decision: Decision) -> Notice:
+        if len(decision.firing) + len(decision.resolved) == 1 and not decision.passed:
+            ((key, episode),) = (*decision.firing.items(), *decision.resolved.items())
+            return self._again(key, episode, decision.why)
         firing = [self._notice(key, episode) for key, episode in decision.firing.items()]
         firing += [self._opened(key, episode) for key, episode in decision.passed.items()]
         over = [self._notice(key, episode) for key, episode in decision.resolved.items()]
-        if len(firing) + len(over) == 1:
-            return self._again((firing + over)[0], decision.why)
         identity = f"{self.group.id}/{self.now:%Y%m%dT%H%M%SZ}"
         return composed(identity, firing, over, dict(self.group.labels), decision.why.value, self.now)
 
@@ -45,7 +48,7 @@ class Words:
         for key, episode in decision.firing.items():
             taken_on = self.group.members[key].notice.episode in self.acknowledged
             if key not in last.firing or (decision.why is Why.REPEAT and not taken_on):
-                yield self._again(self._notice(key, episode), decision.why)
+                yield self._again(key, episode, decision.why)
         for key, episode in decision.passed.items():
             yield self._opened(key, episode)
         for key, episode in decision.resolved.items():
@@ -69,11 +72,24 @@ class Words:
         member = self.group.members[key]
         return replace(member.opened or member.notice, episode=episode)
 
-    def _again(self, notice: Notice, why: Why) -> Notice:
-        if why is not Why.REPEAT:
-            return notice
-        identity = f"{notice.id}/repeat/{self.now:%Y%m%dT%H%M%SZ}"
-        return replace(notice, id=identity, title=f"Still: {notice.title}", begins=False)
+    def _again(self, key: str, episode: str, why: Why) -> Notice:
+        """Return what is told of one alert by itself, said to be a reminder where it is one."""
+        notice = self.group.members[key].notice
+        if why is Why.REPEAT:
+            identity = f"{notice.id}/repeat/{self.now:%Y%m%dT%H%M%SZ}"
+            notice = replace(notice, id=identity, title=f"Still: {notice.title}", begins=False)
+        return replace(linking(notice, self.now, self.links), episode=episode)
+
+
+def linking(notice: Notice, now: datetime, links: Links) -> Notice:
+    """Return the notice with what a person can do about it by a link: of one alert, and while it is not over.
+
+    It has to have its own episode still: a receiver may know it under another, of which nobody else has heard.
+    """
+    about_one = notice.episode.startswith(f"{notice.rule}/{notice.target}/")
+    if notice.kind not in (Kind.FIRED, Kind.BLIND) or notice.over or not about_one:
+        return notice
+    return replace(notice, links=(*notice.links, *links(notice, now)))
 
 
 def aside(notice: Notice, receiver: str, group: Group | None, now: datetime, together: bool) -> Delivery:

@@ -95,7 +95,7 @@ def jira(made: Taken) -> str:
         return "Could not authenticate"
     if made.path == "/v2/alerts":
         return next(filter(None, _alert_of_jira(made.body)), "")
-    action = re.fullmatch(r"/v2/alerts/[^/?]+/(close|notes)\?identifierType=alias", made.path)
+    action = re.fullmatch(r"/v2/alerts/[^/?]+/(acknowledge|close|notes)\?identifierType=alias", made.path)
     return "" if action and 0 < len(made.body["note"]) <= 25_000 else "no such action"
 
 

@@ -1,8 +1,9 @@
 """Jira Service Management's alerts, as Opsgenie's were. The episode is the alias: what is sent twice is one alert.
 
-``fired`` opens, ``resolved`` closes; what was done or went blind is a note on the same alert, which is opened where it
-is not; once the episode is over it is a note only. A failed action has an alias of its own, so that it pages again,
-and is closed with its episode. They have no P0: it is told as their P1, with a tag that says which.
+``fired`` opens, ``acknowledged`` acknowledges, ``resolved`` closes; what was done or went blind is a note on the same
+alert, which is opened where it is not; once the episode is over it is a note only. A failed action has an alias of its
+own, so that it pages again, and is closed with its episode. They have no P0: it is told as their P1, with a tag that
+says which.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class JiraServiceManagement:
             headers = {"authorization": f"GenieKey {self.key}"}
             answer = self.http.post(self.endpoint.rstrip("/") + path, json=body, headers=headers)
             said = outcome(answer, _words(answer, self.key) if isinstance(answer, Reply) else "")
-            if isinstance(answer, Reply) and answer.status == 404 and "/close" in path:
+            if isinstance(answer, Reply) and answer.status == 404 and _needs_one(path):
                 said = Outcome(Said.ACCEPTED, "404 nothing to close")
             if said.said is not Said.ACCEPTED:
                 break
@@ -73,12 +74,14 @@ def requests(notice: Notice) -> list[tuple[str, dict[str, Any]]]:
     """Return the requests the notice makes, each with its path and as the API takes it."""
     alias = _alias(notice.episode)
     if notice.kind is Kind.RESOLVED:
-        return [_closing(each, notice) for each in (alias, _alias(f"{notice.episode}/failed"))]
+        return [_on(each, "close", notice) for each in (alias, _alias(f"{notice.episode}/failed"))]
+    if notice.kind is Kind.ACKNOWLEDGED:
+        return [_on(alias, "acknowledge", notice)]
     if notice.kind is Kind.FAILED:
         return [_opening(_alias(f"{notice.episode}/failed"), notice)]
     if notice.kind is Kind.FIRED:
         return [_opening(alias, notice)]
-    note = (f"/v2/alerts/{alias}/notes?identifierType=alias", _note(notice))
+    note = _on(alias, "notes", notice)
     # Opening what is open already only counts it; a note on what is not open would be lost.
     return [note] if notice.over else [_opening(alias, notice), note]
 
@@ -97,12 +100,15 @@ def _opening(alias: str, notice: Notice) -> tuple[str, dict[str, Any]]:
     return "/v2/alerts", body
 
 
-def _closing(alias: str, notice: Notice) -> tuple[str, dict[str, Any]]:
-    return f"/v2/alerts/{alias}/close?identifierType=alias", _note(notice)
+def _on(alias: str, action: str, notice: Notice) -> tuple[str, dict[str, Any]]:
+    """Return the request that does something with an alert there is, and tells it as a note."""
+    note = {"note": fitting(notice, _LONGEST_NOTE), "source": "tocsin", "user": "tocsin"}
+    return f"/v2/alerts/{alias}/{action}?identifierType=alias", note
 
 
-def _note(notice: Notice) -> dict[str, Any]:
-    return {"note": fitting(notice, _LONGEST_NOTE), "source": "tocsin", "user": "tocsin"}
+def _needs_one(path: str) -> bool:
+    """Whether a request that finds no alert has nothing left to do."""
+    return "/close?" in path or "/acknowledge?" in path
 
 
 def _alias(identity: str) -> str:

@@ -77,7 +77,7 @@ def _html(notice: Notice, room: Room) -> str:
     told = [f"<p><b>{escape(head(notice))}</b></p>", f"<h2>{escape(safe(notice.title, room.text))}</h2>"]
     told += [_paragraph(each) for each in lines(notice, room)]
     told += [
-        f'<p><a href="{escape(url)}">{escape(safe(name, 40))}</a></p>' for name, url in links(notice, room.whole)[:4]
+        f'<p><a href="{escape(url)}">{escape(safe(name, 40))}</a></p>' for name, url in links(notice, room.whole)[:6]
     ]
     told.append(f"<p><small>{escape(provenance(notice, room))}</small></p>")
     return "<!doctype html>\n<html><body>\n" + "\n".join(told) + "\n</body></html>\n"

@@ -1,7 +1,8 @@
 """PagerDuty, through Events API v2. The episode is the deduplication key, so what is sent twice is one incident.
 
-``fired`` triggers, ``resolved`` resolves; what was done or went blind is added to the same incident. What was done is
-told as a change event on the service once the episode is over: a trigger would open an incident that nothing closes.
+``fired`` triggers, ``acknowledged`` acknowledges, ``resolved`` resolves; what was done or went blind is added to the
+same incident. What was done is told as a change event on the service once the episode is over: a trigger would open an
+incident that nothing closes.
 A failed action has a key of its own, so that it pages again; the end of the episode resolves it too.
 """
 
@@ -24,6 +25,7 @@ OPTIONS: Mapping[str, bool] = {"key_setting": True, "endpoint": False}
 
 ENDPOINT = "https://events.pagerduty.com"
 
+_ACTIONS = {Kind.RESOLVED: "resolve", Kind.ACKNOWLEDGED: "acknowledge"}
 _SEVERITY = {Severity.P0: "critical", Severity.P1: "error", Severity.P2: "warning", Severity.P3: "info"}
 _LONGEST_KEY, _LONGEST_SUMMARY, _LONGEST_SOURCE, _LONGEST_DETAIL = 255, 1024, 250, 1_000
 _KEY_LENGTH = 32
@@ -79,9 +81,9 @@ def dedup_keys(notice: Notice) -> list[str]:
 
 
 def _event(notice: Notice, routing_key: str, dedup_key: str) -> dict[str, Any]:
-    action = "resolve" if notice.kind is Kind.RESOLVED else "trigger"
+    action = _ACTIONS.get(notice.kind, "trigger")
     base: dict[str, Any] = {"routing_key": routing_key, "event_action": action, "dedup_key": dedup_key}
-    if action == "resolve":
+    if action != "trigger":
         return base
     place = {"severity": _SEVERITY[notice.severity], "component": cut(notice.target, _LONGEST_SOURCE)}
     payload = {**_payload(notice), **place, "group": cut(notice.rule, _LONGEST_SOURCE), "class": notice.kind.value}

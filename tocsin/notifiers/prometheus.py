@@ -58,10 +58,14 @@ def fingerprint(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
+_PLACES = ("Query", "Runbook", "Container App")
+"""Links that lead to where something can be seen; others do something."""
+
+
 def source(notice: Notice) -> str:
     """Return where the value can be looked up, or an empty text."""
     found = dict(links(notice, _LONGEST_LINK))
-    return found.get("Query") or next(iter(found.values()), "")
+    return next((found[name] for name in _PLACES if name in found), "")
 
 
 def started(notice: Notice) -> datetime:

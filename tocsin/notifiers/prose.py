@@ -81,7 +81,7 @@ def text(notice: Notice, room: Room) -> str:
     """Return the whole notice as plain text, its links at the end."""
     told = [head(notice), safe(notice.title, room.text)]
     told += [_plainly(each) for each in lines(notice, room)]
-    told += [f"{safe(name, 40)}: {url}" for name, url in links(notice, room.whole)[:4]]
+    told += [f"{safe(name, 40)}: {url}" for name, url in links(notice, room.whole)[:6]]
     return "\n".join([*told, provenance(notice, room)])
 
 

@@ -84,7 +84,7 @@ def _sections(notice: Notice, room: Room) -> list[str]:
     first = [f"*{safe(notice.title, room.text, escaped) or '-'}*"]
     found = _packed([*first, *(_told(each) for each in told if not each.copied)])
     found += [code for code in map(_code, told) if code and len(code) <= _LONGEST_SECTION]
-    linked = [f"<{_address(url)}|{_label(name)}>" for name, url in links(notice, min(room.whole, 2_000))[:4]]
+    linked = [f"<{_address(url)}|{_label(name)}>" for name, url in links(notice, min(room.whole, 2_000))[:6]]
     return [*found, *_packed([each for each in linked if len(each) <= _LONGEST_SECTION]), _source(notice, room)]
 
 

@@ -34,7 +34,13 @@ LIMIT = 20_000
 _SHORT_QUERY = 300
 """Characters up to which a query is shown in the card; a longer one is behind its button."""
 
-_COLOURS = {Kind.FIRED: "Attention", Kind.FAILED: "Attention", Kind.RESOLVED: "Good", Kind.ACTED: "Accent"}
+_COLOURS = {
+    Kind.FIRED: "Attention",
+    Kind.FAILED: "Attention",
+    Kind.RESOLVED: "Good",
+    Kind.ACTED: "Accent",
+    Kind.ACKNOWLEDGED: "Accent",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,7 @@ def _buttons(notice: Notice, room: Room) -> list[CardElement]:
     """Return the links as buttons in the card's text: at its foot they would stand below where it comes from."""
     from microsoft_teams.cards import ActionSet, OpenUrlAction
 
-    found = [OpenUrlAction(title=cut(name, 40), url=url) for name, url in links(notice, room.whole)[:4]]
+    found = [OpenUrlAction(title=cut(name, 40), url=url) for name, url in links(notice, room.whole)[:6]]
     return [ActionSet(actions=list(found))] if found else []
 
 

@@ -1,0 +1,165 @@
+"""``tocsin silence``: what nobody wants to hear of for a while; what there is, and what one would have hidden."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from tocsin.app import App
+from tocsin.cli.acknowledging import duration
+from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.project import load_app
+from tocsin.core import matching
+from tocsin.core.matching import Matcher, accepted, one_of, spelled
+from tocsin.core.message import NEWS, Delivery, Kind, labels_of
+from tocsin.core.mute import Silence, active
+from tocsin.core.units import spell
+from tocsin.engine import personal
+from tocsin.ports import Conflict, StoreUnavailable
+
+_LOOKED_BACK = timedelta(days=1)
+_NEWEST = 10_000
+
+
+def add(
+    match: Sequence[str],
+    matcher: Sequence[str],
+    *,
+    for_: str,
+    author: str,
+    comment: str,
+    root: Path | None,
+    output: Output,
+) -> None:
+    """Keep a silence; exit 2 when it says too little, 3 when the state does not answer."""
+    matchers, length = matchers_of(match, matcher), duration(for_)
+    if not comment.strip():
+        stop(Exit.USAGE, "--comment must say why")
+    app = load_app(root)
+    now = app.clock.now()
+    wanted = Silence(secrets.token_hex(4), matchers, author or getpass.getuser(), comment, now, now + length)
+    with _answering():
+        made = personal.silence(app.engine.store, wanted, now)
+    if output is Output.JSON:
+        emit_json(_row(made, now))
+    else:
+        typer.echo(f"{made.id}: {spelled(made.matchers)} is silenced until {made.ends:%Y-%m-%d %H:%M} UTC")
+
+
+def show(root: Path | None, output: Output) -> None:
+    """List the silences of the file and of the store; exit 3 when the state does not answer."""
+    app = load_app(root)
+    now, config = app.clock.now(), app.engine.project.config
+    with _answering():
+        stored = [each.value for each in app.engine.store.kept(Silence).values()]
+    as_code = [each.silence(number) for number, each in enumerate(config.silences)]
+    rows = [_row(each, now) for each in (*as_code, *sorted(stored, key=lambda each: each.starts))]
+    if output is Output.JSON:
+        emit_json(rows)
+    elif not rows:
+        console().print("nothing is silenced")
+    else:
+        columns = ["id", "state", "matchers", "ends", "recurs", "author", "comment"]
+        console().print(table("", columns, [[row[column] for column in columns] for row in rows], whole=2))
+
+
+def expire(identity: str, root: Path | None, output: Output) -> None:
+    """End a silence; exit 2 when there is none of that id, 3 when the state does not answer."""
+    app = load_app(root)
+    now = app.clock.now()
+    if identity in [each.silence(number).id for number, each in enumerate(app.engine.project.config.silences)]:
+        stop(Exit.USAGE, f"'{identity}' stands in the file: take it out there")
+    try:
+        with _answering():
+            ended = personal.expire(app.engine.store, identity, now)
+    except LookupError as error:
+        stop(Exit.USAGE, f"{error.args[0]}; see `tocsin silence list`")
+    if output is Output.JSON:
+        emit_json(_row(ended, now))
+    else:
+        typer.echo(f"{identity}: {spelled(ended.matchers)} is told again")
+
+
+def preview(match: Sequence[str], matcher: Sequence[str], root: Path | None, output: Output) -> None:
+    """Show what would have been hidden; exit 3 when the state does not answer."""
+    matchers, app = matchers_of(match, matcher), load_app(root)
+    with _answering():
+        found = hidden(app, matchers, app.clock.now() - _LOOKED_BACK)
+    rows = [_told(each) for each in found]
+    if output is Output.JSON:
+        emit_json({"matchers": spelled(matchers), "hours": 24, "count": len(rows), "notices": rows})
+        return
+    typer.echo(f"{spelled(matchers)}: would have hidden {len(rows)} of the last 24 hours")
+    if rows:
+        columns = ["at", "kind", "severity", "rule", "target", "title"]
+        console().print(table("", columns, [[row[column] for column in columns] for row in rows], whole=3))
+
+
+def hidden(app: App, matchers: Sequence[Matcher], since: datetime) -> list[Delivery]:
+    """Return the news since then that the matchers accept; a failed action is told whatever is silenced."""
+    news = (each for each in app.engine.store.deliveries(_NEWEST) if each.receiver == NEWS and each.created >= since)
+    return [each for each in news if each.notice.kind is not Kind.FAILED and accepted(matchers, labels_of(each.notice))]
+
+
+def matchers_of(match: Sequence[str], matcher: Sequence[str]) -> tuple[Matcher, ...]:
+    """Return what the options say; exit 2 for what is no matcher, or for none at all."""
+    values: dict[str, list[str]] = {}
+    for each in match:
+        name, equals, value = each.partition("=")
+        if not name or not equals or name.endswith("!") or value.startswith("~"):
+            stop(Exit.USAGE, f"--match '{each}' is not like rule=high_error_rate; --matcher takes !=, =~ and !~")
+        values.setdefault(name.strip(), []).append(value.strip())
+    try:
+        found = (*(one_of(name, given) for name, given in values.items()), *map(matching.parse, matcher))
+    except ValueError as error:
+        stop(Exit.USAGE, f"--matcher: {error}")
+    return found or stop(Exit.USAGE, "say what is meant: --match or --matcher")
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except (StoreUnavailable, Conflict) as error:
+        stop(Exit.NO_ANSWER, str(error))
+
+
+def _row(silence: Silence, now: datetime) -> dict[str, Any]:
+    return {
+        "id": silence.id,
+        "state": _state(silence, now),
+        "matchers": spelled(silence.matchers),
+        "starts": silence.starts.isoformat(),
+        "ends": silence.ends.isoformat(timespec="minutes"),
+        "recurs": f"{silence.rule} for {spell(silence.lasts)}, {silence.zone}" if silence.rule else "",
+        "author": silence.author,
+        "comment": silence.comment,
+    }
+
+
+def _state(silence: Silence, now: datetime) -> str:
+    if active(silence, now):
+        return "active"
+    if now >= silence.ends:
+        return "over"
+    return "between" if silence.rule and now >= silence.starts else "to come"
+
+
+def _told(delivery: Delivery) -> dict[str, Any]:
+    notice = delivery.notice
+    return {
+        "at": notice.at.isoformat(timespec="minutes"),
+        "kind": notice.kind.value,
+        "severity": notice.severity.value,
+        "rule": notice.rule,
+        "target": notice.target,
+        "episode": notice.episode,
+        "title": notice.title,
+    }
