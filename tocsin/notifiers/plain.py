@@ -6,6 +6,7 @@ on phones make links of what no specification calls one; so addresses are broken
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -66,11 +67,12 @@ def _stations(values: list[float]) -> list[float]:
 
 
 def _bars(values: list[float]) -> str:
-    # Halves, for the distance between two finite numbers need not be one.
-    low, span = min(values) / 2, max(values) / 2 - min(values) / 2
+    # The distance between two finite numbers need not be one, and the half of the least is none.
+    share = 1.0 if math.isfinite(max(values) - min(values)) else 0.5
+    low, span = min(values) * share, (max(values) * share) - (min(values) * share)
     if not span:
         return _BARS[3] * len(values)
-    return "".join(_BARS[round((value / 2 - low) / span * (len(_BARS) - 1))] for value in values)
+    return "".join(_BARS[round((value * share - low) / span * (len(_BARS) - 1))] for value in values)
 
 
 def links(notice: Notice, longest: int = 4_000) -> list[tuple[str, str]]:
