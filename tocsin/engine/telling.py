@@ -6,10 +6,12 @@ makes, and only then is the news settled: a crash in between enters the news onc
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 from tocsin.core import telling
@@ -40,11 +42,15 @@ class _Round:
     acknowledged: frozenset[str]
     muting: Muting = field(default_factory=Muting)
     groups: dict[str, Group] = field(default_factory=dict)
+    read: dict[str, Group] = field(init=False)
     messages: dict[str, list[Delivery]] = field(default_factory=dict)
 
-    def every(self) -> dict[str, Group]:
-        """Return all groups as they stand."""
-        return {**{name: each.value for name, each in self.before.items()}, **self.groups}
+    def __post_init__(self) -> None:
+        self.read = {name: each.value for name, each in self.before.items()}
+
+    def every(self) -> Mapping[str, Group]:
+        """Return all groups as they stand, always: it is a view, for there may be thousands."""
+        return ChainMap(self.groups, self.read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ class Teller:
         places = telling.places(told.audience.tree)
         self._adopt(told, places)
         asides: list[tuple[str, Node, Notice]] = []
-        taken = [each for each in (self._take(delivery, told, asides) for delivery in news) if each]
+        taken = self._take(news, told, asides)
         told.muting = self._muting(told)  # by now it is known what fires, what has just begun to as well
         for group in telling.due(told.every().values(), now):
             self._flush(group, places[group.place], told)
@@ -145,26 +151,34 @@ class Teller:
                 continue
             known = {key for each in group.told.values() for key in each.firing}
             told.groups[name] = replace(group, members={}, emptied=group.emptied or told.now)
-            for key, member in group.members.items():
-                if key not in known:
-                    self._into(replace(news_of(member.notice), key=key), told)
+            untold = [(key, member.notice) for key, member in group.members.items() if key not in known]
+            self._into([replace(news_of(notice), key=key) for key, notice in untold], told)
 
-    def _take(self, delivery: Delivery, told: _Round, asides: list[tuple[str, Node, Notice]]) -> _Taken | None:
-        try:
-            held = self.store.claim(delivery, told.now + HOLD)
-        except Conflict:
-            return None
-        notice = held.notice
-        if notice.kind is Kind.RESOLVED or notice.begins:
-            return _Taken(held, self._into(news_of(notice), told))
-        beside = list(self._beside(notice, told))
-        asides += beside
-        return _Taken(held, tuple(name for name, _, _ in beside))
+    def _take(self, news: Sequence[Delivery], told: _Round, asides: list[tuple[str, Node, Notice]]) -> list[_Taken]:
+        """Claim the news and enter it, in order; what follows one upon another enters its groups at once."""
+        held = [each for each in (self._claim(delivery, told.now) for delivery in news) if each]
+        taken: list[_Taken] = []
+        for enters, some in groupby(held, lambda each: _enters(each.notice)):
+            if enters:
+                entering = list(some)
+                names = self._into([news_of(each.notice) for each in entering], told)
+                taken += map(_Taken, entering, names)
+                continue
+            for each in some:
+                beside = list(self._beside(each.notice, told))
+                asides += beside
+                taken.append(_Taken(each, tuple(name for name, _, _ in beside)))
+        return taken
 
-    def _into(self, news: News, told: _Round) -> tuple[str, ...]:
+    def _claim(self, delivery: Delivery, now: datetime) -> Delivery | None:
+        with suppress(Conflict):
+            return self.store.claim(delivery, now + HOLD)
+        return None
+
+    def _into(self, news: Sequence[News], told: _Round) -> list[tuple[str, ...]]:
         entered = telling.enter(told.every(), told.audience, news, told.now)
-        told.groups |= {name: group for name, (group, _) in entered.items()}
-        return tuple(entered)
+        told.groups |= entered.groups
+        return entered.names
 
     def _beside(self, notice: Notice, told: _Round) -> Iterator[tuple[str, Node, Notice]]:
         """Yield the groups beside which something is told at once; what waits there is told before it."""
@@ -283,6 +297,11 @@ class Teller:
             return  # it is free again when this hold ends
         receipt = "; ".join(taken.groups) or "no route takes it"
         self.store.settle(replace(taken.delivery, state=Settled.DELIVERED, settled=told.now, receipt=receipt))
+
+
+def _enters(notice: Notice) -> bool:
+    """Whether a notice is told by its groups; any other is told at once, beside them."""
+    return notice.kind is Kind.RESOLVED or notice.begins
 
 
 def _calmed(notice: Notice, *, together: bool) -> bool:
