@@ -7,7 +7,7 @@ ARGS ?=
 QUICK ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants simulate picture pictures lock clean bench-fusion bench-lateness bench-detection
+.PHONY: setup run test check mutants simulate picture pictures lock clean bench-fusion bench-lateness bench-detection bench-delivery
 
 setup: $(VENV)/.ready
 
@@ -51,7 +51,7 @@ mutants: setup
 	@$(BIN)/python -m tools.mutants
 
 # Benchmarks: each compares against a named baseline in the same run and ends with one line of JSON.
-bench-fusion bench-lateness bench-detection: bench-%: setup
+bench-fusion bench-lateness bench-detection bench-delivery: bench-%: setup
 	@$(BIN)/python -m bench.$* $(ARGS)
 
 # Two engines at once on Azurite's Table service, in 500 orders.

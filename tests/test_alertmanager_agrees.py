@@ -63,9 +63,9 @@ class Run:
         news = News(
             repr(event.labels), dict(event.labels), notice(event.labels, self.number), firing, min(since, began)
         )
-        entered = telling.enter(self.groups, self.audience, news, now)
-        self.groups |= {name: group for name, (group, _) in entered.items()}
-        return list(entered)
+        entered = telling.enter(self.groups, self.audience, [news], now)
+        self.groups |= entered.groups
+        return list(entered.groups)
 
     def _flush(self, at: float, names: list[str]) -> None:
         now = moment(at)

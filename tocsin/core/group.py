@@ -6,14 +6,14 @@ otherwise. Every decision has its reason, ``nothing`` too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tocsin.core.fields import Severity
 from tocsin.core.message import Notice
-from tocsin.core.route import GROUP_WAIT, Node
+from tocsin.core.route import GROUP_WAIT, Node, Pairs
 
 _REMEMBERED = 300
 """Notices that a group remembers having entered."""
@@ -71,7 +71,7 @@ class Group:
 
     id: str
     place: str
-    labels: tuple[tuple[str, str], ...]
+    labels: Pairs
     next: datetime
     flushed: bool = False
     members: Mapping[str, Member] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Decision:
     """Of a receiver that does not hear of an end: what came and went since it was told."""
 
 
-def identity(node: Node, labels: tuple[tuple[str, str], ...]) -> str:
+def identity(node: Node, labels: Pairs) -> str:
     """Return the id of the group with these labels on a route."""
     return f"{node.place} {{{', '.join(f'{key}={value}' for key, value in labels)}}}"
 
@@ -107,26 +107,37 @@ def wait(node: Node, severity: Severity) -> timedelta:
 
 
 def insert(
-    group: Group | None, node: Node, key: str, member: Member, labels: tuple[tuple[str, str], ...], now: datetime
+    group: Group | None, node: Node, labels: Pairs, entering: Iterable[tuple[str, Member]], now: datetime
 ) -> Group:
-    """Return the group with the alert in it. One that has waited long enough by itself does not wait again.
+    """Return the group with the alerts in it, by their keys. It is copied once, however many enter.
 
-    A group that was empty at a half minute since is a new one, though what was told of it is remembered.
+    One that has waited long enough by itself does not wait again. A group that was empty at a half minute since is a
+    new one, though what was told of it is remembered.
     """
-    waits = wait(node, member.notice.severity)
-    if group is not None and member.notice.id in group.seen:
+    seen = dict.fromkeys(group.seen) if group else {}
+    fresh = list(_unseen(entering, seen))
+    if group is not None and not fresh:
         return group
     if group is None or _forgotten(group, now):
-        told, seen = (group.told, group.seen) if group else ({}, ())
-        group = Group(identity(node, labels), node.place, labels, now + waits, told=told, seen=seen)
-    before = group.members.get(key)
-    if before is not None and member.notice.episode < before.notice.episode:
-        return group  # late news of an episode before this one: two workers were not equally fast
-    member = _after(before, member)
-    seen = (*group.seen, member.notice.id)[-_REMEMBERED:]
-    at_once = not group.flushed and member.since + waits <= now
-    due = min(now, group.next) if at_once else _following(group, node, now)
-    return replace(group, members={**group.members, key: member}, next=due, emptied=None, seen=seen)
+        told, first = group.told if group else {}, fresh[0][1]
+        group = Group(identity(node, labels), node.place, labels, now + wait(node, first.notice.severity), told=told)
+    members, due = dict(group.members), _following(group, node, now)
+    for key, member in fresh:
+        before = members.get(key)
+        if before is not None and member.notice.episode < before.notice.episode:
+            continue  # late news of an episode before this one: two workers were not equally fast
+        members[key] = _after(before, member)
+        if not group.flushed and due > now and members[key].since + wait(node, member.notice.severity) <= now:
+            due = now
+    return replace(group, members=members, next=due, emptied=None, seen=tuple(seen)[-_REMEMBERED:])
+
+
+def _unseen(entering: Iterable[tuple[str, Member]], seen: dict[str, None]) -> Iterator[tuple[str, Member]]:
+    """Yield what was not entered before, and note that it was."""
+    for key, member in entering:
+        if member.notice.id not in seen:
+            seen[member.notice.id] = None
+            yield key, member
 
 
 def without(group: Group, keys: Collection[str], now: datetime) -> Group:
@@ -223,7 +234,7 @@ def flush(
         firing = {key: each for key, each in last.firing.items() if key not in decision.resolved}
         told[decision.receiver] = Told(firing, frozenset(decision.resolved), now, decision.why.value)
         decisions += [] if decision.receiver in only_firing else [decision]
-    left = {key: replace(each, held=held.get(key, "")) for key, each in group.members.items() if each.firing}
+    left = {key: _held(each, held.get(key, "")) for key, each in group.members.items() if each.firing}
     following = group.next + node.group_interval
     after = replace(
         group,
@@ -243,6 +254,10 @@ def _left(group: Group, node: Node) -> Iterator[Decision]:
         if over and receiver not in node.to:
             why = Why.ALL_RESOLVED if len(over) == len(last.firing) else Why.SOME_RESOLVED
             yield Decision(receiver, why, resolved=over)
+
+
+def _held(member: Member, why: str) -> Member:
+    return member if member.held == why else replace(member, held=why)
 
 
 def _shown(group: Group, last: Told | None, held: Mapping[str, str], whole: bool) -> dict[str, Member]:

@@ -70,6 +70,8 @@ class Muting:
 
     def reason(self, labels: Labels, now: datetime) -> str:
         """Return why an alert with these labels is not told, or an empty text: the first reason in this order."""
+        if not (self.inhibits or self.quiet or self.silences):
+            return ""
         return self._inhibited(labels) or self._quieted(labels, now) or self._silenced(labels, now)
 
     def _inhibited(self, labels: Labels) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import chain
 from typing import TypeVar
 
 from tocsin.core.audience import Route
 from tocsin.core.matching import Labels, Matcher, accepted, spelled
 
 T = TypeVar("T")
+
+Pairs = tuple[tuple[str, str], ...]
+"""Labels in the order of their names: those of a group."""
 
 ALL = ("...",)
 """Grouping by every label: each alert is a group of its own."""
@@ -37,12 +42,22 @@ class Node:
     repeat_interval: timedelta
     children: tuple[Node, ...] = ()
     index: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
-    """Label → value → children that this value may reach, in order: a tree of hundreds is not walked through."""
+    """Label → value → children that this value may reach, in order: a tree of hundreds is not walked through.
 
-    def group(self, labels: Labels) -> tuple[tuple[str, str], ...]:
+    A child stands under one label that it names values of; one that names none under ""."""
+    looks_at: tuple[str, ...] = ()
+    """The labels that routes and groups here and below depend on."""
+
+    def group(self, labels: Labels) -> Pairs:
         """Return the labels of the group an alert belongs to: those of ``group_by`` that it has."""
         pairs = labels.items() if self.group_by == ALL else ((key, labels.get(key, "")) for key in self.group_by)
         return tuple(sorted((key, value) for key, value in pairs if value))
+
+    def way(self, labels: Labels) -> tuple[object, ...]:
+        """Return what alerts have in common that end in the same groups."""
+        if ALL[0] in self.looks_at:
+            return tuple(sorted(labels.items()))
+        return tuple([labels.get(label, "") for label in self.looks_at])
 
 
 def compiled(route: Route, above: Node | None = None, place: str = "routes") -> Node:
@@ -85,10 +100,10 @@ def _walk(node: Node, labels: Labels) -> Iterator[Node]:
 
 def _candidates(node: Node, labels: Labels) -> Iterator[Node]:
     """Yield the children that may match, in order."""
-    for label, by_value in node.index.items():
-        numbers = by_value.get(labels.get(label, ""), by_value[""])
-        return (node.children[number] for number in numbers)
-    return iter(node.children)
+    if not node.index:
+        return iter(node.children)
+    found = (by_value.get(labels.get(label, ""), ()) for label, by_value in node.index.items())
+    return (node.children[number] for number in sorted(chain.from_iterable(found)))
 
 
 _FEW = 8
@@ -96,22 +111,23 @@ _FEW = 8
 
 
 def _with(node: Node, children: tuple[Node, ...]) -> Node:
-    return replace(node, children=children, index=_indexed(children) if len(children) > _FEW else {})
+    below = chain.from_iterable(each.looks_at for each in children)
+    looks_at = {*node.group_by, *(each.label for each in node.matchers), *below}
+    index = _indexed(children) if len(children) > _FEW else {}
+    return replace(node, children=children, index=index, looks_at=tuple(sorted(looks_at)))
 
 
 def _indexed(children: Sequence[Node]) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Return the children by the value of the one label that most of them name; under "" those that name none."""
+    """Return the children by the values of one label of theirs: the one that most of all name."""
     named = [{each.label: each.names for each in child.matchers if each.names} for child in children]
-    labels = sorted({label for found in named for label in found}, key=lambda label: -sum(label in f for f in named))
-    if not labels:
-        return {}
-    label = labels[0]
-    values = {value for found in named for value in found.get(label, ())} | {""}
-    return {label: {value: tuple(_reached(named, label, value)) for value in values}}
-
-
-def _reached(named: Sequence[Mapping[str, tuple[str, ...]]], label: str, value: str) -> Iterator[int]:
-    return (number for number, found in enumerate(named) if label not in found or value in found[label])
+    often = Counter(chain.from_iterable(named))
+    index: dict[str, dict[str, tuple[int, ...]]] = {}
+    for number, found in enumerate(named):
+        label = max(sorted(found), key=lambda each: often[each], default="")
+        by_value = index.setdefault(label, {})
+        for value in dict.fromkeys(found.get(label, ("",))):
+            by_value[value] = (*by_value.get(value, ()), number)
+    return index
 
 
 def _said(own: T | None, above: T) -> T:

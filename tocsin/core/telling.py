@@ -11,7 +11,7 @@ from tocsin.core.group import Decision, Group, Member
 from tocsin.core.matching import Labels, Matcher, accepted
 from tocsin.core.message import Kind, Notice, labels_of
 from tocsin.core.mute import Muting
-from tocsin.core.route import Node, ends
+from tocsin.core.route import Node, Pairs, ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,45 @@ class Audience:
     """Whether every episode is told to its end: of what was told even while it is muted, and of what came and went."""
 
 
-def enter(known: Mapping[str, Group], audience: Audience, news: News, now: datetime) -> dict[str, tuple[Group, Node]]:
-    """Return the groups that the news is now in, by id, each with its route."""
-    found: dict[str, tuple[Group, Node]] = {}
-    for node in ends(audience.tree, news.labels):
-        labels = node.group(news.labels)
-        name = name_of(node, news.labels)
-        member = Member(news.notice, news.firing, news.since)
-        found[name] = groups.insert(known.get(name), node, news.key, member, labels, now), node
-    return found
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What became of news: the groups as they are with it, by id, and for each piece of it the ids of its groups."""
+
+    groups: dict[str, Group]
+    names: list[tuple[str, ...]]
+
+
+def enter(known: Mapping[str, Group], audience: Audience, news: Iterable[News], now: datetime) -> Entered:
+    """Return the groups that the news is now in. All of it enters at once, so that a group is copied only once."""
+    bound: dict[str, _Bound] = {}
+    ways: dict[tuple[object, ...], tuple[_Bound, ...]] = {}
+    names = []
+    for each in news:
+        way = audience.tree.way(each.labels)
+        if way not in ways:
+            found = (_bound(node, each.labels) for node in ends(audience.tree, each.labels))
+            ways[way] = tuple(bound.setdefault(one.name, one) for one in found)
+        entering = each.key, Member(each.notice, each.firing, each.since)
+        for one in ways[way]:
+            one.entering.append(entering)
+        names.append(tuple([one.name for one in ways[way]]))
+    every = bound.values()
+    return Entered({b.name: groups.insert(known.get(b.name), b.node, b.labels, b.entering, now) for b in every}, names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """What is on its way into one group."""
+
+    name: str
+    node: Node
+    labels: Pairs
+    entering: list[tuple[str, Member]]
+
+
+def _bound(node: Node, labels: Labels) -> _Bound:
+    pairs = node.group(labels)
+    return _Bound(groups.identity(node, pairs), node, pairs, [])
 
 
 def flush(

@@ -170,9 +170,9 @@ class Teller:
         return _Taken(held, tuple(name for name, _, _ in beside))
 
     def _into(self, news: News, told: _Round) -> tuple[str, ...]:
-        entered = telling.enter(told.every(), told.audience, news, told.now)
-        told.groups |= {name: group for name, (group, _) in entered.items()}
-        return tuple(entered)
+        entered = telling.enter(told.every(), told.audience, [news], told.now)
+        told.groups |= entered.groups
+        return tuple(entered.groups)
 
     def _beside(self, notice: Notice, told: _Round) -> Iterator[tuple[str, Node, Notice]]:
         """Yield the groups beside which something is told at once; what waits there is told before it."""
