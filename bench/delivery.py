@@ -352,13 +352,11 @@ def main() -> None:
     for name, (seconds, cpu, most) in rows.items():
         print(f"{name:>28}{count / seconds:>10,.0f}{seconds:>8.2f}{cpu:>8.2f}{most:>9.0f}")
     print(
-        f"Both told the same {len(mine):,} groups of the same alerts. The fastest of {RUNS} runs each; requests, HTTP and"
+        f"Both told the same {len(mine):,} groups of the same alerts. The fastest of {RUNS} runs each. Requests, HTTP"
     )
-    print(
-        "the sink are in Alertmanager's seconds, on all cores; Tocsin uses one. Alertmanager's group_wait is taken off: it"
-    )
-    print("reads and tells one after the other, but is charged as if at once; its CPU seconds have all of it. Tocsin's")
-    print("memory is beyond what holds the input, Alertmanager's the whole process.")
+    print("and the sink are in Alertmanager's seconds, on all cores; Tocsin uses one. Its group_wait is taken off: it")
+    print("reads and tells one after the other, but is charged as if at once; its CPU seconds have all of it.")
+    print("Tocsin's memory is beyond what holds the input, Alertmanager's the whole process.")
     (alone, alone_cpu), (read, read_cpu) = min(pure), min(both)
     line = {
         "alerts": count,
