@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.alertmanager import server
-from tests.alertmanager.cases import from_json, generate, to_json
+from tests.alertmanager.cases import Case, from_json, generate, to_json
 from tests.alertmanager.known import KNOWN
 from tests.alertmanager.model import predict
 from tests.alertmanager.record import comparable
@@ -28,11 +29,19 @@ def test_the_model_knows_what_is_known(case) -> None:
 
 @pytest.mark.slow
 def test_the_real_one_does_what_the_model_predicts() -> None:
-    cases = [*generate(SEED, COUNT), *KNOWN]
-    told = server.run(cases, server.needed())
-    differing = {
-        (case.id, case.about): (comparable(told[case.id]), comparable(predict(case).notifications))
-        for case in cases
-        if comparable(told[case.id]) != comparable(predict(case).notifications)
-    }
-    assert differing == {}
+    """It runs by a real clock: what a busy machine made late is run again, and has to agree then."""
+    binary, cases = server.needed(), [*generate(SEED, COUNT), *KNOWN]
+    for _ in range(3):
+        cases = differing(cases, binary)
+        if not cases:
+            break
+    assert [(case.id, case.about) for case in cases] == []
+
+
+def differing(cases: list[Case], binary: Path) -> list[Case]:
+    """Return the cases of which the real one tells something else than the model; all, when the machine was late."""
+    try:
+        told = server.run(cases, binary)
+    except TimeoutError:
+        return cases
+    return [case for case in cases if comparable(told[case.id]) != comparable(predict(case).notifications)]

@@ -203,3 +203,15 @@ def test_what_begins_to_inhibit_in_the_same_minute_inhibits_at_once() -> None:
     stage.run(range(2))
     assert told(stage, "oncall") == [("first", "fired")]
     assert stage.log.named("held")[0]["why"] == "inhibited by first on sales"
+
+
+def test_the_fallback_hears_the_end_of_what_it_heard_in_anothers_place() -> None:
+    """A receiver that comes back before the end takes the end itself; the incident at the fallback is closed too."""
+    only = CONFIG.routes.model_copy(update={"to": ("oncall",)})
+    stage = burning(config(routes=only), minutes=5)
+    stage.oncall.outcomes = [Outcome(Said.REFUSED, "HTTP 400")]
+    stage.run(range(1))
+    stage.busy(T0 + 5 * MINUTE, T0 + 40 * MINUTE)
+    stage.run(range(1, 20))
+    assert told(stage, "team") == [("high_error_rate", "fired"), ("high_error_rate", "resolved")]
+    assert [notice.episode for notice in stage.team.got] == [stage.oncall.got[0].episode] * 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin.core.config import Config
-from tocsin.core.message import NEWS, Delivery, Outcome, Said, Settled
+from tocsin.core.message import NEWS, Delivery, Kind, Outcome, Said, Settled
 from tocsin.engine.counting import SILENT
 from tocsin.engine.watching import Receivers
 from tocsin.ports import Conflict, Log, Notifier, Store, Tally
@@ -72,7 +72,7 @@ class Courier:
             return False
         outcome = self._hand_over(held)
         settled = judge(held, outcome, now, self.config.give_up_after, last=not self._another(held))
-        if settled.state is Settled.DEAD:
+        if settled.state is Settled.DEAD or self._closes(held):
             self._fall_back(settled, now)  # first: a crash in between repeats this and loses nothing
         self.store.settle(settled)
         receivers.tried(held, outcome)
@@ -92,6 +92,13 @@ class Courier:
         """Return whether somebody else is told when this one is not."""
         fallback = self.config.fallback
         return bool(fallback) and fallback != delivery.receiver and not delivery.fallback
+
+    def _closes(self, delivery: Delivery) -> bool:
+        """Return whether it ends what the fallback was told of in this receiver's place."""
+        if delivery.notice.kind is not Kind.RESOLVED or not self._another(delivery):
+            return False
+        told = (each for each in self.store.deliveries(10_000) if each.fallback and each.queue == delivery.queue)
+        return any(each.notice.begins for each in told)
 
     def _fall_back(self, dead: Delivery, now: datetime) -> None:
         fallback = self.config.fallback
