@@ -129,8 +129,9 @@ def test_ticks_are_told_under_the_watchers_own_name(world: World, tmp_path: Path
     assert counts[("tocsin.verdicts", "sales-research", "breached")] > 0
     assert counts[("tocsin.verdicts", "sales-research", "clear")] > 0
     assert counts[("tocsin.queries", "sales-research", "answered")] > 0
-    assert counts[("tocsin.deliveries", "teams", "accepted", "delivered")] == 1
-    assert counts[("tocsin.deliveries", "pagerduty", "accepted", "delivered")] == 1
+    # The page, and the first heartbeat.
+    assert counts[("tocsin.deliveries", "teams", "accepted", "delivered")] == 2
+    assert counts[("tocsin.deliveries", "pagerduty", "accepted", "delivered")] == 2
     lines = ingestion.lines()
     assert [fields["slots"] for message, fields in lines if message == "tick"]
     (fired,) = [fields for message, fields in lines if message == "alert" and fields["state"] == "firing"]
