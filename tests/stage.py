@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from tocsin import signals
+from tocsin.core.action import Order, Preview
 from tocsin.core.answer import NoAnswer, Query, Rows, Why
 from tocsin.core.config import Config, Target
 from tocsin.core.container import App, Revision, engaged
@@ -117,7 +118,12 @@ class Platform:
         serving = Revision("r1", active=True, weight=100, running=True, env=dict(self.env))
         return App("id", "westeurope", {}, dict(self.env), (serving,))
 
-    def apply(self, target: Target, args: Mapping[str, str]) -> Applied:
+    readable: ClassVar[bool] = True
+
+    def preview(self, order: Order) -> Preview | NoAnswer:
+        return Preview(() if engaged(self.env.get(SWITCH)) else (f"{SWITCH} → on",))
+
+    def apply(self, order: Order) -> Applied:
         self.note("applied")
         if self.outcomes:
             return self.outcomes.pop(0)
@@ -127,7 +133,7 @@ class Platform:
         self.changes += 1
         return Applied(Did.DONE, "engaged", before="r0", after="r1")
 
-    def holds(self, target: Target, args: Mapping[str, str]) -> bool | None:
+    def holds(self, order: Order) -> bool | None:
         return None if self.unreadable else engaged(self.env.get(SWITCH))
 
 

@@ -12,9 +12,11 @@ import pytest
 from starlette.applications import Starlette
 
 from tocsin import actuators
+from tocsin.actuators.connections import Connections
 from tocsin.connections.arm import ContainerApps
 from tocsin.connections.identity import StaticToken
 from tocsin.core import container
+from tocsin.core.action import Order
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
 from tocsin.core.container import App, engaged, verify, with_variable
@@ -41,10 +43,10 @@ class Platform:
     apps: ContainerApps
 
     def engage(self, args: dict[str, str] = TOOLS) -> Applied:
-        return actuators.made(self.apps)["killswitch.engage"].apply(TARGET, args)
+        return actuators.made(Connections(self.apps))["killswitch.engage"].apply(Order("x", TARGET, args))
 
     def release(self) -> Applied:
-        return actuators.made(self.apps)["killswitch.release"].apply(TARGET, TOOLS)
+        return actuators.made(Connections(self.apps))["killswitch.release"].apply(Order("x", TARGET, TOOLS))
 
     def read(self) -> App:
         app = ContainerAppConfiguration(self.apps).read(TARGET)
@@ -175,7 +177,7 @@ def test_a_variable_that_refers_to_a_secret_is_not_touched(platform: Platform) -
     for applied in (platform.engage(), platform.release()):
         assert (applied.did, "reference to a secret" in applied.detail) == (Did.FAILED, True)
     assert not platform.arm.patches
-    assert actuators.made(platform.apps)["killswitch.release"].holds(TARGET, TOOLS) is None
+    assert actuators.made(Connections(platform.apps))["killswitch.release"].holds(Order("x", TARGET, TOOLS)) is None
     for on in (True, False):
         assert "cannot be read" in verify(platform.read(), SWITCH, on).words, "neither on nor off is proven"
 
@@ -200,7 +202,7 @@ def test_secrets_registries_and_ingress_are_neither_sent_nor_changed(platform: P
 
 def test_a_container_that_is_not_in_the_app_is_named_with_those_that_are(platform: Platform) -> None:
     elsewhere = TARGET.model_copy(update={"container": "worker"})
-    applied = actuators.made(platform.apps)["killswitch.engage"].apply(elsewhere, TOOLS)
+    applied = actuators.made(Connections(platform.apps))["killswitch.engage"].apply(Order("x", elsewhere, TOOLS))
     assert (applied.did, applied.detail.endswith("it has: api")) == (Did.FAILED, True)
     assert not platform.arm.patches
 
@@ -484,12 +486,12 @@ def test_provisioning_writes_the_templates_variables_back(platform: Platform) ->
 
 
 def test_holds_says_what_the_template_has_and_none_when_it_cannot_be_read(platform: Platform) -> None:
-    switch = actuators.made(platform.apps)["killswitch.engage"]
-    assert switch.holds(TARGET, TOOLS) is False
+    switch, order = actuators.made(Connections(platform.apps))["killswitch.engage"], Order("x", TARGET, TOOLS)
+    assert switch.holds(order) is False
     platform.engage()
-    assert switch.holds(TARGET, TOOLS) is True
+    assert switch.holds(order) is True
     platform.arm.faults.add("forbidden")
-    assert switch.holds(TARGET, TOOLS) is None
+    assert switch.holds(order) is None
 
 
 def test_a_static_token_is_never_sent_beyond_this_machine() -> None:

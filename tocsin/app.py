@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tocsin import __version__, actuators, files, notifiers, settings, signals
+from tocsin.actuators.connections import Connections
 from tocsin.connections.arm import ContainerApps
 from tocsin.connections.http import Http
 from tocsin.connections.identity import credential
@@ -145,7 +146,8 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
     parts = parts or Parts()
     project = files.read_project(given.root, given.values, known())
     log = parts.log or _log()
-    receivers, unusable = _notifiers(project, given, Http())
+    http = Http()
+    receivers, unusable = _notifiers(project, given, http)
     clock = parts.clock or SystemClock()
     configuration = parts.configuration or ContainerAppConfiguration(_apps(given, "TOCSIN_READER_CLIENT_ID"))
     tally, untold = _tally(given, project)
@@ -157,7 +159,7 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
         telemetry=CountedTelemetry(parts.telemetry or _telemetry(given, project), tally),
         configuration=configuration,
         notifiers=receivers,
-        actuators=actuators.made(_apps(given, "TOCSIN_ACTUATOR_CLIENT_ID")),
+        actuators=actuators.made(Connections(_apps(given, "TOCSIN_ACTUATOR_CLIENT_ID"), http, given.secret)),
         log=log,
         owner=f"{socket.gethostname()}/{os.getpid()}",
         meters=_meters(given, configuration, clock),

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
+from tocsin.core.action import Order, Preview
 from tocsin.core.alert import Alert, Instance
 from tocsin.core.answer import NoAnswer, Query, Rows
 from tocsin.core.audit import Record
@@ -102,13 +103,22 @@ class Notifier(Protocol):
 
 
 class Actuator(Protocol):
-    """Changes one thing in the world, idempotently."""
+    """Changes one thing in the world, idempotently.
 
-    def apply(self, target: Target, args: Mapping[str, str]) -> Applied:
+    What was done by one that is ``readable`` (a class attribute) can be read back from the world; of the others only
+    what the other side answered is known.
+    """
+
+    readable: ClassVar[bool]
+
+    def preview(self, order: Order) -> Preview | NoAnswer:
+        """Return what applying the order would change now, everything it would touch. Writes nothing."""
+
+    def apply(self, order: Order) -> Applied:
         """Bring the target to the wanted state, or say why not. Applying twice equals applying once."""
 
-    def holds(self, target: Target, args: Mapping[str, str]) -> bool | None:
-        """Return whether the target already is in the wanted state; None when that cannot be read now."""
+    def holds(self, order: Order) -> bool | None:
+        """Return whether the target already is in the wanted state; None when that cannot be read now, or ever."""
 
 
 Links = Callable[[Notice, datetime], tuple[tuple[str, str], ...]]

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from tocsin.actuators.connections import Connections
 from tocsin.connections.arm import ContainerApps
+from tocsin.core.action import Arg, Order, Preview, Takes, Undo
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
 from tocsin.core.container import SCOPES, SECRET, App, engaged, verify, what_runs, with_variable
@@ -36,13 +38,25 @@ class Switch:
     apps: ContainerApps
     on: bool
 
-    def apply(self, target: Target, args: Mapping[str, str]) -> Applied:
+    readable: ClassVar[bool] = True
+
+    def preview(self, order: Order) -> Preview | NoAnswer:
+        """Return the one variable that would change, or why the app could not be read."""
+        app, variable = self.apps.get(order.target), SCOPES[order.args["scope"]]
+        if isinstance(app, NoAnswer):
+            return app
+        if self._wanted(app, order.target, variable):
+            return Preview(())
+        change = f"{order.target.container_app}: {variable}: {app.env.get(variable) or 'unset'} → {self._value}"
+        return Preview((change,), self._opposite(order))
+
+    def apply(self, order: Order) -> Applied:
         """Bring the switch to the wanted state on every serving revision, or say why not.
 
         ``ALREADY`` when the template has it, whoever put it there; ``BUSY`` when somebody else is changing the app, or
         when it is not clear whether a change arrived: nothing is sent again before the app was read.
         """
-        variable = SCOPES[args["scope"]]
+        target, variable = order.target, SCOPES[order.args["scope"]]
         app = self._steady(target, variable)
         if isinstance(app, Applied):
             return app
@@ -56,14 +70,17 @@ class Switch:
         if isinstance(sent, NoAnswer):
             return _refused(sent, sending=True)
         words = f"{variable} was {app.env.get(variable) or 'unset'}, is {self._value} from the next revision"
-        return Applied(Did.DONE, words, before=app.latest, operation=sent.operation)
+        return Applied(Did.DONE, words, before=app.latest, operation=sent.operation, undo=self._opposite(order))
 
-    def holds(self, target: Target, args: Mapping[str, str]) -> bool | None:
+    def holds(self, order: Order) -> bool | None:
         """Return whether the app's template already has the switch as wanted; None when that cannot be read."""
-        app, variable = self.apps.get(target), SCOPES[args["scope"]]
+        app, variable = self.apps.get(order.target), SCOPES[order.args["scope"]]
         if isinstance(app, NoAnswer) or app.env.get(variable) == SECRET:
             return None
-        return self._wanted(app, target, variable)
+        return self._wanted(app, order.target, variable)
+
+    def _opposite(self, order: Order) -> Undo:
+        return Undo("killswitch.release" if self.on else "killswitch.engage", order.args)
 
     @property
     def _value(self) -> str:
@@ -160,16 +177,18 @@ def _refused(answer: NoAnswer, *, sending: bool = False) -> Applied:
     return Applied(did, words + (unclear if sending and answer.why in _UNCLEAR else ""))
 
 
-def _engage(apps: ContainerApps) -> Switch:
-    return Switch(apps, on=True)
+def _engage(connections: Connections) -> Switch:
+    return Switch(connections.apps, on=True)
 
 
-def _release(apps: ContainerApps) -> Switch:
-    return Switch(apps, on=False)
+def _release(connections: Connections) -> Switch:
+    return Switch(connections.apps, on=False)
 
 
-ACTIONS: Mapping[str, Callable[[ContainerApps], Switch]] = {"engage": _engage, "release": _release}
+_TAKES = Takes({"scope": Arg(tuple(SCOPES))}, undone=True)
+
+ACTIONS: Mapping[str, tuple[Takes, Callable[[Connections], Switch]]] = {
+    "engage": (_TAKES, _engage),
+    "release": (_TAKES, _release),
+}
 """The actions of this file, ``killswitch.engage`` and ``killswitch.release``."""
-
-ARGS: Mapping[str, tuple[str, ...]] = {"scope": tuple(SCOPES)}
-"""What each action takes: name → the values there are."""

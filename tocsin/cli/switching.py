@@ -14,6 +14,7 @@ from tocsin.app import App
 from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core import container
+from tocsin.core.action import Order
 from tocsin.core.answer import NoAnswer
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
@@ -93,8 +94,9 @@ def _switches(env: Any) -> dict[str, str]:
 def _apply(app: App, target: Target, verb: str, scope: str, wait: bool) -> Applied:
     """Apply until the platform is no longer busy, at most as long as a person is asked to wait."""
     until = time.monotonic() + (_PATIENCE if wait else 0)
+    order = Order(f"person/{target.name}/{verb}", target, {"scope": scope})
     while True:
-        outcome = app.engine.actuators[f"killswitch.{verb}"].apply(target, {"scope": scope})
+        outcome = app.engine.actuators[f"killswitch.{verb}"].apply(order)
         if outcome.did is not Did.BUSY or time.monotonic() >= until:
             return outcome
         time.sleep(_PAUSE)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tocsin.core.action import Takes
 from tocsin.core.audience import Route, Selector
 from tocsin.core.config import Config
 from tocsin.core.errors import Problem, nearest
@@ -25,7 +26,7 @@ class Known:
 
     signals: Mapping[str, Signal] = field(default_factory=dict)
     receivers: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
-    actions: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    actions: Mapping[str, Takes] = field(default_factory=dict)
 
 
 _LABELS = ("rule", "severity", "target", "unjudged")
@@ -144,14 +145,18 @@ def _step_problems(action: str, args: Mapping[str, str], node: Node, known: Know
     if action not in known.actions:
         yield missing(place, "unknown-action", "action", action, known.actions)
         return
-    wanted = known.actions[action]
-    for name in wanted.keys() - args.keys():
-        yield place.problem("missing-argument", f"{action} needs '{name}'", choices=wanted[name])
+    takes = known.actions[action]
+    for name in takes.lacking(args):
+        choices = takes.args[name].choices if name in takes.args else ()
+        yield place.problem("missing-argument", f"{action} needs '{name}'", choices=choices)
     for name, value in args.items():
-        if name not in wanted:
-            yield missing(node.at(action).key(name) or place, "unknown-argument", "argument", name, wanted)
-        elif value not in wanted[name]:
-            yield missing(node.at(action, name), "bad-choice", name, value, wanted[name])
+        arg = takes.args.get(name)
+        if arg is None:
+            yield missing(node.at(action).key(name) or place, "unknown-argument", "argument", name, takes.args)
+        elif arg.choices and not arg.takes(value):
+            yield missing(node.at(action, name), "bad-choice", name, value, arg.choices)
+        elif not arg.takes(value):
+            yield node.at(action, name).problem("bad-argument", f"'{value}' is not {arg.says}")
 
 
 def config_problems(

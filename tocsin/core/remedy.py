@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from tocsin.core.action import Order, Undo
 from tocsin.core.alert import Alert
 from tocsin.core.config import Target
 from tocsin.core.fields import Automation, Severity
@@ -59,6 +60,8 @@ class Applied:
     after: str = ""
     operation: str = ""
     """Where the platform reports on a long-running change; empty when there is none."""
+    undo: Undo | None = None
+    """What takes it back; None when nothing was changed, or nothing can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,12 @@ def begin(policy: Policy, alert: Alert, now: datetime) -> Execution:
         begun=now,
         version=0,
     )
+
+
+def order(execution: Execution, target: Target) -> Order:
+    """Return what the execution's actuator is told: the same at every attempt."""
+    facts = {"policy": execution.policy, "rule": execution.episode.split("/")[0], "episode": execution.episode}
+    return Order(execution.id, target, execution.args, facts)
 
 
 def promise(policy: Policy, target: Target, mode: Automation) -> str:

@@ -153,7 +153,7 @@ class Actor:
 
     def _too_late(self, execution: Execution, target: Target, now: datetime) -> int:
         """Call a person, unless the change had been sent before a crash: then it stands and is verified."""
-        holds = self.actuators[execution.action].holds(target, execution.args)
+        holds = self.actuators[execution.action].holds(remedy.order(execution, target))
         if holds:
             return self._found_applied(execution, now)
         unsure = "" if holds is False else "; whether it was made cannot be read now"
@@ -161,7 +161,7 @@ class Actor:
 
     def _let_go(self, execution: Execution, target: Target, reason: str, now: datetime) -> int:
         """Nothing more is wanted: but if the change had been sent before a crash, it stands and is verified."""
-        holds = self.actuators[execution.action].holds(target, execution.args)
+        holds = self.actuators[execution.action].holds(remedy.order(execution, target))
         if holds is None:
             return 0
         if holds:
@@ -179,7 +179,7 @@ class Actor:
         with self._alone(target, now) as mine:
             if not mine:
                 return 0
-            outcome = self.actuators[execution.action].apply(target, execution.args)
+            outcome = self.actuators[execution.action].apply(remedy.order(execution, target))
         return self._outcome(execution, outcome, now)
 
     def _outcome(self, execution: Execution, outcome: Applied, now: datetime) -> int:
@@ -231,7 +231,7 @@ class Actor:
             if not mine:
                 return
             self.store.record(None, [_record("finishing", execution, now)])
-            outcome = self.actuators[execution.action].apply(target, execution.args)
+            outcome = self.actuators[execution.action].apply(remedy.order(execution, target))
         if outcome.did is not Did.ALREADY:
             said = execution.moved(execution.phase, outcome.detail)
             self.store.record(None, [_record(f"finishing {outcome.did.value}", said, now)])

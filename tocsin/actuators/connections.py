@@ -1,0 +1,27 @@
+"""Through what actions reach the world, all with the identity that may change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tocsin.connections.arm import ContainerApps
+from tocsin.connections.http import Http
+
+
+def _no_secret(name: str) -> str:
+    raise LookupError(f"the app setting {name} is not set")
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """``secret`` returns the value of an app setting by its name, or raises LookupError that names the setting alone.
+
+    A policy names settings, never secrets, so the value of none is ever part of an order or of the audit.
+    """
+
+    apps: ContainerApps
+    http: Http = field(default_factory=Http)
+    secret: Callable[[str], str] = field(default=_no_secret, repr=False)
+    github: str = "https://api.github.com"
+    """Where GitHub's API is."""

@@ -1,0 +1,69 @@
+"""One action as a policy names it: what it takes, what is ordered, and what it would change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tocsin.core.config import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """One argument: the values it may have, or what a value looks like (a pattern for the whole of it, and words)."""
+
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    says: str = ""
+    needed: bool = True
+
+    def takes(self, value: str) -> bool:
+        """Return whether ``value`` may be given."""
+        return value in self.choices if self.choices else bool(re.fullmatch(self.pattern or r".+", value))
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """Everything an action takes. ``one_of`` are arguments of which at least one must be given."""
+
+    args: Mapping[str, Arg] = field(default_factory=dict)
+    one_of: tuple[str, ...] = ()
+    undone: bool = False
+    """Whether it can be taken back."""
+
+    def lacking(self, given: Mapping[str, str]) -> Iterator[str]:
+        """Yield what is missing, in words: each needed argument, and the choice of which none was made."""
+        yield from (name for name, arg in self.args.items() if arg.needed and name not in given)
+        if self.one_of and not any(name in given for name in self.one_of):
+            yield " or ".join(self.one_of)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One step of one execution, as its actuator gets it. ``id`` is the same at every attempt, and no other's.
+
+    ``facts`` are what an outside party may be told of the alert: its rule, severity, episode and value, never a text
+    from telemetry.
+    """
+
+    id: str
+    target: Target
+    args: Mapping[str, str]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """The action that takes another back, as a policy would name it."""
+
+    action: str
+    args: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an order would change, a sentence for each thing it touches; none when there is nothing left to change."""
+
+    changes: tuple[str, ...]
+    undo: Undo | None = None
