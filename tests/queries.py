@@ -43,8 +43,13 @@ PER_CALL = Rule.model_validate(
 
 @cache
 def shipped() -> dict[str, Rule]:
-    """Return the shipped rules by name."""
-    return {rule.id: rule for rule in read_project(ROOT, SETTINGS, app.known()).rules}
+    """Return the shipped rules over logs by name; the others ask no query."""
+    known = signals.known()
+    return {
+        rule.id: rule
+        for rule in read_project(ROOT, SETTINGS, app.known()).rules
+        if rule.when.signal is None or any(isinstance(each, Logs) for each in known[rule.when.signal].sources)
+    }
 
 
 def compiled(rule: Rule, *slots: datetime) -> Query:

@@ -16,7 +16,7 @@ from tocsin.connections.arm import ContainerApps
 from tocsin.core.action import Arg, Order, Preview, Takes, Undo
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
-from tocsin.core.container import SCOPES, SECRET, App, engaged, verify, what_runs, with_variable
+from tocsin.core.container import DEPLOYING, SCOPES, SECRET, App, engaged, verify, what_runs, with_variable
 from tocsin.core.remedy import Applied, Did
 
 _AGAIN = frozenset({Why.BUSY, Why.THROTTLED, Why.FAILED, Why.UNREACHABLE, Why.TIMEOUT})
@@ -24,9 +24,6 @@ _AGAIN = frozenset({Why.BUSY, Why.THROTTLED, Why.FAILED, Why.UNREACHABLE, Why.TI
 
 _UNCLEAR = frozenset({Why.FAILED, Why.UNREACHABLE, Why.TIMEOUT})
 """Answers to a change that leave open whether it was made."""
-
-_UNDER_WAY = frozenset({"InProgress", "Deleting"})
-"""Provisioning states in which a change would be refused. A deployment that failed or was cancelled is none."""
 
 _READS = 3
 
@@ -107,7 +104,7 @@ class Switch:
                 return _refused(app)
             if self._wanted(app, target, variable):
                 return app
-            if app.provisioning in _UNDER_WAY:
+            if app.provisioning in DEPLOYING:
                 return Applied(Did.BUSY, f"a deployment is in progress: {app.provisioning}")
             again = self.apps.get(target)
             if isinstance(again, App) and _alike(again, app):
@@ -121,7 +118,7 @@ class Switch:
         where = "" if look.holds else " in the template"
         words = f"already {'engaged' if self.on else 'released'}{where}; {look.words}"
         already = Applied(Did.ALREADY, words, after=app.latest)
-        if look.holds or not app.multiple or not app.traffic or app.provisioning in _UNDER_WAY:
+        if look.holds or not app.multiple or not app.traffic or app.provisioning in DEPLOYING:
             return already
         if new is None or not (new.active and new.running and engaged(new.env.get(variable)) == self.on):
             return already

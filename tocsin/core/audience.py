@@ -101,7 +101,8 @@ class Inhibition(Model):
         return Inhibit(self.source.matching, self.target.matching, self.equal)
 
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class QuietHours(Selector):
@@ -111,13 +112,13 @@ class QuietHours(Selector):
     time_zone: Zone = "UTC"
     from_: ClockTime = Field(default=time(0), alias="from")
     to: ClockTime = time(0)
-    weekdays: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ()
+    weekdays: tuple[Weekday, ...] = ()
     dates: tuple[Days, ...] = ()
 
     @property
     def hours(self) -> Quiet:
         """The hours as the core knows them."""
-        weekdays = frozenset(_DAYS.index(each) for each in self.weekdays)
+        weekdays = frozenset(WEEKDAYS.index(each) for each in self.weekdays)
         return Quiet(self.name, self.matching, self.time_zone, self.from_, self.to, weekdays, self.dates)
 
 

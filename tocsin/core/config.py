@@ -116,6 +116,8 @@ class Budgets(Model):
     queries_per_minute: Some = 300
     """Three quarters of what the service takes from one identity: 200 requests in 30 seconds."""
     actions_per_hour: Count = 6
+    actions_at_once: Some = 3
+    """When policies want to do more than so much at once, none of it is done before a person has said so."""
     evaluations_inline: Some = 2_000
     """Above so many a tick (a rule on a target each) they are handed out over the work queue."""
 

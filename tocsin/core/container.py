@@ -17,6 +17,9 @@ ENGAGED = frozenset({"1", "true", "on"})
 SCOPES: Mapping[str, str] = {"tools": "KILLSWITCH_TOOLS", "workflow": "KILLSWITCH_WORKFLOW", "all": "KILLSWITCH"}
 """What a killswitch stops → the variable that stops it."""
 
+DEPLOYING = frozenset({"InProgress", "Deleting"})
+"""Provisioning states in which a change would be refused. A deployment that failed or was cancelled is none."""
+
 SECRET = "(secret reference)"
 """Stands for the value of a variable that is a reference to a secret: it is set, and it is not ours to read."""
 

@@ -12,9 +12,10 @@ from tocsin.core.audience import Route, Selector
 from tocsin.core.config import Config
 from tocsin.core.errors import Problem, nearest
 from tocsin.core.fields import Severity
+from tocsin.core.guard import FOR_A_PERSON
 from tocsin.core.native import NATIVE
 from tocsin.core.node import Node
-from tocsin.core.policy import Policy
+from tocsin.core.policy import Policy, Step
 from tocsin.core.rule import Rule
 from tocsin.core.schema import CLASSIC
 from tocsin.core.signal import Configured, Gauge, Logs, Signal, Source
@@ -124,8 +125,9 @@ def policy_problems(
     if policy.on.rule in native and policy.on.firing_for:
         words = "nobody looks again while an alert of Azure Monitor's own fires: it is answered at once or never"
         yield node.at("on", "firing_for").problem("never-fires-so-long", words)
+    yield from _hold_problems(policy, node)
     for number, step in enumerate(policy.do):
-        yield from _step_problems(step.action, step.args, node.at("do", number), known)
+        yield from _step_problems(step, policy, node.at("do", number), known)
     for number, check in enumerate(policy.verify):
         if check.signal is not None and check.signal not in known.signals:
             place = node.at("verify", number, "signal")
@@ -140,8 +142,27 @@ def policy_problems(
         yield missing(place, "unknown-receiver", "receiver", name, config.receivers)
 
 
-def _step_problems(action: str, args: Mapping[str, str], node: Node, known: Known) -> Iterator[Problem]:
+def _hold_problems(policy: Policy, node: Node) -> Iterator[Problem]:
+    """What holds a switch answers its drift and engages it; what answers its drift and engages it holds it."""
+    drift = policy.on.rule == DRIFT
+    engages = [step.action == "killswitch.engage" for step in policy.do]
+    if policy.hold and not (drift and any(engages)):
+        words = f"`hold` is for a policy on the rule {DRIFT} that does killswitch.engage"
+        yield node.at("hold").problem("bad-hold", words)
+    if drift and any(engages) and not policy.hold:
+        yield node.at("do", engages.index(True)).problem("bad-hold", "what engages a switch again says `hold: true`")
+
+
+DRIFT = "killswitch_drift"
+"""The rule that tells of a switch which was engaged and has gone."""
+
+
+def _step_problems(step: Step, policy: Policy, node: Node, known: Known) -> Iterator[Problem]:
+    action, args = step.action, step.args
     place = node.key(action) or node
+    if action in FOR_A_PERSON:
+        yield place.problem("for-a-person", f"{action} is for a person: `tocsin killswitch release`")
+        return
     if action not in known.actions:
         yield missing(place, "unknown-action", "action", action, known.actions)
         return
@@ -149,8 +170,13 @@ def _step_problems(action: str, args: Mapping[str, str], node: Node, known: Know
     for name in takes.lacking(args):
         choices = takes.args[name].choices if name in takes.args else ()
         yield place.problem("missing-argument", f"{action} needs '{name}'", choices=choices)
+    if step.undo_on_failure and (not takes.undone or action.startswith("killswitch.")):
+        words = "a person releases it" if takes.undone else "nothing can"
+        yield (node.key("undo_on_failure") or place).problem("cannot-undo", f"no policy takes {action} back: {words}")
     for name, value in args.items():
         arg = takes.args.get(name)
+        if arg is not None and policy.hold and value == "{scope}":
+            continue
         if arg is None:
             yield missing(node.at(action).key(name) or place, "unknown-argument", "argument", name, takes.args)
         elif arg.choices and not arg.takes(value):

@@ -94,6 +94,32 @@ def _rate(value: Any) -> Any:
     return Rate(count=int(match[1]), per=per)
 
 
+class Spread(Model):
+    """``2 targets per 15m``, ``2 targets and 10% per 1h``: how many targets, and which share of all, in how long."""
+
+    count: int
+    per: timedelta
+    share: float = 1.0
+
+    def most(self, targets: int) -> int:
+        """Return how many of so many targets may be touched; one is never too many."""
+        return max(1, min(self.count, int(self.share * targets)))
+
+
+_SPREAD = re.compile(r"([1-9]\d{0,3}) targets?(?: and (\d{1,3})%)? per (\S+)")
+
+
+def _spread(value: Any) -> Any:
+    if isinstance(value, Spread):
+        return value
+    found = _SPREAD.fullmatch(value) if isinstance(value, str) else None
+    per = _length(found[3]) if found else timedelta()
+    if not found or not per:
+        words = "'{given}' is not like '2 targets per 15m' or '2 targets and 10% per 15m'"
+        raise PydanticCustomError("bad-rate", words, {"given": str(value)[:60]})
+    return Spread(count=int(found[1]), per=per, share=min(100, int(found[2] or 100)) / 100)
+
+
 def _length(text: str) -> timedelta:
     try:
         return units.duration(text)
@@ -139,6 +165,8 @@ Matching = Annotated[matching.Matcher, _read(matching.parse, "bad-matcher")]
 """A matcher: ``severity=~"P[01]"``, ``env!=test``."""
 PerTime = Annotated[Rate, BeforeValidator(_rate)]
 """``1 per 1h``."""
+Radius = Annotated[Spread, BeforeValidator(_spread)]
+"""``1 target per 15m``, ``3 targets and 10% per 15m``: both limits hold."""
 Zone = Annotated[str, _read(_zone, "bad-zone")]
 """A time zone by its name: ``Europe/Berlin``."""
 ClockTime = Annotated[time, _read(_clock, "bad-clock")]

@@ -14,7 +14,7 @@ from tocsin.core.alert import Alert, State, Verdict
 from tocsin.core.config import Target
 from tocsin.core.fields import Automation
 from tocsin.core.policy import Policy
-from tocsin.core.remedy import Execution
+from tocsin.core.remedy import CONSENT_HOLDS, Consent, Execution
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import delay
 from tocsin.core.units import spell
@@ -53,6 +53,16 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class World:
+    """What was read of the target just now; None is what cannot be known."""
+
+    already: bool | None
+    """Whether the first step's wanted state is there."""
+    deploying: str = ""
+    """What is being deployed, in the platform's word; empty when nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """Everything the guard looks at. ``history`` holds every execution known, of all policies and targets."""
 
@@ -68,11 +78,32 @@ class Case:
     """When a person last released a switch of this target, or set out to."""
     silenced: str = ""
     """Why a silence that says `actions: too` is in force for the alert."""
+    targets: int = 1
+    """How many targets there are."""
+    wanting: int = 0
+    """How many actions are wanted at this time, this one among them."""
+    actions_at_once: int = 3
+    stored: Execution | None = None
+    """The execution as it stands, with a person's consent where one was given."""
+    world: World | None = None
+    """None before anybody looked: the two checks that need it then stand in nobody's way."""
+
+    @property
+    def consent(self) -> Consent | None:
+        """The consent that still holds."""
+        given = self.stored.consent if self.stored else None
+        return given if given and timedelta() <= self.now - given.at < CONSENT_HOLDS else None
 
 
 def permit(case: Case) -> Answer:
     """Return whether the policy may act on this alert now; the strictest check in the way decides."""
     checks = tuple(check(case) for check in _CHECKS)
+    consent = case.consent
+    if consent:
+        words = f"{{}}; {consent.by} consented at {consent.at:%H:%M:%S}"
+        checks = tuple(
+            Check(each.name, None, words.format(each.words)) if each.ruling is Ruling.ASK else each for each in checks
+        )
     for ruling in (Ruling.REFUSE, Ruling.OBSERVE, Ruling.ASK):
         stopped = next((check for check in checks if check.ruling is ruling), None)
         if stopped:
@@ -105,10 +136,16 @@ def _mode(name: str, mode: Automation, whose: str) -> Check:
 
 
 def _allowed(case: Case) -> Check:
-    action = case.policy.do[0].action
-    if action in case.target.allow:
-        return Check("allowed", None, f"{case.target.name} allows {action}")
-    return Check("allowed", Ruling.REFUSE, f"{case.target.name} does not allow {action}")
+    actions = [each.action for each in case.stored.plan] if case.stored else [step.action for step in case.policy.do]
+    forbidden = [action for action in actions if action not in case.target.allow or action in FOR_A_PERSON]
+    if forbidden:
+        whose = "no policy does" if forbidden[0] in FOR_A_PERSON else f"{case.target.name} does not allow"
+        return Check("allowed", Ruling.REFUSE, f"{whose} {forbidden[0]}")
+    return Check("allowed", None, f"{case.target.name} allows {', '.join(actions)}")
+
+
+FOR_A_PERSON = frozenset({"killswitch.release"})
+"""Actions that a person takes, and never a policy."""
 
 
 def _still_firing(case: Case) -> Check:
@@ -153,8 +190,56 @@ def _silenced(case: Case) -> Check:
     return Check("silenced", Ruling.REFUSE if case.silenced else None, case.silenced or "no silence stops actions")
 
 
+def _hours(case: Case) -> Check:
+    hours = case.policy.guard.hours
+    if hours is None or hours.open(case.now):
+        return Check("hours", None, "at any hour" if hours is None else "within its hours")
+    return Check("hours", Ruling.ASK, f"outside the hours of policy {case.policy.id}: a person decides")
+
+
+def _in_force(case: Case) -> Check:
+    """What is so already is not asked for; done once more, it changes nothing."""
+    if case.world is None or not case.world.already:
+        return Check("already in force", None, "not in force" if case.world else "nobody looked yet")
+    ruling = None if mode_of(case.policy, case.target, case.automation) is Automation.ACT else Ruling.REFUSE
+    return Check("already in force", ruling, "already in force: there is nothing left to change")
+
+
+DEPLOYING = "deployment in progress"
+
+
+def _deployment(case: Case) -> Check:
+    found = case.world.deploying if case.world else ""
+    if not found:
+        return Check(DEPLOYING, None, "none in progress" if case.world else "nobody looked yet")
+    waits = "no deployment in progress" in case.policy.guard.needs
+    return Check(DEPLOYING, Ruling.REFUSE if waits else None, f"a deployment is in progress: {found}")
+
+
+def _blast_radius(case: Case) -> Check:
+    radius, own = case.policy.guard.blast_radius, case.target.name
+    touched = {
+        each.target
+        for each in case.history
+        if each.policy == case.policy.id and each.first_intended and case.now - each.first_intended < radius.per
+    }
+    most = radius.most(case.targets)
+    words = f"{len(touched | {own})} of {case.targets} targets within {spell(radius.per)}, at most {most}"
+    return Check("blast radius", Ruling.REFUSE if len(touched | {own}) > most else None, words)
+
+
+STORM = "storm"
+
+
+def _storm(case: Case) -> Check:
+    """What was asked for in a storm stays a question: as the storm thins out, none of it is done unasked."""
+    words = f"{case.wanting} actions are wanted at once, at most {case.actions_at_once} go unasked"
+    before = case.stored is not None and case.stored.stopped_by == STORM
+    return Check(STORM, Ruling.ASK if before or case.wanting > case.actions_at_once else None, words)
+
+
 def _cooldown(case: Case) -> Check:
-    newest = max((each.intended for each in _own_acts(case) if each.intended), default=None)
+    newest = max((each.first_intended for each in _own_acts(case) if each.first_intended), default=None)
     if newest is not None and case.now - newest < case.policy.guard.cooldown:
         left = case.policy.guard.cooldown - (case.now - newest)
         return Check("cooldown", Ruling.REFUSE, f"acted on {case.target.name} already; cooling down for {spell(left)}")
@@ -163,7 +248,7 @@ def _cooldown(case: Case) -> Check:
 
 def _at_most(case: Case) -> Check:
     rate = case.policy.guard.at_most
-    recent = sum(1 for each in _own_acts(case) if each.intended and case.now - each.intended < rate.per)
+    recent = sum(1 for each in _own_acts(case) if each.first_intended and case.now - each.first_intended < rate.per)
     if recent >= rate.count:
         return Check("at most", Ruling.REFUSE, f"acted {recent} times within {spell(rate.per)}, at most {rate.count}")
     return Check("at most", None, f"acted {recent} times within {spell(rate.per)}")
@@ -177,7 +262,7 @@ def _own_acts(case: Case) -> list[Execution]:
 def _budget(case: Case) -> Check:
     hour = case.now - timedelta(hours=1)
     others = (each for each in case.history if each.episode != case.alert.episode or each.policy != case.policy.id)
-    recent = sum(1 for each in others if each.intended and each.intended > hour)
+    recent = sum(1 for each in others if each.first_intended and each.first_intended > hour and not each.by)
     if recent >= case.actions_per_hour:
         return Check(
             "budget", Ruling.REFUSE, f"{recent} actions within the hour, the budget is {case.actions_per_hour}"
@@ -202,14 +287,19 @@ _CHECKS: tuple[Callable[[Case], Check], ...] = (
     _long_enough,
     _held_off,
     _silenced,
+    _hours,
+    _in_force,
+    _deployment,
+    _one_at_a_time,
     _cooldown,
     _at_most,
-    _one_at_a_time,
+    _blast_radius,
+    _storm,
     _budget,
 )
 
 DUE = ("still firing", "firing long enough")
 """The checks that tell whether the moment has come; until then nothing is refused that was promised."""
 
-BREAKS_A_PROMISE = frozenset({"held off", "silenced", "cooldown", "at most", "budget"})
+BREAKS_A_PROMISE = frozenset({"held off", "silenced", DEPLOYING, "cooldown", "at most", "blast radius", "budget"})
 """Checks that a message written when the alert fired could not foresee."""

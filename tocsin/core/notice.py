@@ -194,14 +194,14 @@ def story(
     ]
     does, manual = _opposite(execution, target)
     return Notice(
-        id=f"{execution.id}/{execution.phase.value}",
+        id=f"{execution.id}/{execution.phase.value}/{execution.version}",
         kind=kind,
         episode=execution.episode,
         rule=rule.id,
         target=target.name,
         severity=rule.severity,
         at=at,
-        title=scrub(f"{_PHRASES[execution.phase]}: {execution.action} on {target.name} ({policy.id})", 300),
+        title=scrub(f"{_PHRASES[execution.phase]}: {execution.action} on {target.name} ({execution.policy})", 300),
         text=scrub(policy.summary),
         facts=tuple(facts),
         first_step=_first_step(rule),
@@ -235,6 +235,8 @@ _PHRASES = {
     Phase.UNVERIFIED: "Done but NOT proven",
     Phase.FAILED: "Could NOT be done",
     Phase.STOOD_DOWN: "No longer needed",
+    Phase.UNDOING: "Being taken back",
+    Phase.DECLINED: "Declined by a person",
 }
 
 _SWITCHED = {

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tocsin.core.fields import Automation, Duration, Flag, Model, PerTime, Rate, Severity, Wait
+from tocsin.core.audience import WEEKDAYS, Weekday
+from tocsin.core.fields import (
+    Automation,
+    ClockTime,
+    Duration,
+    Flag,
+    Model,
+    PerTime,
+    Radius,
+    Rate,
+    Severity,
+    Spread,
+    Wait,
+    Zone,
+)
+from tocsin.core.mute import Quiet, quiet
 from tocsin.core.rule import Limits
+
+MOST_STEPS = 10
+"""Steps of one policy."""
 
 
 class Trigger(Model):
@@ -28,31 +46,32 @@ class Trigger(Model):
 
 
 class Step(Model):
-    """One action, by its name (``killswitch.engage``), with its arguments."""
+    """One action, by its name (``killswitch.engage``), with its arguments.
+
+    ``within`` is how long it may take from its intent, and again to be seen done; ``undo_on_failure`` takes it back
+    when it or a later step fails.
+    """
 
     action: str
     args: dict[str, str] = {}
+    id: str = Field(default="", pattern=r"^([a-z][a-z0-9_]{0,31})?$")
+    within: Duration = timedelta(minutes=15)
+    undo_on_failure: Flag = False
 
 
-_LATER = frozenset({"id", "undo", "undo_on_failure", "within"})
-"""Keys of a step that are part of the language, but not of this version."""
+ABOUT = frozenset({"id", "within", "undo_on_failure"})
+"""Keys of a step that are about it; the one beside them is its action."""
 
 
 def _step(value: Any) -> Any:
-    if isinstance(value, Step):
+    if isinstance(value, Step) or (isinstance(value, dict) and {"action", "args"} <= value.keys()):
         return value
-    later = sorted(_LATER & value.keys()) if isinstance(value, dict) else ()
-    if later:
-        said = {"key": later[0], "at": later[0]}
-        raise PydanticCustomError("not-yet", "'{key}' is part of the language, but not of this version", said)
-    if isinstance(value, dict) and len(value) == 1 and "action" not in value:
-        ((action, args),) = value.items()
-        return {"action": action, "args": args or {}}
-    if isinstance(value, dict) and set(value) == {"action", "args"}:
-        return value
-    raise PydanticCustomError(
-        "bad-step", "a step is one action with its arguments, like `killswitch.engage: {scope: tools}`"
-    )
+    named = [key for key in value if key not in ABOUT] if isinstance(value, dict) else []
+    if len(named) != 1:
+        raise PydanticCustomError(
+            "bad-step", "a step is one action with its arguments, like `killswitch.engage: {scope: tools}`"
+        )
+    return {"action": named[0], "args": value[named[0]] or {}, **{key: value[key] for key in ABOUT & value.keys()}}
 
 
 class Check(Limits):
@@ -76,12 +95,37 @@ class Check(Limits):
         return self
 
 
+class Hours(Model):
+    """When the policy may act by itself; at other times it asks. By the wall clock of ``time_zone``."""
+
+    time_zone: Zone = "UTC"
+    from_: ClockTime = Field(default=time(0), alias="from")
+    to: ClockTime = time(0)
+    weekdays: tuple[Weekday, ...] = ()
+
+    def open(self, now: datetime) -> bool:
+        """Return whether ``now`` lies within them."""
+        weekdays = frozenset(WEEKDAYS.index(each) for each in self.weekdays)
+        return quiet(Quiet("", (), self.time_zone, self.from_, self.to, weekdays), now)
+
+
+def _hours(value: Any) -> Any:
+    return None if value == "always" else value
+
+
 class Guard(Model):
-    """What must hold before the policy acts."""
+    """What must hold before the policy acts.
+
+    Fresh telemetry is needed always. ``blast_radius`` is how many targets the policy may touch in how long, and which
+    share of all; one target is never too many.
+    """
 
     mode: Automation
     at_most: PerTime = Rate(count=1, per=timedelta(hours=1))
     cooldown: Wait = timedelta(minutes=30)
+    needs: tuple[Literal["fresh telemetry", "no deployment in progress"], ...] = ("fresh telemetry",)
+    hours: Annotated[Hours | None, BeforeValidator(_hours)] = None
+    blast_radius: Radius = Spread(count=3, per=timedelta(minutes=15))
 
 
 class Undo(Model):
@@ -103,11 +147,20 @@ class Policy(Model):
     id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
     summary: str = Field(min_length=1, max_length=500)
     on: Trigger
-    do: Annotated[tuple[Annotated[Step, BeforeValidator(_step)], ...], Field(min_length=1, max_length=1)]
+    do: Annotated[tuple[Annotated[Step, BeforeValidator(_step)], ...], Field(min_length=1, max_length=MOST_STEPS)]
     verify: tuple[Check, ...] = ()
     guard: Guard
     undo: Undo = Undo()
     if_it_fails: Failure | None = None
+    hold: Flag = False
+    """Whether it engages again what was engaged and has gone without a person's release."""
     owner: str = ""
     enabled: Flag = True
     file: str = ""
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Policy:
+        named = [step.id for step in self.do if step.id]
+        if len(set(named)) < len(named):
+            raise PydanticCustomError("same-name", "two steps have one id")
+        return self

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from tocsin.core.config import APP_KEYS, Config
 from tocsin.core.errors import Problem, nearest
 from tocsin.core.node import Node
-from tocsin.core.policy import Policy
+from tocsin.core.policy import ABOUT, Policy
 from tocsin.core.rule import Rule
 
 M = TypeVar("M", bound=BaseModel)
@@ -40,8 +40,6 @@ class Project:
 
 LATER: Mapping[str, frozenset[str]] = {
     "When": frozenset({"event"}),
-    "Guard": frozenset({"blast_radius", "needs", "hours"}),
-    "Policy": frozenset({"hold"}),
 }
 """Keys of the language that this version does not have yet: named as such, never as misspelt."""
 
@@ -114,8 +112,10 @@ def _steps(node: Node, path: Sequence[str | int]) -> tuple[Path, Node]:
     for part in path:
         below = here.at(part)
         name: str | int = part
-        if below is here and part == "args" and here.pairs and len(here.pairs) == 1:
-            name, below = here.pairs[0][0].text or "", here.pairs[0][1]
+        if below is here and part == "args":
+            name, below = next(
+                ((key.text or "", found) for key, found in here.pairs or () if key.text not in ABOUT), (name, here)
+            )
         if below is not here:
             taken.append(name)
             here = below
@@ -159,8 +159,6 @@ def _problem(model: type[BaseModel], node: Node, error: ErrorDetails) -> Problem
         return _unknown_key(model, node, path)
     _, place = _steps(node, path)
     inside = place.key(str(error.get("ctx", {}).get("at", "")))
-    if error["type"] == "too_long" and path == ("do",):
-        return node.at("do", 1).problem("not-yet", "several steps are part of the language, but not of this version")
     identity, message = _words(error, place)
     choices = _choices(error)
     hint = nearest(place.text or "", choices) if choices else ""

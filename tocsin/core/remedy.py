@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -12,33 +12,42 @@ from tocsin.core.action import Order, Undo
 from tocsin.core.alert import Alert
 from tocsin.core.config import Target
 from tocsin.core.fields import Automation, Severity
-from tocsin.core.policy import Policy
+from tocsin.core.policy import Policy, Step
 from tocsin.core.rule import Rule
 from tocsin.core.units import spell
 
 
 class Phase(StrEnum):
-    """``refused | asked | observed → intended → applied → verified | unverified | failed | stood down``."""
+    """``refused | asked | observed → intended → applied → verified | unverified | failed | stood down | declined``.
+
+    With several steps ``applied`` is followed by ``intended`` of the next; ``undoing`` comes before ``failed`` where
+    something has to be taken back.
+    """
 
     REFUSED = "refused"
     ASKED = "asked"
     OBSERVED = "observed"
     INTENDED = "intended"
     APPLIED = "applied"
+    UNDOING = "undoing"
     VERIFIED = "verified"
     UNVERIFIED = "unverified"
     FAILED = "failed"
     STOOD_DOWN = "stood down"
+    DECLINED = "declined"
 
     @property
     def over(self) -> bool:
         """Whether nothing more will be done."""
-        return self in (Phase.VERIFIED, Phase.UNVERIFIED, Phase.FAILED, Phase.STOOD_DOWN)
+        return self in _OVER
 
     @property
     def acting(self) -> bool:
         """Whether the world may be, or is being, changed."""
-        return self in (Phase.INTENDED, Phase.APPLIED)
+        return self in (Phase.INTENDED, Phase.APPLIED, Phase.UNDOING)
+
+
+_OVER = frozenset({Phase.VERIFIED, Phase.UNVERIFIED, Phase.FAILED, Phase.STOOD_DOWN, Phase.DECLINED})
 
 
 class Did(StrEnum):
@@ -65,8 +74,44 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """One step as it was when the execution began: a policy edited meanwhile changes nothing of it."""
+
+    action: str
+    args: Mapping[str, str]
+    name: str
+    within: timedelta
+    undo_on_failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A step that changed something. ``undo`` takes it back when a later step fails."""
+
+    name: str
+    at: datetime
+    undo: Undo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A person's word on what was asked."""
+
+    by: str
+    at: datetime
+
+
+CONSENT_HOLDS = timedelta(minutes=15)
+"""How long after a person's consent it may be acted upon: the world they saw is not that of an hour later."""
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
-    """One policy's answer to one episode on one target. ``id`` is ``policy/episode``: what arrives twice acts once."""
+    """One policy's answer to one episode on one target. ``id`` is ``policy/episode``: what arrives twice acts once.
+
+    ``action``, ``args``, ``intended``, ``applied``, ``before``, ``after`` and ``passed`` are those of the step under
+    way, ``step`` of ``plan``.
+    """
 
     id: str
     policy: str
@@ -90,6 +135,14 @@ class Execution:
     """How often it was saved; a writer that holds an older version loses and decides again."""
     stopped_by: str = ""
     """The guard's check that stood in the way, so that the same refusal is recorded once."""
+    stopped: datetime | None = None
+    """Since when it has stood in the way."""
+    plan: tuple[Planned, ...] = ()
+    step: int = 0
+    done: tuple[Done, ...] = field(default=())
+    consent: Consent | None = None
+    by: str = ""
+    """The person who ordered it; empty for a policy's."""
 
     def moved(self, phase: Phase, reason: str, **changes: Any) -> Execution:
         """Return the next version of this execution, in ``phase``."""
@@ -98,6 +151,35 @@ class Execution:
     def check_passed(self, name: str) -> datetime | None:
         """Return when the named check was seen to hold, or None."""
         return dict(self.passed).get(name)
+
+    @property
+    def planned(self) -> Planned:
+        """The step under way."""
+        if self.step < len(self.plan):
+            return self.plan[self.step]
+        return Planned(self.action, self.args, self.action, Step(action=self.action).within)
+
+    @property
+    def last_step(self) -> bool:
+        """Whether nothing follows the step under way."""
+        return self.step + 1 >= len(self.plan)
+
+    @property
+    def first_intended(self) -> datetime | None:
+        """When it first set out to change something."""
+        return self.done[0].at if self.done else self.intended
+
+    def to_undo(self) -> tuple[Done, ...]:
+        """Return what has to be taken back once it has failed, the newest first."""
+        wanted = {each.name for each in self.plan if each.undo_on_failure}
+        return tuple(each for each in reversed(self.done) if each.name in wanted and each.undo)
+
+    def next_step(self, reason: str, now: datetime) -> Execution:
+        """Return it with the next step intended."""
+        step = self.plan[self.step + 1]
+        fresh: dict[str, Any] = {"applied": None, "passed": (), "before": "", "after": "", "operation": ""}
+        changes = {"action": step.action, "args": step.args, "step": self.step + 1, "intended": now, "attempts": 0}
+        return self.moved(Phase.INTENDED, reason, **fresh, **changes)
 
 
 def identity(policy: Policy, alert: Alert) -> str:
@@ -119,46 +201,90 @@ def answers(policy: Policy, rule: Rule, alert: Alert, labels: Mapping[str, str])
 
 def begin(policy: Policy, alert: Alert, now: datetime) -> Execution:
     """Return a new execution of ``policy`` for the alert's episode, before the guard has ruled on it."""
-    step = policy.do[0]
+    plan = tuple(_planned(step, number, alert) for number, step in enumerate(policy.do, 1))
     return Execution(
         id=identity(policy, alert),
         policy=policy.id,
         target=alert.target,
         episode=alert.episode,
-        action=step.action,
-        args=step.args,
+        action=plan[0].action,
+        args=plan[0].args,
         phase=Phase.REFUSED,
         begun=now,
         version=0,
+        plan=plan,
+    )
+
+
+def _planned(step: Step, number: int, alert: Alert) -> Planned:
+    """Return a step as planned; ``{scope}`` in an argument is what the alert says of it."""
+    by = {f"{{{name}}}": value for name, value in alert.by}
+    args = {name: by.get(value, value) for name, value in step.args.items()}
+    return Planned(step.action, args, step.id or f"step {number}", step.within, step.undo_on_failure)
+
+
+def ordered(by: str, identity: str, target: Target, action: str, args: Mapping[str, str], now: datetime) -> Execution:
+    """Return what a person ordered, intended: the same ``identity`` is carried out once."""
+    step = Planned(action, args, "step 1", Step(action=action).within)
+    return Execution(
+        id=f"person/{identity}",
+        policy=f"person {by}",
+        target=target.name,
+        episode=f"ordered/{target.name}/{identity}",
+        action=action,
+        args=args,
+        phase=Phase.INTENDED,
+        reason=f"ordered by {by}",
+        begun=now,
+        intended=now,
+        plan=(step,),
+        by=by,
     )
 
 
 def order(execution: Execution, target: Target) -> Order:
     """Return what the execution's actuator is told: the same at every attempt."""
-    facts = {"policy": execution.policy, "rule": execution.episode.split("/")[0], "episode": execution.episode}
-    return Order(execution.id, target, execution.args, facts)
+    name = f"{execution.id}/{execution.planned.name}" if execution.step else execution.id
+    return Order(name, target, execution.args, _facts(execution))
+
+
+def order_to_undo(execution: Execution, done: Done, target: Target) -> Order:
+    """Return the order that takes a step back."""
+    undo = done.undo
+    return Order(f"{execution.id}/{done.name}/undo", target, undo.args if undo else {}, _facts(execution))
+
+
+def _facts(execution: Execution) -> dict[str, str]:
+    return {"policy": execution.policy, "rule": execution.episode.split("/")[0], "episode": execution.episode}
 
 
 def promise(policy: Policy, target: Target, mode: Automation) -> str:
     """Return what the policy will do, in the words of a message, before it is done. ``mode`` is how far it may go."""
-    step = policy.do[0]
-    args = ", ".join(f"{key} {value}" for key, value in step.args.items())
-    if step.action not in target.allow:
-        return f"{policy.id} does nothing: {target.name} does not allow {step.action}"
+    forbidden = [step.action for step in policy.do if step.action not in target.allow]
+    if forbidden:
+        return f"{policy.id} does nothing: {target.name} does not allow {forbidden[0]}"
     will = {
         Automation.ACT: "does",
         Automation.ASK: "asks before it does",
         Automation.OBSERVE: "only notes that it would do",
     }
     verb = will.get(mode, "is off and does not do")
-    return f"{policy.id} {verb} {step.action} ({args}) once this has fired for {spell(policy.on.firing_for)}"
+    steps = ", then ".join(_spelled(step) for step in policy.do)
+    return f"{policy.id} {verb} {steps} once this has fired for {spell(policy.on.firing_for)}"
+
+
+def _spelled(step: Step) -> str:
+    args = ", ".join(f"{key} {value}" for key, value in step.args.items())
+    return f"{step.action} ({args})"
 
 
 def lost_policy(execution: Execution) -> Policy:
     """Return what is still known of a policy whose file is gone while its execution is under way."""
     given = {
-        "id": execution.policy,
-        "summary": "Its policy was removed, or cannot be read, while it was under way.",
+        "id": "lost" if execution.by else execution.policy,
+        "summary": "A person ordered this."
+        if execution.by
+        else "Its policy was removed, or cannot be read, while it was under way.",
         "on": {"rule": execution.episode.split("/")[0]},
         "do": [{"action": execution.action, "args": dict(execution.args)}],
         "guard": {"mode": Automation.OFF},
@@ -170,4 +296,5 @@ def lost_rule(execution: Execution) -> Rule:
     """Return what is still known of a rule whose file is gone: that somebody was told of its alert."""
     when = {"kql": "-", "above": 0.0, "over": timedelta(minutes=1)}
     name = execution.episode.split("/")[0]
-    return Rule.model_validate({"id": name, "summary": "Its rule was removed.", "severity": Severity.P1, "when": when})
+    summary = "A person ordered this." if execution.by else "Its rule was removed."
+    return Rule.model_validate({"id": name, "summary": summary, "severity": Severity.P1, "when": when})

@@ -44,7 +44,7 @@ class Gauge:
     earlier; the others know their past.
     """
 
-    meter: Literal["metrics", "queues", "probes", "approver"]
+    meter: Literal["metrics", "queues", "probes", "approver", "switches"]
     reading: str
     fold: Literal["max", "min", "mean", "sum", "rise"] = "max"
     scale: float = 1.0

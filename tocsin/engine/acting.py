@@ -1,39 +1,37 @@
-"""Acting: an execution advances tick by tick — intent recorded, then applied, then read back from the world.
-
-A crash between any two writes leaves an execution that says how far it came; the next tick reads the world and goes on.
-"""
+"""Acting: an execution advances tick by tick — intent recorded, then applied, then read back from the world."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.core import guard, remedy
-from tocsin.core.alert import Alert, Verdict
+from tocsin.core.alert import Alert, State, Verdict
+from tocsin.core.answer import NoAnswer
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
+from tocsin.core.container import DEPLOYING
 from tocsin.core.fields import Automation
-from tocsin.core.guard import Answer, Case, Ruling
-from tocsin.core.message import NEWS, Delivery, Kind, outbox
+from tocsin.core.guard import Answer, Case, Ruling, World
+from tocsin.core.message import Delivery, Kind
 from tocsin.core.mute import Silence, silencer
-from tocsin.core.native import NATIVE
-from tocsin.core.notice import story
 from tocsin.core.policy import Policy
 from tocsin.core.read import Project
-from tocsin.core.remedy import Applied, Did, Execution, Phase
+from tocsin.core.remedy import Execution, Phase
 from tocsin.core.rule import Rule
-from tocsin.core.text import scrub
+from tocsin.engine import storms, switches
+from tocsin.engine.carrying import Carrier
 from tocsin.engine.counting import SILENT
+from tocsin.engine.reporting import Reporter, record
 from tocsin.engine.verifying import Verifier
 from tocsin.ports import Actuator, Conflict, Log, Store, StoreUnavailable, Tally
 
-APPLY_WITHIN = timedelta(minutes=15)
-"""How long a recorded intent may wait for a busy platform before a person is called."""
+PATIENCE = timedelta(minutes=5)
+"""How long a deployment may keep a policy from acting before somebody is told of it."""
 
-_LOCK = timedelta(minutes=2)
+_TOLD = ", told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +45,22 @@ class Actor:
     log: Log
     owner: str
     elapsed: Callable[[], timedelta] = timedelta
-    """How much later than ``now`` it has become: locks are held by the clock, whatever the tick's instant is."""
     tally: Tally = SILENT
+
+    @property
+    def reporter(self) -> Reporter:
+        """What saves and tells."""
+        return Reporter(self.project, self.store, self.verifier.signals, self.log, self.tally)
+
+    @property
+    def _carrier(self) -> Carrier:
+        return Carrier(self.store, self.actuators, self.verifier, self.reporter, self.owner, self.elapsed)
 
     def act(self, now: datetime, targets: Sequence[Target]) -> int:
         """Advance every execution of ``targets`` as far as it can come now; return how many changed."""
         known = {target.name: self._lagging(target) for target in targets}
+        for target in known.values():
+            self._safely(self._look_for_releases, None, target, now)
         alerts = [alert for alert in self.store.open_alerts() if alert.open and alert.target in known]
         under_way = [each for each in self.store.executions() if each.phase.acting and each.target in known]
         changed = sum(self._safely(self._consider, alert, known[alert.target], now) for alert in alerts)
@@ -75,10 +83,13 @@ class Actor:
             self.log.error("acting failed", target=target.name, error=type(error).__name__)
         return 0
 
+    def _look_for_releases(self, _: None, target: Target, now: datetime) -> int:
+        return switches.look_for_releases(self.store, self.verifier.configuration, target, now)
+
     # Deciding
 
     def _consider(self, alert: Alert, target: Target, now: datetime) -> int:
-        rule = self._rule(alert.rule)
+        rule = self.reporter.rule(alert.rule)
         if rule is None:
             return 0
         labels = labels_of(alert, rule, target)
@@ -89,25 +100,107 @@ class Actor:
         stored = self.store.execution(remedy.identity(policy, alert))
         if stored and (stored.phase.acting or stored.phase.over):
             return 0
-        answer = guard.permit(self._case(policy, rule, alert, target, now))
-        before = stored or remedy.begin(policy, alert, now)
-        if answer.ruling is Ruling.PERMIT:
-            intended = before.moved(Phase.INTENDED, answer.reason, intended=now, stopped_by="")
-            self._save(intended, _ruling(intended, alert, answer, policy, now))
-            self._apply(intended, target, now)
-            return 1
-        if before.stopped_by == answer.check:
+        before = as_planned(stored, remedy.begin(policy, alert, now))
+        answer = self._answer(self._case(policy, rule, alert, target, now, before), target)
+        if answer.ruling is not Ruling.PERMIT:
+            return self._hold_back(before, alert, answer, policy, now)
+        intended = self._intend(policy, rule, alert, target, now, before)
+        return 1 + self._carrier.apply(intended, target, now) if intended else 0
+
+    def _intend(
+        self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime, before: Execution
+    ) -> Execution | None:
+        """Record the intent, alone among all who decide: two at once must not use up one allowance both."""
+        with self._carrier.alone("deciding", now) as mine:
+            if not mine:
+                return None
+            answer = self._answer(self._case(policy, rule, alert, target, now, before), target)
+            if answer.ruling is not Ruling.PERMIT:
+                return None
+            intended = before.moved(Phase.INTENDED, answer.reason, intended=now, stopped_by="", stopped=None)
+            self.reporter.save(intended, ruling(intended, alert, answer, policy, now))
+        return intended
+
+    def _hold_back(self, before: Execution, alert: Alert, answer: Answer, policy: Policy, now: datetime) -> int:
+        """Record what stands in the way, once; a deployment that goes on and on is told of."""
+        same = before.version > 0 and before.stopped_by.removesuffix(_TOLD) == answer.check
+        waited = same and answer.check == guard.DEPLOYING and before.stopped and now - before.stopped >= PATIENCE
+        if same and (not waited or before.stopped_by.endswith(_TOLD)):
             return 0
-        held = before.moved(_HELD[answer.ruling], answer.reason, stopped_by=answer.check)
-        self._save(held, _ruling(held, alert, answer, policy, now), self._tell_held(held, answer, now))
+        stopped_by = answer.check + (_TOLD if waited else "")
+        since = before.stopped if same else now
+        held = before.moved(_HELD[answer.ruling], answer.reason, stopped_by=stopped_by, stopped=since)
+        news = self._tell_held(held, answer, now, waited=bool(waited))
+        self.reporter.save(held, ruling(held, alert, answer, policy, now), news)
+        if answer.check == guard.STORM:
+            storms.page(self.store, held, answer.reason, now)
         return 1
 
-    def _case(self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime) -> Case:
-        config = self.project.config
-        history = self.store.executions()
-        budget, released = config.budgets.actions_per_hour, self._released(target)
-        silenced = self._silenced(labels_of(alert, rule, target), now)
-        return Case(policy, rule, alert, target, config.automation, history, budget, now, released, silenced)
+    def _tell_held(self, execution: Execution, answer: Answer, now: datetime, *, waited: bool) -> list[Delivery]:
+        """Tell what is only noted or asked, and what was promised and is refused: the page said it would be done."""
+        if execution.phase in (Phase.ASKED, Phase.OBSERVED):
+            return self.reporter.news(execution, Kind.ACTED, now)
+        broken = answer.check in guard.BREAKS_A_PROMISE and answer.passed(*guard.DUE)
+        return self.reporter.news(execution, Kind.FAILED, now) if broken or waited else []
+
+    def _answer(self, case: Case, target: Target) -> Answer:
+        """Rule by what is known; the world is read only where nothing that is known stands in the way."""
+        answer = guard.permit(case)
+        waiting = answer.ruling is Ruling.ASK and case.stored is not None and case.stored.phase is Phase.ASKED
+        if answer.ruling is Ruling.REFUSE or waiting or case.stored is None:
+            return answer
+        return guard.permit(replace(case, world=self._world(case.stored, target)))
+
+    def _world(self, execution: Execution, target: Target) -> World:
+        actuator = self.actuators[execution.action]
+        already = actuator.holds(remedy.order(execution, target)) if actuator.readable else None
+        app = self.verifier.configuration.read(target) if target.container_app else None
+        known = app is not None and not isinstance(app, NoAnswer)
+        state = app.provisioning if known else ""  # type: ignore[union-attr]
+        return World(already, state if state in DEPLOYING else "")
+
+    def _case(self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime, stored: Execution) -> Case:
+        config, history = self.project.config, self.store.executions()
+        return Case(
+            policy,
+            rule,
+            alert,
+            target,
+            config.automation,
+            history,
+            config.budgets.actions_per_hour,
+            now,
+            self._released(target),
+            self._silenced(labels_of(alert, rule, target), now),
+            len(config.targets),
+            len(self._wanted(history, now) | {stored.id}),
+            config.budgets.actions_at_once,
+            stored,
+        )
+
+    def _wanted(self, history: Sequence[Execution], now: datetime) -> set[str]:
+        """Return every action that policies want at this time or have begun just now, on whatever target."""
+        ended = {each.id for each in history if each.phase.over}
+        begun = {
+            each.id
+            for each in history
+            if each.first_intended and now - each.first_intended < storms.SPAN and not each.by
+        }
+        targets = {target.name: target for target in self.project.config.targets}
+        wanted = set()
+        for alert in self.store.open_alerts():
+            rule, target = self.reporter.rule(alert.rule), targets.get(alert.target)
+            if rule is None or target is None or alert.state is not State.FIRING or alert.last is not Verdict.BREACHED:
+                continue
+            labels = labels_of(alert, rule, target)
+            wanted |= {
+                remedy.identity(policy, alert)
+                for policy in self.project.policies
+                if remedy.answers(policy, rule, alert, labels)
+                and alert.held >= policy.on.firing_for
+                and guard.mode_of(policy, target, self.project.config.automation) is Automation.ACT
+            }
+        return (wanted - ended) | begun
 
     def _silenced(self, labels: Mapping[str, str], now: datetime) -> str:
         written = [each.silence(number) for number, each in enumerate(self.project.config.silences)]
@@ -122,180 +215,79 @@ class Actor:
             for entry in reversed(self.store.audit())
             if entry["target"] == target.name
             and entry["actor"].startswith("person ")
-            and entry["event"].startswith("release ")
+            and (entry["event"].startswith("release ") or entry["detail"].get("action") == "killswitch.release")
         )
         newest = next(by_person, None)
         return datetime.fromisoformat(newest) if newest else None
 
-    # Doing
+    # Going on
 
     def _resume(self, execution: Execution, target: Target, now: datetime) -> int:
-        if execution.phase is Phase.APPLIED:
-            return self._verify(execution, target, now)
-        return self._resume_intent(execution, target, now)
+        if execution.phase is Phase.UNDOING:
+            return self._carrier.undo(execution, target, now)
+        if execution.phase is Phase.INTENDED:
+            return self._resume_intent(execution, target, now)
+        found = self._carrier.look(execution, target, now)
+        if found.missing is not None:
+            return self._carrier.unproven(execution, found, target, now)
+        if execution.last_step:
+            return self._carrier.verified(execution, found, now)
+        return self._go_on(execution, found.words, target, now)
+
+    def _go_on(self, execution: Execution, words: str, target: Target, now: datetime) -> int:
+        """Begin the next step, as the first: only what is still permitted, and only once the intent is recorded."""
+        permitted = self._still_permitted(execution, target, now)
+        if permitted is None:
+            return 0
+        if permitted:
+            stopped = execution.moved(Phase.STOOD_DOWN, f"{words}; not gone on with: {permitted}", ended=now)
+            return self.reporter.saved(stopped, "stood down", now, Kind.ACTED)
+        further = execution.next_step(words, now)
+        self.reporter.saved(further, "intended", now)
+        return 1 + self._carrier.apply(further, target, now)
 
     def _resume_intent(self, execution: Execution, target: Target, now: datetime) -> int:
         """An intent without an outcome: a busy platform, or a crash. What is still wanted is applied, else let go."""
-        policy, alert = self._policy(execution.policy), self._alert(execution)
-        rule = self._rule(alert.rule) if alert else None
-        if execution.intended and now - execution.intended > APPLY_WITHIN:
-            return self._too_late(execution, target, now)
-        if policy and rule and alert:
-            answer = guard.permit(self._case(policy, rule, alert, target, now))
-            if answer.ruling is Ruling.PERMIT:
-                return self._apply(execution, target, now)
-            if alert.last is Verdict.UNKNOWN:
-                return 0
-            reason = answer.reason
-        else:
-            reason = "its policy, rule or alert is gone"
-        return self._let_go(execution, target, reason, now)
-
-    def _too_late(self, execution: Execution, target: Target, now: datetime) -> int:
-        """Call a person, unless the change had been sent before a crash: then it stands and is verified."""
-        holds = self.actuators[execution.action].holds(remedy.order(execution, target))
-        if holds:
-            return self._found_applied(execution, now)
-        unsure = "" if holds is False else "; whether it was made cannot be read now"
-        return self._give_up(execution, f"not applied within {APPLY_WITHIN.seconds // 60} minutes{unsure}", now)
-
-    def _let_go(self, execution: Execution, target: Target, reason: str, now: datetime) -> int:
-        """Nothing more is wanted: but if the change had been sent before a crash, it stands and is verified."""
-        holds = self.actuators[execution.action].holds(remedy.order(execution, target))
-        if holds is None:
+        if execution.intended and now - execution.intended > execution.planned.within:
+            return self._carrier.too_late(execution, target, now)
+        permitted = self._still_permitted(execution, target, now)
+        if permitted is None:
             return 0
-        if holds:
-            return self._found_applied(execution, now)
-        stopped = execution.moved(Phase.STOOD_DOWN, reason, ended=now)
-        self._save(stopped, _record("stood down", stopped, now))
-        return 1
+        if permitted:
+            return self._carrier.let_go(execution, target, permitted, now)
+        return self._carrier.apply(execution, target, now)
 
-    def _found_applied(self, execution: Execution, now: datetime) -> int:
-        applied = execution.moved(Phase.APPLIED, "found applied after a restart", applied=now)
-        self._save(applied, _record("applied", applied, now))
-        return 1
-
-    def _apply(self, execution: Execution, target: Target, now: datetime) -> int:
-        with self._alone(target, now) as mine:
-            if not mine:
-                return 0
-            outcome = self.actuators[execution.action].apply(remedy.order(execution, target))
-        return self._outcome(execution, outcome, now)
-
-    def _outcome(self, execution: Execution, outcome: Applied, now: datetime) -> int:
-        if outcome.did is Did.FAILED:
-            return self._give_up(execution, outcome.detail, now)
-        if outcome.did is Did.BUSY:
-            waiting = execution.moved(Phase.INTENDED, outcome.detail, attempts=execution.attempts + 1)
-            self._save(waiting, _record("busy", waiting, now))
-            return 1
-        applied = execution.moved(
-            Phase.APPLIED,
-            outcome.detail,
-            applied=now,
-            before=outcome.before,
-            after=outcome.after,
-            operation=outcome.operation,
-        )
-        self._save(applied, _record("applied", applied, now), self._tell(applied, Kind.ACTED, now))
-        return 1
-
-    # Proving
-
-    def _verify(self, execution: Execution, target: Target, now: datetime) -> int:
-        policy = self._policy(execution.policy)
-        checks = policy.verify if policy else ()
-        found = self.verifier.look(execution, checks, target, now)
-        if found.again and policy:
-            self._finish(execution, policy, target, now)
-        if found.missing is None:
-            done = execution.moved(Phase.VERIFIED, found.words, ended=now, passed=found.passed)
-            self._save(done, _record("verified", done, now), self._tell(done, Kind.ACTED, now))
-            return 1
-        if found.late:
-            failed = execution.moved(Phase.UNVERIFIED, found.words, ended=now, passed=found.passed)
-            self._save(failed, _record("unverified", failed, now), self._tell(failed, Kind.FAILED, now))
-            return 1
-        if found.passed == execution.passed:
-            return 0
-        further = execution.moved(Phase.APPLIED, found.words, passed=found.passed)
-        self._save(further, _record("check passed", further, now))
-        return 1
-
-    def _finish(self, execution: Execution, policy: Policy, target: Target, now: datetime) -> None:
-        """Apply once more what the platform has not finished by itself, unless somebody has switched that off."""
-        may = guard.mode_of(policy, target, self.project.config.automation) is Automation.ACT
-        if not (may and execution.action in target.allow):
-            return
-        with self._alone(target, now) as mine:
-            if not mine:
-                return
-            self.store.record(None, [_record("finishing", execution, now)])
-            outcome = self.actuators[execution.action].apply(remedy.order(execution, target))
-        if outcome.did is not Did.ALREADY:
-            said = execution.moved(execution.phase, outcome.detail)
-            self.store.record(None, [_record(f"finishing {outcome.did.value}", said, now)])
-
-    @contextmanager
-    def _alone(self, target: Target, now: datetime) -> Iterator[bool]:
-        """Hold the target's lock while the block runs, or say that another does."""
-        name = f"act/{target.name}"
-        mine = self.store.lock(name, self.owner, now + self.elapsed(), _LOCK)
-        try:
-            yield mine
-        finally:
-            if mine:
-                self.store.unlock(name, self.owner)
-
-    def _give_up(self, execution: Execution, reason: str, now: datetime) -> int:
-        failed = execution.moved(Phase.FAILED, reason, ended=now)
-        self._save(failed, _record("failed", failed, now), self._tell(failed, Kind.FAILED, now))
-        return 1
-
-    # Saving and telling
-
-    def _save(self, execution: Execution, entry: Record, deliveries: Iterable[Delivery] = ()) -> None:
-        self.store.record(execution, [entry], deliveries)
-        self.log.info("execution", id=execution.id, phase=execution.phase.value, reason=execution.reason)
-        self.tally.count("actions", target=execution.target, action=execution.action, outcome=entry.event)
-
-    def _tell_held(self, execution: Execution, answer: Answer, now: datetime) -> list[Delivery]:
-        """Tell what is only noted or asked, and what was promised and is refused: the page said it would be done."""
-        if execution.phase in (Phase.ASKED, Phase.OBSERVED):
-            return self._tell(execution, Kind.ACTED, now)
-        broken = answer.check in guard.BREAKS_A_PROMISE and answer.passed(*guard.DUE)
-        return self._tell(execution, Kind.FAILED, now) if broken else []
-
-    def _tell(self, execution: Execution, kind: Kind, now: datetime) -> list[Delivery]:
-        target = next((each for each in self.project.config.targets if each.name == execution.target), None)
-        if target is None:
-            return []
-        rule = self._rule(execution.episode.split("/")[0]) or remedy.lost_rule(execution)
-        policy = self._policy(execution.policy) or remedy.lost_policy(execution)
-        alert = self._alert(execution)
-        over, signal = alert is None or not alert.open, self.verifier.signals.get(rule.when.signal or "")
-        notice = story(execution, policy, rule, target, kind, now, over=over, alert=alert, signal=signal)
-        if alert is not None:
-            by = {scrub(name, 60): scrub(value) for name, value in alert.by}
-            notice = replace(notice, labels={**notice.labels, **by})
-        names = [NEWS]
-        if kind is Kind.FAILED and policy.if_it_fails:
-            names.append(policy.if_it_fails.escalate)
-        return outbox(notice, names, now)
-
-    # Looking up
-
-    def _rule(self, name: str) -> Rule | None:
-        return next((rule for rule in (*self.project.rules, *NATIVE) if rule.id == name), None)
-
-    def _policy(self, name: str) -> Policy | None:
-        return next((policy for policy in self.project.policies if policy.id == name), None)
-
-    def _alert(self, execution: Execution) -> Alert | None:
-        return next((each for each in self.store.open_alerts() if each.episode == execution.episode), None)
+    def _still_permitted(self, execution: Execution, target: Target, now: datetime) -> str | None:
+        """Return an empty text while it is still permitted, else why not; None while that cannot be told."""
+        if execution.by:
+            return ""
+        policy, alert = self.reporter.policy(execution.policy), self.reporter.alert(execution)
+        rule = self.reporter.rule(alert.rule) if alert else None
+        if not (policy and rule and alert):
+            return "its policy, rule or alert is gone"
+        case = self._case(policy, rule, alert, target, now, execution)
+        answer = guard.permit(replace(case, stored=_as_consented(execution, now)))
+        if answer.ruling is Ruling.PERMIT:
+            return ""
+        return None if alert.last is Verdict.UNKNOWN else answer.reason
 
 
 _HELD = {Ruling.REFUSE: Phase.REFUSED, Ruling.ASK: Phase.ASKED, Ruling.OBSERVE: Phase.OBSERVED}
+
+
+def as_planned(stored: Execution | None, new: Execution) -> Execution:
+    """Return the execution as stored, or with the plan as it is now and without the consent to another."""
+    if stored is None or stored.plan == new.plan:
+        return stored or new
+    return replace(stored, plan=new.plan, action=new.action, args=new.args, consent=None, stopped_by="")
+
+
+def _as_consented(execution: Execution, now: datetime) -> Execution:
+    """Consent to the whole holds until the whole is done: what was begun with it is not left half done."""
+    given, begun = execution.consent, execution.first_intended
+    if given is None or begun is None or begun < given.at:
+        return execution
+    return replace(execution, consent=replace(given, at=now))
 
 
 def labels_of(alert: Alert, rule: Rule, target: Target) -> dict[str, str]:
@@ -304,22 +296,10 @@ def labels_of(alert: Alert, rule: Rule, target: Target) -> dict[str, str]:
     return {**target.labels, **rule.labels, **dict(alert.by), **own}
 
 
-def _record(event: str, execution: Execution, now: datetime) -> Record:
-    detail = {
-        "episode": execution.episode,
-        "action": execution.action,
-        **{f"arg.{key}": value for key, value in execution.args.items()},
-        "reason": execution.reason,
-        "before": execution.before,
-        "after": execution.after,
-    }
-    kept = {key: value for key, value in detail.items() if value}
-    return Record(now, f"policy {execution.policy}", event, execution.target, execution.id, kept)
-
-
-def _ruling(execution: Execution, alert: Alert, answer: Answer, policy: Policy, now: datetime) -> Record:
+def ruling(execution: Execution, alert: Alert, answer: Answer, policy: Policy, now: datetime) -> Record:
+    """Return the audit's record of a decision: every check, and what it was decided on."""
     event = "intended" if execution.phase is Phase.INTENDED else execution.phase.value
-    entry = _record(event, execution, now)
+    entry = record(event, execution, now)
     checks = {f"check.{check.name}": check.words for check in answer.checks}
     evidence = {
         "value": f"{alert.value}",

@@ -24,6 +24,7 @@ from tocsin.engine.fanning import FanOut, is_about, named
 from tocsin.engine.measuring import Measurer
 from tocsin.engine.notifying import Courier
 from tocsin.engine.retiring import Retirer
+from tocsin.engine.switches import Switches
 from tocsin.engine.telling import Teller
 from tocsin.engine.verifying import Verifier
 from tocsin.engine.watching import Receivers
@@ -162,7 +163,7 @@ class Engine:
             self.configuration,
             self.log,
             measurer,
-            self.meters,
+            {**self.meters, "switches": Switches(self.store, self.configuration)},
             self.tally,
         )
 

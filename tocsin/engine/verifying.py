@@ -12,11 +12,11 @@ from tocsin.core.answer import NoAnswer, Rows
 from tocsin.core.compile import compile_signal, freshness
 from tocsin.core.config import Target
 from tocsin.core.policy import Check
-from tocsin.core.remedy import Execution
+from tocsin.core.remedy import Execution, order
 from tocsin.core.schedule import settled
 from tocsin.core.signal import Logs, Signal
 from tocsin.core.units import spell
-from tocsin.ports import Configuration, Telemetry
+from tocsin.ports import Actuator, Configuration, Telemetry
 
 SWITCH_WITHIN = timedelta(minutes=10)
 """How long the platform may take to serve a revision with the switch, where a policy does not say."""
@@ -53,6 +53,12 @@ def proofs(execution: Execution, checks: Sequence[Check]) -> tuple[Check, ...]:
     return (Check(container_env=variable, is_=wanted, within=SWITCH_WITHIN), *checks)
 
 
+def _reads_back(actuator: Actuator, execution: Execution) -> bool:
+    """Return whether the action's own state is still to be read; a switch is proven on the revisions that serve."""
+    name = execution.action
+    return actuator.readable and not name.startswith("killswitch.") and execution.check_passed(name) is None
+
+
 @dataclass(frozen=True, slots=True)
 class Verifier:
     """Looks whether a policy's checks hold, in their order: a later one counts only after the earlier was seen."""
@@ -61,9 +67,21 @@ class Verifier:
     telemetry: Telemetry
     signals: Mapping[str, Signal]
 
-    def look(self, execution: Execution, checks: Sequence[Check], target: Target, now: datetime) -> Found:
-        """Return how far the proof has come at ``now``."""
-        passed = execution.passed
+    def look(
+        self,
+        execution: Execution,
+        checks: Sequence[Check],
+        target: Target,
+        now: datetime,
+        actuator: Actuator | None = None,
+    ) -> Found:
+        """Return how far the proof has come at ``now``. What was done comes first: ``actuator`` reads it back."""
+        name, passed = execution.action, execution.passed
+        if actuator is not None and _reads_back(actuator, execution):
+            if not actuator.holds(order(execution, target)):
+                late = execution.applied is not None and now - execution.applied > execution.planned.within
+                return Found(passed, name, f"{name} is not seen in force yet", late)
+            passed = (*passed, (name, now))
         for check in proofs(execution, checks):
             name = check.container_env or check.signal or ""
             if name in dict(passed):

@@ -1,0 +1,204 @@
+"""Carrying out what was intended: apply, read back, go on to the next step, or take back what was done.
+
+A crash between any two writes leaves an execution that says how far it came; the next tick reads the world and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tocsin.core import guard, remedy
+from tocsin.core.config import Target
+from tocsin.core.container import SCOPES
+from tocsin.core.fields import Automation
+from tocsin.core.message import Kind
+from tocsin.core.policy import Policy
+from tocsin.core.remedy import Applied, Did, Done, Execution, Phase
+from tocsin.engine import switches
+from tocsin.engine.reporting import Reporter, record
+from tocsin.engine.verifying import Found, Verifier
+from tocsin.ports import Actuator, Store
+
+_LOCK = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """Carries out intended steps. ``owner`` names this process for the locks."""
+
+    store: Store
+    actuators: Mapping[str, Actuator]
+    verifier: Verifier
+    reporter: Reporter
+    owner: str
+    elapsed: Callable[[], timedelta] = timedelta
+    """How much later than ``now`` it has become: locks are held by the clock, whatever the tick's instant is."""
+
+    @contextmanager
+    def alone(self, what: str, now: datetime) -> Iterator[bool]:
+        """Hold a lock while the block runs, or say that another does."""
+        name = f"act/{what}"
+        mine = self.store.lock(name, self.owner, now + self.elapsed(), _LOCK)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self.store.unlock(name, self.owner)
+
+    def apply(self, execution: Execution, target: Target, now: datetime) -> int:
+        """Do what is intended, unless something else is being done to the target at this moment."""
+        with self.alone(target.name, now) as mine:
+            if not mine:
+                return 0
+            outcome = self.actuators[execution.action].apply(remedy.order(execution, target))
+        return self._outcome(execution, outcome, target, now)
+
+    def _outcome(self, execution: Execution, outcome: Applied, target: Target, now: datetime) -> int:
+        if outcome.did is Did.FAILED:
+            return self.give_up(execution, outcome.detail, target, now)
+        if outcome.did is Did.BUSY:
+            waiting = execution.moved(Phase.INTENDED, outcome.detail, attempts=execution.attempts + 1)
+            return self.reporter.saved(waiting, "busy", now)
+        done = (*execution.done, Done(execution.planned.name, now, outcome.undo))
+        applied = execution.moved(
+            Phase.APPLIED,
+            outcome.detail,
+            applied=now,
+            before=outcome.before,
+            after=outcome.after,
+            operation=outcome.operation,
+            done=done if outcome.did is Did.DONE else execution.done,
+        )
+        return self.reporter.saved(applied, "applied", now, Kind.ACTED)
+
+    def too_late(self, execution: Execution, target: Target, now: datetime) -> int:
+        """Call a person, unless the change had been sent before a crash: then it stands and is verified."""
+        holds = self._holds(execution, target)
+        if holds:
+            return self._found_applied(execution, now)
+        unsure = "" if holds is False else "; whether it was made cannot be read now"
+        reason = f"not applied within {execution.planned.within.total_seconds() / 60:g} minutes{unsure}"
+        return self.give_up(execution, reason, target, now)
+
+    def let_go(self, execution: Execution, target: Target, reason: str, now: datetime) -> int:
+        """Nothing more is wanted: but if the change had been sent before a crash, it stands and is verified."""
+        readable = self.actuators[execution.action].readable
+        holds = self._holds(execution, target) if readable else False
+        if holds is None:
+            return 0
+        if holds:
+            return self._found_applied(execution, now)
+        sent = execution.attempts or not readable
+        unsure = "; whether it had been sent before cannot be read" if sent and not readable else ""
+        stopped = execution.moved(Phase.STOOD_DOWN, reason + unsure, ended=now)
+        return self.reporter.saved(stopped, "stood down", now)
+
+    def _holds(self, execution: Execution, target: Target) -> bool | None:
+        return self.actuators[execution.action].holds(remedy.order(execution, target))
+
+    def _found_applied(self, execution: Execution, now: datetime) -> int:
+        applied = execution.moved(Phase.APPLIED, "found applied after a restart", applied=now)
+        return self.reporter.saved(applied, "applied", now)
+
+    def look(self, execution: Execution, target: Target, now: datetime) -> Found:
+        """Return how far the proof of what was applied has come; the policy's own checks follow its last step."""
+        policy = self.reporter.policy(execution.policy)
+        checks = policy.verify if policy and execution.last_step else ()
+        found = self.verifier.look(execution, checks, target, now, self.actuators.get(execution.action))
+        if found.again and policy:
+            self._finish(execution, policy, target, now)
+        self._remember(execution, found, target, now)
+        return found
+
+    def unproven(self, execution: Execution, found: Found, target: Target, now: datetime) -> int:
+        """Note what has been proven so far, or that the time for it is up."""
+        if found.late:
+            ended = execution.moved(Phase.UNVERIFIED, found.words, ended=now, passed=found.passed)
+            return self._ended_badly(ended, "unverified", target, now)
+        if found.passed == execution.passed:
+            return 0
+        further = execution.moved(Phase.APPLIED, found.words, passed=found.passed)
+        return self.reporter.saved(further, "check passed", now)
+
+    def verified(self, execution: Execution, found: Found, now: datetime) -> int:
+        """Say that the last step is proven, and with it the whole."""
+        done = execution.moved(Phase.VERIFIED, found.words, ended=now, passed=found.passed)
+        return self.reporter.saved(done, "verified", now, Kind.ACTED)
+
+    def _remember(self, execution: Execution, found: Found, target: Target, now: datetime) -> None:
+        """From when a switch was first seen engaged on all that serves, it is missed when it goes."""
+        scope = execution.args.get("scope", "")
+        if execution.action != "killswitch.engage" or scope not in SCOPES or execution.check_passed(SCOPES[scope]):
+            return
+        if SCOPES[scope] in dict(found.passed):
+            who = execution.by or f"policy {execution.policy}"
+            switches.engaged(self.store, self.verifier.configuration, target, scope, who, now)
+
+    def _finish(self, execution: Execution, policy: Policy, target: Target, now: datetime) -> None:
+        """Apply once more what the platform has not finished by itself, unless somebody has switched that off."""
+        may = guard.mode_of(policy, target, self.reporter.project.config.automation) is Automation.ACT
+        if not ((may or execution.consent) and execution.action in target.allow):
+            return
+        with self.alone(target.name, now) as mine:
+            if not mine:
+                return
+            self.store.record(None, [record("finishing", execution, now)])
+            outcome = self.actuators[execution.action].apply(remedy.order(execution, target))
+        if outcome.did is not Did.ALREADY:
+            said = execution.moved(execution.phase, outcome.detail)
+            self.store.record(None, [record(f"finishing {outcome.did.value}", said, now)])
+
+    # When it goes wrong
+
+    def give_up(self, execution: Execution, reason: str, target: Target, now: datetime) -> int:
+        """Call a person; first take back what says so."""
+        return self._ended_badly(execution.moved(Phase.FAILED, reason, ended=now), "failed", target, now)
+
+    def _ended_badly(self, ended: Execution, event: str, target: Target, now: datetime) -> int:
+        if not ended.to_undo():
+            return self.reporter.saved(ended, event, now, Kind.FAILED)
+        undoing = replace(ended, phase=Phase.UNDOING, ended=None)
+        self.reporter.saved(undoing, f"{event}, taking back", now)
+        return 1 + self.undo(undoing, target, now)
+
+    def undo(self, execution: Execution, target: Target, now: datetime) -> int:
+        """Take back the newest step that has to be; the intent to do so was recorded before."""
+        left = execution.to_undo()
+        if not left:
+            return self._undone(execution, "", now)
+        newest = left[0]
+        undo = newest.undo
+        if undo is None or undo.action not in self.actuators or undo.action not in target.allow:
+            allowed = f"{target.name} does not allow {undo.action}" if undo else "nothing takes it back"
+            return self._undone(execution, f"{newest.name} was NOT taken back: {allowed}", now)
+        with self.alone(target.name, now) as mine:
+            if not mine:
+                return 0
+            outcome = self.actuators[undo.action].apply(remedy.order_to_undo(execution, newest, target))
+        return self._undo_outcome(execution, newest, outcome, now)
+
+    def _undo_outcome(self, execution: Execution, newest: Done, outcome: Applied, now: datetime) -> int:
+        if outcome.did is Did.FAILED:
+            return self._undone(execution, f"{newest.name} was NOT taken back: {outcome.detail}", now)
+        if outcome.did is Did.BUSY and execution.attempts < _MOST_TRIES:
+            waiting = execution.moved(Phase.UNDOING, execution.reason, attempts=execution.attempts + 1)
+            return self.reporter.saved(waiting, "taking back busy", now)
+        if outcome.did is Did.BUSY:
+            return self._undone(execution, f"{newest.name} was NOT taken back: {outcome.detail}", now)
+        done = tuple(each for each in execution.done if each is not newest)
+        less = execution.moved(
+            Phase.UNDOING, f"{execution.reason}; {newest.name} was taken back", done=done, attempts=0
+        )
+        self.reporter.saved(less, "taken back", now)
+        return 1 + (self._undone(less, "", now) if not less.to_undo() else 0)
+
+    def _undone(self, execution: Execution, words: str, now: datetime) -> int:
+        reason = f"{execution.reason}; {words}" if words else execution.reason
+        return self.reporter.saved(execution.moved(Phase.FAILED, reason, ended=now), "failed", now, Kind.FAILED)
+
+
+_MOST_TRIES = 15
+"""Ticks for which a busy platform is asked to take something back."""

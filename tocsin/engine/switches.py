@@ -1,0 +1,99 @@
+"""Which switches are engaged, as the store knows it, and what has become of them in the world."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from tocsin.core import container, hold
+from tocsin.core.answer import NoAnswer, Why
+from tocsin.core.audit import Record
+from tocsin.core.config import Target
+from tocsin.core.container import SCOPES, App
+from tocsin.core.gauge import Reading
+from tocsin.core.hold import Engaged, Standing
+from tocsin.ports import Configuration, Conflict, Store
+
+BY_HAND = "person (by hand)"
+"""Who released a switch outside of Tocsin: nobody knows the name."""
+
+
+def engaged(store: Store, configuration: Configuration, target: Target, scope: str, by: str, now: datetime) -> None:
+    """Remember that a switch was seen engaged, so that it is missed when it goes. One that stands is left alone."""
+    app = configuration.read(target)
+    if isinstance(app, NoAnswer):
+        return
+    found = Engaged(target.name, scope, by, now, hold.runs(app.template, target, SCOPES[scope]))
+    with suppress(Conflict):
+        store.keep(Engaged, found.key, found, None)
+
+
+def released(store: Store, target: Target, scope: str) -> None:
+    """Forget a switch that a person releases: that it goes is no drift."""
+    key = f"{target.name}/{scope}"
+    kept = store.kept(Engaged).get(key)
+    if kept is not None:
+        with suppress(Conflict):
+            store.keep(Engaged, key, None, kept.etag)
+
+
+def look_for_releases(store: Store, configuration: Configuration, target: Target, now: datetime) -> int:
+    """Record each switch of the target that a person released by hand: that person's word holds off every policy."""
+    mine = [each.value for each in store.kept(Engaged).values() if each.value.target == target.name]
+    app = configuration.read(target) if mine else None
+    if app is None or isinstance(app, NoAnswer):
+        return 0
+    judged = [(each, *hold.judge(each, app, target)) for each in mine]
+    by_hand = [(each, words) for each, standing, words in judged if standing is Standing.RELEASED]
+    for each, words in by_hand:
+        detail = {"scope": each.scope, "detail": words, "engaged by": each.by, "engaged": each.at.isoformat()}
+        store.record(None, [Record(now, BY_HAND, "release seen", target.name, "killswitch", detail)])
+        released(store, target, each.scope)
+    return len(by_hand)
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """Reads how the switches of a target stand: ``drifted`` holds 1 for each that was engaged and has gone.
+
+    ``engaged`` holds 1 for each that is on wherever requests go or is about to be, whoever engaged it.
+    """
+
+    store: Store
+    configuration: Configuration
+
+    def read(self, target: Target, reading: str, start: datetime, end: datetime) -> Sequence[Reading] | NoAnswer:  # noqa: ARG002
+        """Return both for every switch there is; no readings where there is no app."""
+        if not target.container_app:
+            return []
+        app = self.configuration.read(target)
+        if isinstance(app, NoAnswer):
+            return app
+        if not app.serving:
+            return NoAnswer(Why.MISSING, "no revision serves")
+        readings = [
+            Reading(
+                "engaged",
+                float(any(container.engaged(each.env.get(SCOPES[scope])) for each in app.serving)),
+                {"scope": scope},
+            )
+            for scope in SCOPES
+        ]
+        kept = {
+            each.value.scope: each.value
+            for each in self.store.kept(Engaged).values()
+            if each.value.target == target.name
+        }
+        return [*readings, *(_drift(kept.get(scope), scope, app, target) for scope in SCOPES)]
+
+
+def _drift(since: Engaged | None, scope: str, app: App, target: Target) -> Reading:
+    labels = {"scope": scope}
+    if since is None:
+        return Reading("drifted", 0.0, labels)
+    standing, words = hold.judge(since, app, target)
+    if standing is Standing.UNSURE:
+        return Reading("drifted", None, labels, why=words)
+    return Reading("drifted", float(standing is Standing.DRIFTED), labels, detail=words)
