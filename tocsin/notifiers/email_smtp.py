@@ -3,6 +3,9 @@
 ``Message-ID`` comes from the notice, so a copy sent twice can be recognised; every mail of an episode refers to the
 same root, so that they stand together as one conversation. Nothing is sent, and no password, before the server's
 certificate has been verified.
+
+The course of the value is a picture inside the HTML, with its limit and with words for whom it is not shown; plain text
+has the words of the notice alone. Where a mail would become too long, the picture goes first.
 """
 
 from __future__ import annotations
@@ -149,9 +152,7 @@ def message(notice: Notice, sender: str, to: tuple[str, ...]) -> EmailMessage:
 def _illustrate(made: EmailMessage, shown: Picture) -> None:
     """Put the picture beside the HTML, so that the two are one alternative to the plain text."""
     html = list(made.iter_parts())[-1]
-    html.add_related(
-        shown.png, "image", "png", cid=f"<{shown.id}>", filename=shown.name, disposition="inline"
-    )
+    html.add_related(shown.png, "image", "png", cid=f"<{shown.id}>", filename=shown.name, disposition="inline")
     html.set_boundary(f"tocsin-{shown.id}")
 
 

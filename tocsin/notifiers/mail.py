@@ -1,8 +1,8 @@
 """A notice as an e-mail: subject, plain text, simple HTML, and the ids that make it one conversation an episode.
 
 Every text is defanged, and escaped in HTML; the only links are the notice's own. The course of the value is a picture
-inside the mail, with words for whom it is not shown; it is the first to go where there is too much. Belongs here: what every way of
-sending mail shares. Does not belong here: how it is sent.
+inside the mail, with words for whom it is not shown; it is the first to go where there is too much. Belongs here: what
+every way of sending mail shares. Does not belong here: how it is sent.
 """
 
 from __future__ import annotations

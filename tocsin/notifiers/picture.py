@@ -87,14 +87,19 @@ def words(notice: Notice) -> str:
     values = _known(points)
     if not values:
         return ""
-    first, last, low, high = (units.amount(each, notice.unit) for each in (values[0], values[-1], *_ends(values)))
+    first, last, low, high = (_amount(each, notice.unit) for each in (values[0], values[-1], *_ends(values)))
     begin, end = (points[place][0].astimezone(UTC) for place in (0, -1))
     said = f"The value from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC: {first} → {last}"
     said += f", lowest {low}, highest {high}."
     for limit in _limit(notice):
         past = sum(notice.comparison.holds(value, limit) for value in values)
-        said += f" The limit is {units.amount(limit, notice.unit)}; {past} of {len(values)} values are past it."
+        said += f" Past the limit of {_amount(limit, notice.unit)}: {past} of {len(values)} values."
     return said
+
+
+def _amount(number: float, unit: str) -> str:
+    # Beyond what anybody measures, all digits of a number are no words.
+    return units.amount(number, unit) if abs(number) < 1e12 else _label(number, unit)
 
 
 def _points(notice: Notice) -> Points:

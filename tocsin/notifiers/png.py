@@ -18,11 +18,11 @@ _BIG = 2
 ACROSS, HIGH = 4 * _BIG, 5 * _BIG
 """Pixels from one letter to the next, and how high one is."""
 
-_LETTERS = {
-    **{"0": "75557", "1": "26227", "2": "71747", "3": "71717", "4": "55711", "5": "74717", "6": "74757", "7": "71122"},
-    **{"8": "75757", "9": "75717", "-": "00700", "+": "02720", ".": "00002", ":": "02020", "%": "51245", "e": "07746"},
-    **{"k": "45655", "M": "57755", "G": "74557", "T": "72222", "U": "55557", "C": "74447"},
-}
+_ROWS = (
+    "75557 26227 71747 71717 55711 74717 74757 71122 75757 75717 00700 "
+    "02720 00002 02020 51245 07746 45655 57755 74557 72222 55557 74447"
+)
+_LETTERS = dict(zip("0123456789-+.:%ekMGTUC", _ROWS.split(), strict=True))
 """Letter → its five rows from the top, each the number that its three dots make, the left one counting four."""
 
 _COLOUR_BY_PLACE, _BITS = 3, 8
@@ -30,7 +30,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class Canvas:
-    """Pixels, each the place of its colour among ``colours``; at the beginning all are the first. Outside is nothing."""
+    """Pixels, each the place of its colour among ``colours``, at the beginning the first. Nothing is drawn outside."""
 
     def __init__(self, width: int, height: int, colours: Sequence[bytes]) -> None:
         self.width, self.height, self.colours = width, height, colours
