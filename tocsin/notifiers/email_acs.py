@@ -2,8 +2,8 @@
 
 Its SDK waits in loops of its own, and a request takes ten lines to sign. An attempt within four minutes of the first
 repeats its request, ids and all, which the service then does not send again; later ones have the same ``Message-ID``.
-A 202 says that the mail is queued, not that it was delivered. The course of the value is a
-picture inside the HTML as with ``email_smtp``; a mail that is refused with it is sent without.
+A 202 says that the mail is queued, not that it was delivered. The course of the value is a picture inside the HTML, as
+with ``email_smtp``; a mail that is refused with it is sent without.
 """
 
 from __future__ import annotations
