@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import socket
 import ssl
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from tests.notices import CASES, acted, fired, hostile, resolved
 from tests.smtp_server import PASSWORD, Post, contexts, serving
 from tests.test_notifiers import ATTACKS, notice
+from tests.test_picture import decoded
 from tests.test_receivers import evil, harmless
 from tocsin import notifiers
 from tocsin.connections.http import Http
@@ -56,7 +58,7 @@ def test_every_kind_of_notice_arrives(post: Post, bare: Controller) -> None:
     first = post.mails()[0]
     assert first["subject"] == "[P1 fired] 8.3% of the responses on sales-research fail (limit 5%)."
     assert (first["from"], first["to"]) == (f"Tocsin <{SENDER}>", ", ".join(TO))
-    text, html = (part.get_content() for part in first.iter_parts())
+    text, html = (first.get_body((kind,)).get_content() for kind in ("plain", "html"))
     assert "KILLSWITCH_TOOLS=on" in text
     assert "KILLSWITCH_TOOLS=on" in html
     assert post.taken[0].rcpt_tos == [*TO]
@@ -69,6 +71,23 @@ def test_an_episode_is_one_conversation_and_a_copy_has_the_same_id(post: Post, b
     assert ids[0] == ids[1]
     assert len(set(ids)) == 3
     assert len({each["references"] for each in post.mails()} | {each["in-reply-to"] for each in post.mails()}) == 1
+
+
+def test_the_html_shows_a_picture_that_is_in_the_mail(post: Post, bare: Controller) -> None:
+    made(bare).deliver(fired())
+    made(bare).deliver(replace(fired(), series=()))
+    shown, worded = post.mails()
+    related = shown.get_body(("related",))
+    html, png = related.iter_parts()
+    (cid,) = re.findall(r'<img src="cid:([^"]+)"', html.get_content())
+    assert png["content-id"] == f"<{cid}>"
+    assert (png.get_content_type(), png.get_content_disposition()) == ("image/png", "inline")
+    assert decoded(png.get_content()).width == 480
+    assert [part.get_content_type() for part in shown.iter_parts()] == ["text/plain", "multipart/related"]
+    assert [part.get_content_type() for part in worded.iter_parts()] == ["text/plain", "text/html"]
+    assert "<img" not in worded.get_body(("html",)).get_content()
+    plain = [each.get_body(("plain",)).get_content() for each in (shown, worded)]
+    assert plain[0] == plain[1]
 
 
 # Encryption
@@ -207,7 +226,8 @@ def test_no_header_gets_in(text: str) -> None:
     assert list(read.keys()) == [*HEADERS, "MIME-Version", "Content-Type"]
     assert harmless(str(read["subject"]))
     assert read.defects == []
-    assert [part.get_content_type() for part in read.walk()][1:] == ["text/plain", "text/html"]
+    kinds = ["text/plain", "multipart/related", "text/html", "image/png"]
+    assert [part.get_content_type() for part in read.walk()][1:] == kinds
 
 
 @given(st.text(max_size=40), st.integers(1, 800))

@@ -8,9 +8,12 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import struct
+import zlib
 from base64 import b64decode
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -41,8 +44,23 @@ def _text(payload: Any) -> str:
 
 
 def _legible(text: str) -> str:
-    """Write the query in a portal address as a query: packed, its bytes are those of one version of zlib."""
+    """Write a query in a portal address as a query, and a picture as what it shows: packed, the bytes of either are
+    those of one version of zlib.
+    """
+    text = re.sub(r"iVBORw0KGgo[A-Za-z0-9+/]*=*", lambda match: _picture(b64decode(match[0])), text)
     return re.sub(r"/q/([^/]+)/timespan/", lambda match: f"/q/({_unpacked(match[1])})/timespan/", text)
+
+
+def _picture(png: bytes) -> str:
+    """Return a picture's size, and the digest of its header, its colours and its pixels."""
+    shown, place = {}, 8
+    while place < len(png):
+        (length,) = struct.unpack_from(">I", png, place)
+        shown[png[place + 4 : place + 8]] = png[place + 8 : place + 8 + length]
+        place += 12 + length
+    width, height = struct.unpack_from(">II", shown[b"IHDR"])
+    drawn = shown[b"IHDR"] + shown[b"PLTE"] + zlib.decompress(shown[b"IDAT"])
+    return f"(PNG, {width} x {height}, drawn {sha256(drawn).hexdigest()[:16]})"
 
 
 def _unpacked(twice: str) -> str:

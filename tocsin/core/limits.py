@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tocsin.core import units
 from tocsin.core.alert import Alert
 from tocsin.core.config import Target
-from tocsin.core.rule import Rule
+from tocsin.core.rule import Op, Rule
 from tocsin.core.signal import Signal
 from tocsin.core.text import scrub
 
@@ -31,6 +31,11 @@ def bound(rule: Rule) -> float | None:
     if when.burn_rate:
         return 1 - when.burn_rate.objective
     return when.unusual.score if when.unusual else None
+
+
+def comparison(rule: Rule) -> Op:
+    """Return how a value is past ``bound``: as the rule writes it; all that writes no comparison looks for more."""
+    return rule.when.limit[0] if rule.when.limit else Op.ABOVE
 
 
 def placeholders(alert: Alert, rule: Rule, target: Target, unit: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tocsin.core.fields import Severity
+from tocsin.core.rule import Op
 
 
 class Kind(StrEnum):
@@ -70,6 +71,8 @@ class Notice:
     series: tuple[tuple[datetime, float], ...] = ()
     threshold: float | None = None
     unit: str = "count"
+    comparison: Op = Op.ABOVE
+    """Which values are past ``threshold``."""
 
 
 def labels_of(notice: Notice) -> dict[str, str]:

@@ -16,7 +16,7 @@ from tocsin.core.answer import NoAnswer, Query
 from tocsin.core.compile import Window, compile_logs
 from tocsin.core.config import Target
 from tocsin.core.container import App
-from tocsin.core.limits import against_limit, bound, placeholders, unit_of
+from tocsin.core.limits import against_limit, bound, comparison, placeholders, unit_of
 from tocsin.core.message import Fact, Kind, Notice
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import Execution, Phase
@@ -66,6 +66,7 @@ def compose(
         since=alert.fired,
         series=alert.trail,
         threshold=bound(rule),
+        comparison=comparison(rule),
         unit=unit,
     )
 
@@ -213,6 +214,7 @@ def story(
         provenance=f"{policy.file or policy.id} · tocsin {__version__}",
         series=alert.trail if alert else (),
         threshold=bound(rule),
+        comparison=comparison(rule),
         unit=unit,
     )
 

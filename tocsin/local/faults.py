@@ -20,6 +20,7 @@ STATUS: Mapping[str, int] = MappingProxyType(
         "forbidden": 403,
         "missing": 404,
         "conflict": 409,
+        "too_large": 413,
         "throttled": 429,
         "error": 500,
         "bad_gateway": 502,

@@ -60,7 +60,16 @@ def mail_service(made: Taken) -> str:
         return "Repeatability-First-Sent is not within five minutes"
     content, to = made.body["content"], made.body["recipients"]["to"]
     whole = content["subject"] and content["plainText"] and to and all("@" in each["address"] for each in to)
+    if not all(_attached(each, made.path, content["html"]) for each in made.body.get("attachments", ())):
+        return "invalid attachment"
     return "" if whole and len(made.raw) < 10_000_000 and "\n" not in content["subject"] else "invalid mail"
+
+
+def _attached(given: Mapping[str, Any], path: str, html: str) -> bool:
+    """Return whether an attachment is whole; one with an id is shown by the HTML, and by no version before 2025."""
+    whole = given["name"] and given["contentType"] and base64.b64decode(given["contentInBase64"], validate=True)
+    identity = given.get("contentId", "")
+    return bool(whole) and (not identity or (f'"cid:{identity}"' in html and "api-version=2025-09-01" in path))
 
 
 def alertmanager_webhook(made: Taken) -> str:

@@ -16,7 +16,7 @@ from tocsin.connections.http import Http
 from tocsin.core.message import Notice
 from tocsin.ports import Notifier
 
-_PARTS = {"statuses", "plain", "prose", "mail", "prometheus"}
+_PARTS = {"statuses", "plain", "prose", "mail", "picture", "png", "prometheus"}
 
 
 def known() -> tuple[str, ...]:

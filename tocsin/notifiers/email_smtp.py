@@ -3,10 +3,14 @@
 ``Message-ID`` comes from the notice, so a copy sent twice can be recognised; every mail of an episode refers to the
 same root, so that they stand together as one conversation. Nothing is sent, and no password, before the server's
 certificate has been verified.
+
+The course of the value is a picture inside the HTML, with its limit and with words for whom it is not shown; plain text
+has the words of the notice alone. Where a mail would become too long, the picture goes first.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tocsin.connections.http import Http
 from tocsin.connections.identity import loopback
 from tocsin.core.message import Notice, Outcome, Said
-from tocsin.notifiers.mail import EXAMPLE, address, addresses, mail
+from tocsin.notifiers.mail import EXAMPLE, Picture, address, addresses, mail
 
 if TYPE_CHECKING:
     import smtplib
@@ -98,8 +102,15 @@ class Smtp:
 def payload(notice: Notice) -> dict[str, Any]:
     """Return the mail as a person reads it, between addresses of nobody: its headers, and its parts line by line."""
     mail = message(notice, *EXAMPLE)
-    parts = {part.get_content_type(): part.get_content().splitlines() for part in mail.iter_parts()}
+    parts = {part.get_content_type(): _read(part) for part in mail.walk() if not part.is_multipart()}
     return {"headers": dict(mail.items()), **parts}
+
+
+def _read(part: EmailMessage) -> Any:
+    content = part.get_content()
+    if isinstance(content, str):
+        return content.splitlines()
+    return {"Content-ID": part["Content-ID"], "base64": base64.b64encode(content).decode()}
 
 
 def make(options: Mapping[str, str], secret: Callable[[str], str], _http: Http) -> Smtp:
@@ -132,8 +143,17 @@ def message(notice: Notice, sender: str, to: tuple[str, ...]) -> EmailMessage:
     made["Auto-Submitted"] = "auto-generated"
     made.set_content(written.text, cte="quoted-printable")
     made.add_alternative(written.html, subtype="html", cte="quoted-printable")
+    if written.picture:
+        _illustrate(made, written.picture)
     made.set_boundary(f"tocsin-{written.id[1:33]}")
     return made
+
+
+def _illustrate(made: EmailMessage, shown: Picture) -> None:
+    """Put the picture beside the HTML, so that the two are one alternative to the plain text."""
+    html = list(made.iter_parts())[-1]
+    html.add_related(shown.png, "image", "png", cid=f"<{shown.id}>", filename=shown.name, disposition="inline")
+    html.set_boundary(f"tocsin-{shown.id}")
 
 
 def _opened(server: Server, timeout: float) -> smtplib.SMTP:
