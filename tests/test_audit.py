@@ -1,4 +1,4 @@
-"""Whatever is done to an audit chain is found, and named by its line and record; what cannot be found needs a witness."""
+"""Whatever is done to an audit chain is found and named by line and record; what cannot be found needs a witness."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from tocsin.core import guard, remedy
 from tocsin.core.alert import Alert, Verdict
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
+from tocsin.core.evidence import decided, step
 from tocsin.core.fields import Automation
 from tocsin.core.guard import Answer, Case, Ruling
 from tocsin.core.message import NEWS, Delivery, Kind, outbox
@@ -27,6 +28,7 @@ from tocsin.core.remedy import Applied, Did, Execution, Phase
 from tocsin.core.rule import Rule
 from tocsin.core.text import scrub
 from tocsin.engine.counting import SILENT
+from tocsin.engine.recalling import newest_first
 from tocsin.engine.verifying import Verifier
 from tocsin.ports import Actuator, Conflict, Log, Store, StoreUnavailable, Tally
 
@@ -93,19 +95,20 @@ class Actor:
         before = stored or remedy.begin(policy, alert, now)
         if answer.ruling is Ruling.PERMIT:
             intended = before.moved(Phase.INTENDED, answer.reason, intended=now, stopped_by="")
-            self._save(intended, _ruling(intended, alert, answer, policy, now))
+            self._save(intended, self._decision(intended, alert, answer, policy, rule, target, now))
             self._apply(intended, target, now)
             return 1
         if before.stopped_by == answer.check:
             return 0
         held = before.moved(_HELD[answer.ruling], answer.reason, stopped_by=answer.check)
-        self._save(held, _ruling(held, alert, answer, policy, now), self._tell_held(held, answer, now))
+        decision = self._decision(held, alert, answer, policy, rule, target, now)
+        self._save(held, decision, self._tell_held(held, answer, now))
         return 1
 
     def _case(self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime) -> Case:
         config = self.project.config
         history = self.store.executions()
-        budget, released = config.budgets.actions_per_hour, self._released(target)
+        budget, released = config.budgets.actions_per_hour, self._released(target, alert.fired)
         silenced = self._silenced(labels_of(alert, rule, target), now)
         return Case(policy, rule, alert, target, config.automation, history, budget, now, released, silenced)
 
@@ -115,11 +118,11 @@ class Actor:
         found = silencer([each for each in (*written, *stored) if each.actions], labels, now)
         return f"silenced by {found.author}, actions too: {found.comment}" if found else ""
 
-    def _released(self, target: Target) -> datetime | None:
-        """Return when a person last released a switch of the target, or set out to."""
+    def _released(self, target: Target, since: datetime | None) -> datetime | None:
+        """Return when a person last released a switch of the target, or set out to, as far as ``since`` at least."""
         by_person = (
             entry["at"]
-            for entry in reversed(self.store.audit())
+            for entry in newest_first(self.store, since)
             if entry["target"] == target.name
             and entry["actor"].startswith("person ")
             and entry["event"].startswith("release ")
@@ -254,6 +257,19 @@ class Actor:
 
     # Saving and telling
 
+    def _decision(
+        self,
+        execution: Execution,
+        alert: Alert,
+        answer: Answer,
+        policy: Policy,
+        rule: Rule,
+        target: Target,
+        now: datetime,
+    ) -> Record:
+        signal = self.verifier.signals.get(rule.when.signal or "")
+        return decided(execution, alert, answer, policy, rule, target, signal, self.project.digests, now)
+
     def _save(self, execution: Execution, entry: Record, deliveries: Iterable[Delivery] = ()) -> None:
         self.store.record(execution, [entry], deliveries)
         self.log.info("execution", id=execution.id, phase=execution.phase.value, reason=execution.reason)
@@ -304,27 +320,4 @@ def labels_of(alert: Alert, rule: Rule, target: Target) -> dict[str, str]:
     return {**target.labels, **rule.labels, **dict(alert.by), **own}
 
 
-def _record(event: str, execution: Execution, now: datetime) -> Record:
-    detail = {
-        "episode": execution.episode,
-        "action": execution.action,
-        **{f"arg.{key}": value for key, value in execution.args.items()},
-        "reason": execution.reason,
-        "before": execution.before,
-        "after": execution.after,
-    }
-    kept = {key: value for key, value in detail.items() if value}
-    return Record(now, f"policy {execution.policy}", event, execution.target, execution.id, kept)
-
-
-def _ruling(execution: Execution, alert: Alert, answer: Answer, policy: Policy, now: datetime) -> Record:
-    event = "intended" if execution.phase is Phase.INTENDED else execution.phase.value
-    entry = _record(event, execution, now)
-    checks = {f"check.{check.name}": check.words for check in answer.checks}
-    evidence = {
-        "value": f"{alert.value}",
-        "verdict": alert.last.value,
-        "slot": f"{alert.slot}",
-        "policy file": policy.file,
-    }
-    return Record(now, entry.actor, event, entry.target, entry.subject, {**entry.detail, **checks, **evidence})
+_record = step
