@@ -93,9 +93,7 @@ def test_nothing_that_telemetry_holds_gets_into_a_record() -> None:
     text = f"{a_decision()}"
     assert "someone@example.com" not in text
     hostile = 'args_redacted: {"to": "someone@example.com"}\u202e\n{"sequence": 7}'
-    split = {"id": "hitl_misconfigured", "when": {**MISCONFIGURED.when.model_dump(exclude_none=True), "by": ("tool",)}}
     rule = MISCONFIGURED.model_copy(update={"when": MISCONFIGURED.when.model_copy(update={"by": ("tool",)})})
-    assert split["when"]["by"] == ("tool",)
     stage = Stage(rule)
     for second in range(-300, 900, 20):
         at = T0 + timedelta(seconds=second)

@@ -171,15 +171,19 @@ def examine(lines: Sequence[Line], after: End | None = None, end: End | None = N
     return _ended(lines, last, end) if end else None
 
 
+def shorter(lines: Sequence[Line], known: int) -> Damage | None:
+    """Return that a chain lost its end, when it has less than the record that is ``known`` to have been there."""
+    ended = lines[-1].sequence if lines else 0
+    return _cut(lines, known, ended) if ended < known else None
+
+
 def differing(store: Sequence[Line], copy: Sequence[Line]) -> Damage | None:
     """Return the first record that two whole chains do not share, or None. The copy may end earlier, and not later."""
     for mine, theirs in zip(store, copy, strict=False):
         if mine.hash != theirs.hash:
             words = f"record {mine.sequence} differs from its copy: one of them was written anew from there on"
             return Damage(Harm.DIFFERENT, mine.number, mine.sequence, words)
-    if len(copy) > len(store):
-        return _cut(store, copy[-1].sequence)
-    return None
+    return shorter(store, copy[-1].sequence) if copy else None
 
 
 def _named(lines: Sequence[Line], index: int, last: End) -> Damage:
@@ -272,10 +276,9 @@ def _ended(lines: Sequence[Line], last: End, end: End) -> Damage | None:
     return Damage(Harm.DIFFERENT, len(lines), last.sequence, words)
 
 
-def _cut(lines: Sequence[Line], until: int, known: int | None = None) -> Damage:
-    first = (lines[-1].sequence if known is None and lines else known or 0) + 1
-    words = f"{_records(first, until)} missing: the end was cut off"
-    return Damage(Harm.CUT, len(lines) + 1, first, words)
+def _cut(lines: Sequence[Line], until: int, ended: int) -> Damage:
+    words = f"{_records(ended + 1, until)} missing: the end was cut off"
+    return Damage(Harm.CUT, len(lines) + 1, ended + 1, words)
 
 
 def _records(first: int, last: int) -> str:
