@@ -250,3 +250,17 @@ def test_a_copy_that_has_diverged_stays_so_until_it_is_whole(copy: Copy, tmp_pat
     assert [each.notice.kind.value for each in reversed(store.deliveries())] == ["fired", "resolved"]
     assert replace(store.kept(Mirrored)[copy.name].value, place=Place()) == Mirrored()
     assert written(copy) == store.audit_lines()
+
+
+def test_a_new_copy_in_the_place_of_one_that_diverged_ends_its_alert(copy: Copy, tmp_path: Path) -> None:
+    store = SqliteStore(":memory:")
+    add(store, 2)
+    mirroring(store, copy).copy(T0)
+    (tmp_path / "audit.jsonl").write_text("")
+    add(store, 1)
+    mirroring(store, copy).copy(T0 + MINUTE)
+    new = FileMirror(tmp_path / "new.jsonl")
+    assert mirroring(store, new).copy(T0 + 2 * MINUTE) == 3
+    assert mirroring(store, new).copy(T0 + 3 * MINUTE) == 0
+    assert [each.notice.kind.value for each in reversed(store.deliveries())] == ["fired", "resolved"]
+    assert written(new) == store.audit_lines()

@@ -35,7 +35,10 @@ class Mirroring:
 
     def copy(self, now: datetime) -> int:
         """Append what the copy lacks; return how many records."""
-        kept = self.store.kept(Mirrored).get(self.mirror.name)
+        every = self.store.kept(Mirrored)
+        for name in every.keys() - {self.mirror.name}:
+            self._keep(name, replace(every[name].value, trouble=None), every[name], now)  # another copy took its place
+        kept = every.get(self.mirror.name)
         before = kept.value if kept else Mirrored()
         begun = before.place.end.sequence
         try:
@@ -46,9 +49,9 @@ class Mirroring:
             self.log.info("another instance copies the audit", what=str(lost))
             return 0
         except Exception as error:
-            self._keep(self._worse(before, error, now), kept, now)
+            self._keep(self.mirror.name, self._worse(before, error, now), kept, now)
             return 0
-        self._keep(Mirrored(place), kept, now)
+        self._keep(self.mirror.name, Mirrored(place), kept, now)
         return max(0, place.end.sequence - begun)
 
     def _appended(self, known: Place | None) -> Place:
@@ -96,7 +99,7 @@ class Mirroring:
         self.log.error("audit not copied", why=words, diverged=diverged)
         return replace(before, trouble=Trouble(last.since if last else now, words, diverged, told))
 
-    def _keep(self, after: Mirrored, kept: Kept[Mirrored] | None, now: datetime) -> None:
+    def _keep(self, name: str, after: Mirrored, kept: Kept[Mirrored] | None, now: datetime) -> None:
         before = kept.value.trouble if kept else None
         notices: list[Notice] = []
         if after.trouble and after.trouble.due(now):
@@ -107,6 +110,6 @@ class Mirroring:
             return
         messages: list[Delivery] = [each for notice in notices for each in outbox(notice, [NEWS], now)]
         try:
-            self.store.keep(Mirrored, self.mirror.name, after, kept.etag if kept else None, messages)
+            self.store.keep(Mirrored, name, after, kept.etag if kept else None, messages)
         except Conflict:
             self.log.info("another instance noted first", kind="Mirrored")
