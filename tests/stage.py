@@ -18,7 +18,7 @@ from tocsin.core.read import Project
 from tocsin.core.remedy import Applied, Did
 from tocsin.core.rule import Rule
 from tocsin.engine.tick import Engine
-from tocsin.ports import Meter, Store, WorkQueue
+from tocsin.ports import Meter, Mirror, Store, WorkQueue
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.telemetry.embedded import EmbeddedTelemetry
 from tocsin.testing import Heard
@@ -172,6 +172,7 @@ class Stage:
         self.platform = Platform(self.note, {"HITL_APPROVER_ENDPOINT": "https://approver"})
         self.meters: dict[str, Meter] = {}
         self.queue: WorkQueue | None = None
+        self.mirror: Mirror | None = None
         self.log = Heard()
         self.inner = store or SqliteStore(":memory:")
         self.project = project(*rules, **changes)
@@ -196,6 +197,7 @@ class Stage:
             owner="test",
             meters=self.meters,
             queue=self.queue,
+            mirror=self.mirror,
         )
 
     def trace(self, at: datetime, name: str, **properties: str) -> None:

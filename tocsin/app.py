@@ -19,6 +19,7 @@ from tocsin.connections.http import Http
 from tocsin.connections.identity import credential
 from tocsin.connections.metrics import Metrics
 from tocsin.connections.queues import look
+from tocsin.core.copying import Mirrored
 from tocsin.core.crosscheck import Known
 from tocsin.core.errors import Problem
 from tocsin.core.message import NEWS, Delivery, Settled
@@ -33,6 +34,7 @@ from tocsin.ports import (
     Configuration,
     Log,
     Meter,
+    Mirror,
     Notifier,
     Store,
     StoreUnavailable,
@@ -107,6 +109,7 @@ class App:
             beat = store.last_beat()
             blind = [each for each in store.open_alerts() if each.rule in {rule.id for rule in BUILT_IN} and each.open]
             untold = undelivered(store.deliveries(1_000), now - _REMEMBERED)
+            found += self._uncopied()
         except StoreUnavailable as error:
             return _health("broken", [*found, str(error)], None)
         if beat is None or abs(now - beat) > STALE:
@@ -116,6 +119,13 @@ class App:
         if not self.engine.project.config.targets:
             return _health("broken", [*found, "no target is watched"], beat)
         return _health("degraded" if found else "ok", found, beat)
+
+    def _uncopied(self) -> list[str]:
+        """Return what somebody was told of the audit's copy."""
+        mirror = self.engine.mirror
+        kept = self.engine.store.kept(Mirrored).get(mirror.name) if mirror else None
+        trouble = kept.value.trouble if kept else None
+        return [f"the audit is not copied: {trouble.words}"] if trouble and trouble.told else []
 
 
 def undelivered(deliveries: Sequence[Delivery], since: datetime) -> list[str]:
@@ -152,6 +162,7 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
     configuration = parts.configuration or ContainerAppConfiguration(_apps(given, "TOCSIN_READER_CLIENT_ID"))
     tally, untold = _tally(given, project)
     links = _links(given)
+    mirror, unmirrored = _mirror(given)
     engine = Engine(
         project=project,
         signals=signals.known(),
@@ -166,8 +177,9 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
         queue=_queue(given),
         tally=tally,
         links=links or no_links,
+        mirror=mirror,
     )
-    problems = (*project.problems, *settings.problems(given), *unusable, *untold)
+    problems = (*project.problems, *settings.problems(given), *unusable, *untold, *unmirrored)
     return App(engine, clock, problems, links)
 
 
@@ -207,6 +219,20 @@ def _store(given: Settings) -> Store:
 
     given.state_file.parent.mkdir(parents=True, exist_ok=True)
     return SqliteStore(given.state_file)
+
+
+def _mirror(given: Settings) -> tuple[Mirror | None, list[Problem]]:
+    """Return the audit's copy, or why there is none though somebody wants one: watching goes on without it."""
+    where = given.get("TOCSIN_AUDIT")
+    if not where:
+        return None, []
+    try:
+        from tocsin.stores import mirror
+
+        return mirror.connect(where, given.root, given.get("TOCSIN_ACTUATOR_CLIENT_ID")), []
+    except (ImportError, ValueError) as error:  # its words could hold the connection string
+        reason = f"TOCSIN_AUDIT cannot be used ({type(error).__name__}): the audit is not copied"
+        return None, [Problem(settings.PATH, 1, 1, "no-audit-copy", reason)]
 
 
 def _links(given: Settings) -> Signed | None:

@@ -5,7 +5,7 @@ Every method may raise only what its docstring names; anything else is a defect 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
@@ -16,6 +16,7 @@ from tocsin.core.answer import NoAnswer, Query, Rows
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
 from tocsin.core.container import App
+from tocsin.core.copying import Place
 from tocsin.core.gauge import Reading
 from tocsin.core.message import Delivery, Notice, Outcome
 from tocsin.core.remedy import Applied, Execution
@@ -178,6 +179,37 @@ class Kept(Generic[T]):
     etag: str
 
 
+class MirrorUnavailable(Exception):
+    """The copy of the audit did not answer, or not clearly: whether something was written is read from it later."""
+
+
+class Diverged(Exception):
+    """The audit and its copy are not the same chain any more."""
+
+
+class Mirror(Protocol):
+    """A copy of the audit chain somewhere else, to which lines are only ever appended. ``name`` holds no secret.
+
+    Every method raises ``MirrorUnavailable`` when the copy does not answer.
+    """
+
+    @property
+    def name(self) -> str:
+        """Return where it is: another place is another copy."""
+
+    def tail(self) -> Place:
+        """Return where the copy ends. Raises ``Diverged`` when its last line is no record."""
+
+    def append(self, entries: Sequence[Mapping[str, Any]], at: Place) -> Place:
+        """Append the first of these records, as many as go together, and return where the copy ends then.
+
+        Raises ``Conflict``, and writes nothing, when the copy does not end ``at`` that place.
+        """
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield every line of the copy, oldest first, without its end."""
+
+
 class Store(Protocol):
     """Keeps state. Every method raises ``StoreUnavailable`` when the store does not answer."""
 
@@ -245,8 +277,14 @@ class Store(Protocol):
     ) -> None:
         """Replace a value, or forget it (None), and enqueue deliveries in one transaction. Raises ``Conflict``."""
 
-    def audit(self) -> list[dict[str, Any]]:
-        """Return the audit chain, oldest first, each entry as it was hashed."""
+    def audit(self, since: int = 0, most: int | None = None) -> list[dict[str, Any]]:
+        """Return the audit records of the ``most`` places after ``since``, oldest first, each as it was hashed."""
+
+    def audit_lines(self, since: int = 0, most: int | None = None) -> list[str]:
+        """Return the same as the text that is stored, whatever was done to it."""
+
+    def audit_end(self) -> int:
+        """Return the place of the newest audit record, 0 when there is none."""
 
     def lock(self, name: str, owner: str, now: datetime, ttl: timedelta) -> bool:
         """Return whether ``owner`` now holds the lock ``name``; it frees itself after ``ttl``."""

@@ -27,6 +27,11 @@ KNOWN: Mapping[str, Known] = {
     "TOCSIN_QUEUES": Known(
         None, "Where a large fleet's work waits: the host storage's Queue service, or a connection string."
     ),
+    "TOCSIN_AUDIT": Known(
+        None,
+        "Where the audit's copy goes: a blob container's address, a connection string (container audit), or a file. "
+        "Unset, the store alone keeps the audit.",
+    ),
     "TOCSIN_READER_CLIENT_ID": Known(None, "Client id of the identity that reads telemetry and configuration."),
     "TOCSIN_ACTUATOR_CLIENT_ID": Known(None, "Client id of the identity that may change Container Apps."),
     "TOCSIN_LOG_ANALYTICS_ENDPOINT": Known(None, "Another endpoint of the Log Analytics query API."),

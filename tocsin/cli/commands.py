@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tocsin import __version__
-from tocsin.cli import people
+from tocsin.cli import audit, people
 from tocsin.cli.options import Form, Root
 from tocsin.cli.output import Output
 
@@ -22,6 +22,7 @@ program = typer.Typer(
 killswitch = typer.Typer(no_args_is_help=True, help="See, engage or release a target's killswitch.")
 program.add_typer(killswitch, name="killswitch")
 people.register(program)
+audit.register(program)
 
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A target's name in tocsin.yaml.")]
 Scope = Annotated[str, typer.Option("--scope", help="tools, workflow or all.")]

@@ -20,7 +20,7 @@ from tocsin.core.read import Project
 from tocsin.core.remedy import Execution, Phase
 from tocsin.core.rule import Op, Rule
 from tocsin.core.signal import Signal
-from tocsin.engine.acting import labels_of
+from tocsin.engine.judging import labels_of
 
 KINDS = {
     "fired": Kind.FIRED,

@@ -13,12 +13,13 @@ from datetime import datetime, timedelta
 from tocsin.core import guard, remedy
 from tocsin.core.config import Target
 from tocsin.core.container import SCOPES
+from tocsin.core.evidence import step
 from tocsin.core.fields import Automation
 from tocsin.core.message import Kind
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import Applied, Did, Done, Execution, Phase
 from tocsin.engine import switches
-from tocsin.engine.reporting import Reporter, record
+from tocsin.engine.reporting import Reporter
 from tocsin.engine.verifying import Found, Verifier
 from tocsin.ports import Actuator, Store
 
@@ -145,11 +146,11 @@ class Carrier:
         with self.alone(target.name, now) as mine:
             if not mine:
                 return
-            self.store.record(None, [record("finishing", execution, now)])
+            self.store.record(None, [step("finishing", execution, now)])
             outcome = self.actuators[execution.action].apply(remedy.order(execution, target))
         if outcome.did is not Did.ALREADY:
             said = execution.moved(execution.phase, outcome.detail)
-            self.store.record(None, [record(f"finishing {outcome.did.value}", said, now)])
+            self.store.record(None, [step(f"finishing {outcome.did.value}", said, now)])
 
     # When it goes wrong
 

@@ -33,8 +33,8 @@ from tocsin.core.sight import (
     newest_only,
 )
 from tocsin.core.signal import Signal
-from tocsin.engine.acting import labels_of
 from tocsin.engine.counting import SILENT
+from tocsin.engine.judging import labels_of
 from tocsin.engine.measuring import Measurer, World
 from tocsin.ports import Configuration, Conflict, Loaded, Log, Mark, Meter, Store, StoreUnavailable, Tally
 

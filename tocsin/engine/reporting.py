@@ -9,6 +9,7 @@ from datetime import datetime
 from tocsin.core import remedy
 from tocsin.core.alert import Alert
 from tocsin.core.audit import Record
+from tocsin.core.evidence import step
 from tocsin.core.message import NEWS, Delivery, Kind, outbox
 from tocsin.core.native import NATIVE
 from tocsin.core.notice import story
@@ -39,7 +40,7 @@ class Reporter:
 
     def saved(self, execution: Execution, event: str, now: datetime, kind: Kind | None = None) -> int:
         """Save an execution under the name of what happened, told as ``kind``; return 1 for it has changed."""
-        self.save(execution, record(event, execution, now), self.news(execution, kind, now) if kind else ())
+        self.save(execution, step(event, execution, now), self.news(execution, kind, now) if kind else ())
         return 1
 
     def news(self, execution: Execution, kind: Kind, now: datetime) -> list[Delivery]:
@@ -71,20 +72,3 @@ class Reporter:
     def alert(self, execution: Execution) -> Alert | None:
         """Return the alert that an execution is about, while it is open."""
         return next((each for each in self.store.open_alerts() if each.episode == execution.episode), None)
-
-
-def record(event: str, execution: Execution, now: datetime) -> Record:
-    """Return the audit's record of what happened to an execution."""
-    step = execution.planned.name if len(execution.plan) > 1 else ""
-    detail = {
-        "episode": execution.episode,
-        "action": execution.action,
-        "step": step,
-        **{f"arg.{key}": value for key, value in execution.args.items()},
-        "reason": execution.reason,
-        "before": execution.before,
-        "after": execution.after,
-    }
-    kept = {key: value for key, value in detail.items() if value}
-    actor = execution.policy if execution.by else f"policy {execution.policy}"
-    return Record(now, actor, event, execution.target, execution.id, kept)

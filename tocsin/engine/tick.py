@@ -22,6 +22,7 @@ from tocsin.engine.counting import SILENT
 from tocsin.engine.evaluating import Evaluated, Evaluator
 from tocsin.engine.fanning import FanOut, is_about, named
 from tocsin.engine.measuring import Measurer
+from tocsin.engine.mirroring import Mirroring
 from tocsin.engine.notifying import Courier
 from tocsin.engine.retiring import Retirer
 from tocsin.engine.switches import Switches
@@ -34,6 +35,7 @@ from tocsin.ports import (
     Links,
     Log,
     Meter,
+    Mirror,
     Notifier,
     Store,
     StoreUnavailable,
@@ -81,6 +83,8 @@ class Engine:
     """Events that this process has looked at, oldest first: a hint, no state."""
     tally: Tally = SILENT
     links: Links = no_links
+    mirror: Mirror | None = None
+    """The copy of the audit; None where the store alone keeps it."""
 
     def tick(self, now: datetime, only: Sequence[str] | None = None, *, evaluate: bool = True) -> Ticked:
         """Run one tick at ``now``, over all targets or ``only`` the named ones. Raises ``StoreUnavailable``.
@@ -112,6 +116,8 @@ class Engine:
         delivered += deliver()
         acted = self._actor(elapsed).act(now, targets)
         delivered += deliver()
+        if self.mirror is not None:
+            Mirroring(self.store, self.mirror, self.log).copy(now)
         if only is None and not now.minute:
             self.store.sweep(now)
             teller.tidy(now)

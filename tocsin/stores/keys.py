@@ -61,12 +61,22 @@ def execution_key(identity: str) -> str:
     return f"{EXECUTION}|{digest(identity)}"
 
 
+def audit_key(sequence: int) -> str:
+    """Return the row of an audit record."""
+    return f"{AUDIT}|{sequence:012}"
+
+
+def audit_rows(since: int, most: int | None) -> tuple[str, str]:
+    """Return the bounds, half open, of the audit rows after ``since``: their places have no gaps."""
+    return audit_key(since + 1), f"{AUDIT}~" if most is None else audit_key(since + most + 1)
+
+
 def chained(entries: Sequence[Record], newest: str) -> tuple[list[Row], str]:
     """Return audit rows that continue the chain, and the head's text that names its new end."""
     last: dict[str, Any] = json.loads(newest) if newest else {"sequence": 0, "hash": audit.START}
     rows = []
     for entry in entries:
         body = audit.chained(entry, last["sequence"] + 1, last["hash"])
-        rows.append(Row(f"{AUDIT}|{body['sequence']:012}", json.dumps(body), AUDIT))
+        rows.append(Row(audit_key(body["sequence"]), audit.canonical(body), AUDIT))
         last = {"sequence": body["sequence"], "hash": body["hash"]}
     return rows, json.dumps(last)

@@ -18,7 +18,7 @@ from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
-from tocsin.stores.codec import dump, load
+from tocsin.stores.codec import Audited, dump, load
 
 T = TypeVar("T")
 
@@ -37,6 +37,8 @@ CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY, owner TEXT NOT NULL, un
 CREATE TABLE IF NOT EXISTS beats (name TEXT PRIMARY KEY, at REAL NOT NULL);
 """
 
+_NO_LAST = 2**62
+
 _WAITING = """
 SELECT body FROM deliveries d WHERE state = 'waiting' AND not_before <= :now AND held_until <= :now AND NOT EXISTS (
   SELECT 1 FROM deliveries e WHERE e.state = 'waiting' AND e.receiver = d.receiver AND e.episode = d.episode
@@ -45,7 +47,7 @@ ORDER BY sequence, id
 """
 
 
-class SqliteStore:
+class SqliteStore(Audited):
     """A store in one file (or ``:memory:``). A process killed at any moment leaves whole transactions behind."""
 
     def __init__(self, path: str | Path) -> None:
@@ -213,11 +215,17 @@ class SqliteStore:
                 )
             _add(db, deliveries)
 
-    def audit(self) -> list[dict[str, Any]]:
-        """Return the audit chain, oldest first, each entry as it was hashed."""
+    def audit_lines(self, since: int = 0, most: int | None = None) -> list[str]:
+        """Return the audit chain's lines of the ``most`` places after record ``since``, oldest first."""
+        last = _NO_LAST if most is None else since + most
         with self._transaction() as db:
-            rows = db.execute("SELECT body FROM audit ORDER BY sequence").fetchall()
-        return [json.loads(body) for (body,) in rows]
+            text = "SELECT body FROM audit WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
+            return [str(body) for (body,) in db.execute(text, (since, last)).fetchall()]
+
+    def audit_end(self) -> int:
+        """Return the place of the newest audit record, 0 when there is none."""
+        with self._transaction() as db:
+            return int(db.execute("SELECT COALESCE(MAX(sequence), 0) FROM audit").fetchone()[0])
 
     def lock(self, name: str, owner: str, now: datetime, ttl: timedelta) -> bool:
         """Return whether ``owner`` now holds the lock ``name``; it frees itself after ``ttl``."""
@@ -318,4 +326,4 @@ def _append(db: sqlite3.Connection, entry: Record) -> None:
     last = db.execute("SELECT body FROM audit ORDER BY sequence DESC LIMIT 1").fetchone()
     newest: dict[str, Any] = json.loads(last[0]) if last else {"sequence": 0, "hash": audit.START}
     body = audit.chained(entry, newest["sequence"] + 1, newest["hash"])
-    db.execute("INSERT INTO audit VALUES (?, ?)", (body["sequence"], json.dumps(body)))
+    db.execute("INSERT INTO audit VALUES (?, ?)", (body["sequence"], audit.canonical(body)))

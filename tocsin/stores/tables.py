@@ -19,7 +19,7 @@ from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark
 from tocsin.stores import keys
-from tocsin.stores.codec import dump, load
+from tocsin.stores.codec import Audited, dump, load
 from tocsin.stores.partition import HEAD, Change, Ledger, Row, body_of, reached
 
 if TYPE_CHECKING:
@@ -29,11 +29,10 @@ TABLE = "tocsin"
 
 _EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
-
 T = TypeVar("T")
 
 
-class TableStore:
+class TableStore(Audited):
     """A store in one table. Safe for several writers; every method raises ``StoreUnavailable`` as the port says."""
 
     def __init__(self, table: TableClient) -> None:
@@ -209,10 +208,14 @@ class TableStore:
         body = "" if value is None else json.dumps({"key": key, "value": dump(value)})
         self._ledger.write(partition, etag, Change(body, self._new(partition, deliveries)))
 
-    def audit(self) -> list[dict[str, Any]]:
-        """Return the audit chain, oldest first, each entry as it was hashed."""
+    def audit_lines(self, since: int = 0, most: int | None = None) -> list[str]:
+        """Return the audit chain's lines of the ``most`` places after record ``since``, oldest first."""
         self._ledger.head(keys.ACTING)
-        return [json.loads(body_of(each)) for each in self._rows(keys.ACTING, keys.AUDIT)]
+        return [body_of(each) for each in self._ledger.rows(keys.ACTING, *keys.audit_rows(since, most))]
+
+    def audit_end(self) -> int:
+        """Return the place of the newest audit record, 0 when there is none."""
+        return int(json.loads(self._ledger.head(keys.ACTING).body or '{"sequence": 0}')["sequence"])
 
     def _execution_row(self, execution: Execution | None) -> list[Row]:
         if execution is None:

@@ -195,8 +195,20 @@ class StoreContract:
             (store if number % 2 else self.second(store)).record(None, [an_entry(f"event {number}")])
         entries = store.audit()
         assert audit.broken(entries) is None
-        assert audit.broken(entries[:2] + entries[3:]) == "record 3 is missing or moved: found 4 in its place"
-        assert audit.broken([*entries[:2], {**entries[2], "event": "other"}, *entries[3:]]) == "record 3 was changed"
+        assert audit.broken(entries[:2] + entries[3:]) == "record 3 is missing: line 3 holds record 4"
+        assert "record 3 (line 3) was changed" in str(audit.broken([*entries[:2], {**entries[2], "at": "x"}]))
+
+    def test_the_audit_is_read_from_a_record_on_and_as_the_canonical_lines_it_is_kept_in(self, store: Store) -> None:
+        """A copy needs what is new, and not all there ever was."""
+        assert (store.audit(), store.audit_lines(), store.audit_end()) == ([], [], 0)
+        for number in range(1, 13):
+            store.record(None, [an_entry(f"event {number}")])
+        assert store.audit_end() == 12
+        assert [entry["sequence"] for entry in store.audit(since=9)] == [10, 11, 12]
+        assert [entry["sequence"] for entry in store.audit(since=2, most=3)] == [3, 4, 5]
+        assert store.audit(since=12) == []
+        assert store.audit_lines(8, 2) == [audit.canonical(entry) for entry in store.audit(8, 2)]
+        assert audit.examine(audit.lines_of(store.audit_lines())) is None
 
     def test_a_lock_is_held_by_one_owner_and_frees_itself(self, store: Store) -> None:
         """Its owner may take it again; others wait for the release or the end."""

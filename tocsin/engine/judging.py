@@ -1,0 +1,138 @@
+"""Judging: what the guard is shown, gathered from the store, the configuration and, last, the world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tocsin.core import guard, remedy
+from tocsin.core.alert import Alert, State, Verdict
+from tocsin.core.answer import NoAnswer
+from tocsin.core.config import Target
+from tocsin.core.container import DEPLOYING
+from tocsin.core.fields import Automation
+from tocsin.core.guard import Answer, Case, Ruling, World
+from tocsin.core.mute import silencer
+from tocsin.core.policy import Policy
+from tocsin.core.remedy import Execution, Phase
+from tocsin.core.rule import Rule
+from tocsin.engine import standing, storms
+from tocsin.engine.recalling import newest_first
+from tocsin.engine.reporting import Reporter
+from tocsin.ports import Actuator, Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Asks the guard about a policy and an alert."""
+
+    reporter: Reporter
+    actuators: Mapping[str, Actuator]
+    configuration: Configuration
+
+    def rule_on(
+        self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime, stored: Execution
+    ) -> Answer:
+        """Rule by what is known; the world is read only where nothing that is known stands in the way."""
+        case = self._case(policy, rule, alert, target, now, stored)
+        answer = guard.permit(case)
+        waiting = answer.ruling is Ruling.ASK and stored.phase is Phase.ASKED
+        if answer.ruling is Ruling.REFUSE or waiting:
+            return answer
+        return guard.permit(replace(case, world=self._world(stored, target)))
+
+    def still(self, execution: Execution, target: Target, now: datetime) -> str | None:
+        """Return an empty text while what was begun is still permitted, else why not; None while nobody can tell."""
+        if execution.by:
+            return ""
+        policy, alert = self.reporter.policy(execution.policy), self.reporter.alert(execution)
+        rule = self.reporter.rule(alert.rule) if alert else None
+        if not (policy and rule and alert):
+            return "its policy, rule or alert is gone"
+        answer = guard.permit(self._case(policy, rule, alert, target, now, _as_consented(execution, now)))
+        if answer.ruling is Ruling.PERMIT:
+            return ""
+        return None if alert.last is Verdict.UNKNOWN else answer.reason
+
+    def _world(self, execution: Execution, target: Target) -> World:
+        actuator = self.actuators[execution.action]
+        already = actuator.holds(remedy.order(execution, target)) if actuator.readable else None
+        app = self.configuration.read(target) if target.container_app else None
+        known = app is not None and not isinstance(app, NoAnswer)
+        state = app.provisioning if known else ""  # type: ignore[union-attr]
+        return World(already, state if state in DEPLOYING else "")
+
+    def _case(self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime, stored: Execution) -> Case:
+        config, history = self.reporter.project.config, self.reporter.store.executions()
+        return Case(
+            policy,
+            rule,
+            alert,
+            target,
+            config.automation,
+            history,
+            config.budgets.actions_per_hour,
+            now,
+            self._released(target, alert.fired),
+            self._silenced(labels_of(alert, rule, target), now),
+            len(config.targets),
+            len(self._wanted(history, now) | {stored.id}),
+            config.budgets.actions_at_once,
+            stored,
+        )
+
+    def _wanted(self, history: Sequence[Execution], now: datetime) -> set[str]:
+        """Return every action that policies want at this time or have begun just now, on whatever target."""
+        ended = {each.id for each in history if each.phase.over}
+        begun = {
+            each.id
+            for each in history
+            if each.first_intended and now - each.first_intended < storms.SPAN and not each.by
+        }
+        targets = {target.name: target for target in self.reporter.project.config.targets}
+        wanted = set()
+        for alert in self.reporter.store.open_alerts():
+            rule, target = self.reporter.rule(alert.rule), targets.get(alert.target)
+            if rule is None or target is None or alert.state is not State.FIRING or alert.last is not Verdict.BREACHED:
+                continue
+            labels = labels_of(alert, rule, target)
+            wanted |= {
+                remedy.identity(policy, alert)
+                for policy in self.reporter.project.policies
+                if remedy.answers(policy, rule, alert, labels)
+                and alert.held >= policy.on.firing_for
+                and guard.mode_of(policy, target, self.reporter.project.config.automation) is Automation.ACT
+            }
+        return (wanted - ended) | begun
+
+    def _silenced(self, labels: Mapping[str, str], now: datetime) -> str:
+        silences = standing.silences(self.reporter.project.config, self.reporter.store, now)
+        found = silencer([each for each in silences if each.actions], labels, now)
+        return f"silenced by {found.author}, actions too: {found.comment}" if found else ""
+
+    def _released(self, target: Target, since: datetime | None) -> datetime | None:
+        """Return when a person last released a switch of the target, or set out to, as far as ``since`` at least."""
+        by_person = (
+            entry["at"]
+            for entry in newest_first(self.reporter.store, since)
+            if entry["target"] == target.name
+            and entry["actor"].startswith("person ")
+            and (entry["event"].startswith("release ") or entry["detail"].get("action") == "killswitch.release")
+        )
+        newest = next(by_person, None)
+        return datetime.fromisoformat(newest) if newest else None
+
+
+def _as_consented(execution: Execution, now: datetime) -> Execution:
+    """Consent to the whole holds until the whole is done: what was begun with it is not left half done."""
+    given, begun = execution.consent, execution.first_intended
+    if given is None or begun is None or begun < given.at:
+        return execution
+    return replace(execution, consent=replace(given, at=now))
+
+
+def labels_of(alert: Alert, rule: Rule, target: Target) -> dict[str, str]:
+    """Return everything a route or a policy can match on; the alert's own facts cannot be overridden by labels."""
+    own = {"rule": rule.id, "severity": rule.severity.value, "target": target.name}
+    return {**target.labels, **rule.labels, **dict(alert.by), **own}
