@@ -150,9 +150,10 @@ def _step_problems(action: str, args: Mapping[str, str], node: Node, known: Know
         choices = takes.args[name].choices if name in takes.args else ()
         yield place.problem("missing-argument", f"{action} needs '{name}'", choices=choices)
     for name, value in args.items():
-        arg = takes.args.get(name)
+        arg = takes.arg(name)
         if arg is None:
-            yield missing(node.at(action).key(name) or place, "unknown-argument", "argument", name, takes.args)
+            choices = (*takes.args, *(f"{prefix}NAME" for prefix in takes.prefix))
+            yield missing(node.at(action).key(name) or place, "unknown-argument", "argument", name, choices)
         elif arg.choices and not arg.takes(value):
             yield missing(node.at(action, name), "bad-choice", name, value, arg.choices)
         elif not arg.takes(value):
