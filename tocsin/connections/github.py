@@ -113,7 +113,9 @@ class GitHub:
         found = self._list(f"{_at(repo)}/actions/runs/{run:d}/artifacts?{urlencode(wanted)}", "artifacts", _artifact)
         if isinstance(found, NoAnswer):
             return found
-        return tuple(sorted((each for each in found if name in ("", each.name)), key=lambda each: each.id, reverse=True))
+        return tuple(
+            sorted((each for each in found if name in ("", each.name)), key=lambda each: each.id, reverse=True)
+        )
 
     def download(self, repo: str, artifact: int) -> bytes | NoAnswer:
         """Return an artifact's zip. It lies on another host, to which GitHub redirects and the token never goes."""

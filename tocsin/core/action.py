@@ -46,7 +46,9 @@ class Takes:
         """Return the argument of this name, or None when there is none."""
         if name in self.args:
             return self.args[name]
-        return _FREE if any(name.startswith(each) and _NAME.fullmatch(name[len(each) :]) for each in self.prefix) else None
+        return (
+            _FREE if any(name.startswith(each) and _NAME.fullmatch(name[len(each) :]) for each in self.prefix) else None
+        )
 
     def lacking(self, given: Mapping[str, str]) -> Iterator[str]:
         """Yield what is missing, in words: each needed argument, and the choice of which none was made."""
