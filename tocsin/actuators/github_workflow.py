@@ -5,8 +5,10 @@
 
 GitHub starts a run for every request, and a request may arrive though no answer came back. So each order has a mark,
 which goes with it as the input ``tocsin`` and comes back in the run's title, where the workflow says
-``run-name: … tocsin ${{ inputs.tocsin }}``. Before anything is sent, the runs begun since the intent are looked through:
-one with the mark is ours. One whose title says nothing of ``tocsin`` may be ours: then nothing is sent.
+``run-name: … tocsin ${{ inputs.tocsin }}``. Before anything is sent, the runs begun since the intent are looked
+through: one with the mark is ours. One whose title says nothing of ``tocsin`` may be ours: then nothing is sent. After
+an attempt that came to nothing known, the next one waits five minutes, in which its run would show; if that one's
+outcome is unknown as well, a person is called.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 from tocsin.actuators.connections import Connections
@@ -33,8 +35,15 @@ _UNCLEAR = frozenset({Why.BUSY, Why.FAILED, Why.TIMEOUT})
 _SKEW = timedelta(minutes=5)
 """How far GitHub's clock and this one may be apart."""
 
+_SETTLED = timedelta(minutes=5)
+"""After how long a run shows that was begun by a request without an answer."""
+
 _MOST = 100
 """Runs that one look shows; with so many, one of ours may be hidden behind others."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,7 @@ class Workflow:
     """Has a workflow run once for an order."""
 
     connections: Connections
+    clock: Callable[[], datetime] = _now
 
     readable: ClassVar[bool] = True
 
@@ -60,15 +70,19 @@ class Workflow:
             return _refused(found)
         if found:
             return Applied(Did.ALREADY, told(found), after=found.url)
+        if self._unsettled(order):
+            return Applied(Did.BUSY, "no run of an earlier attempt shows; the next is five minutes after the intent")
         sent = self._hub(order).dispatch(order.args["repo"], order.args["workflow"], _ref(order), _inputs(order))
         if isinstance(sent, NoAnswer):
-            return _refused(sent, sending=True)
+            return _unsent(sent, order)
         return Applied(Did.DONE, f"{_named(order)} was dispatched on {_ref(order)}{_number(sent)}", after=sent.url)
 
     def holds(self, order: Order) -> bool | None:
-        """Return whether a run of this order began, however it ended; None when GitHub does not tell."""
+        """Return whether a run of this order began, however it ended; None when that cannot be told, or not yet."""
         found = self.run(order)
-        return None if isinstance(found, NoAnswer) else found is not None
+        if isinstance(found, NoAnswer) or (found is None and self._unsettled(order)):
+            return None
+        return found is not None
 
     def run(self, order: Order) -> Run | NoAnswer | None:
         """Return the run of this order, as it is now; None when there is none, and why when that cannot be told."""
@@ -81,6 +95,10 @@ class Workflow:
             return found
         ours = next((each for each in found if mark(order) in each.title), None)
         return ours or (_doubt(found, order) if since else None)
+
+    def _unsettled(self, order: Order) -> bool:
+        """Return whether the run of an attempt without an answer may still be on its way."""
+        return bool(order.attempts and order.since and self.clock() - order.since < _SETTLED)
 
     def _hub(self, order: Order) -> GitHub:
         setting = order.args["token_setting"]
@@ -129,13 +147,21 @@ def _number(sent: Dispatched) -> str:
     return f" as run {sent.run}: {sent.url}" if sent.run else ""
 
 
-def _refused(answer: NoAnswer, *, sending: bool = False) -> Applied:
-    """Return what a refusal means. An unclear one is BUSY: the runs are looked through before anything is sent again."""
+def _refused(answer: NoAnswer) -> Applied:
+    """Return what a refusal means, before anything was begun."""
     after = f"; again in {answer.retry_after:g} s, it says" if answer.retry_after else ""
-    unclear = "; whether a run begins is unknown until its runs are read again"
-    words = f"{answer.why.value}: {answer.detail}{after}"
     did = Did.BUSY if answer.why in _AGAIN else Did.FAILED
-    return Applied(did, words + (unclear if sending and answer.why in _UNCLEAR else ""))
+    return Applied(did, f"{answer.why.value}: {answer.detail}{after}")
+
+
+def _unsent(answer: NoAnswer, order: Order) -> Applied:
+    """Return what a refused dispatch means. Where a run may begin all the same, it is looked for, and then a person."""
+    found = _refused(answer)
+    if answer.why not in _UNCLEAR:
+        return found
+    if order.attempts:
+        return Applied(Did.FAILED, f"{found.detail}; whether a run began is unknown: look before beginning one")
+    return Applied(Did.BUSY, f"{found.detail}; whether a run begins is unknown until its runs are read again")
 
 
 _TAKES = Takes(

@@ -1,7 +1,7 @@
 """What actions that call out have in common: what they may tell, and what an answer means.
 
-Nothing from telemetry leaves: only an order's facts and what the policy's author wrote. Of what the other side says a few
-words are kept, without addresses and secrets, since whoever is called decides what they are.
+Nothing from telemetry leaves: only an order's facts and what the policy's author wrote. Of what the other side says a
+few words are kept, without addresses and secrets, since whoever is called decides what they are.
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ class Call:
         body = canonical(document(order))
         headers = signed(identity(order), body, key, self.clock())
         answer = self.connections.http.post(url, content=body.encode(), headers=headers)
-        return applied(answer, f"called {host(url)} with the id {identity(order)}", hidden(url, key))
+        return applied(
+            answer, f"called {host(url)} with the id {identity(order)}", hidden(url, key, key.removeprefix("whsec_"))
+        )
 
     def holds(self, order: Order) -> bool | None:  # noqa: ARG002
         """Return None: an endpoint cannot be asked what it was told."""

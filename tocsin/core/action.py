@@ -63,6 +63,7 @@ class Order:
 
     ``facts`` are what an outside party may be told of the alert: its rule, severity, episode and value, never a text
     from telemetry. ``since`` is when the intent was recorded: nothing of this order can be in the world from before.
+    ``attempts`` counts those that came to nothing, or to nothing that is known.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Order:
     args: Mapping[str, str]
     facts: Mapping[str, str] = field(default_factory=dict)
     since: datetime | None = None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
