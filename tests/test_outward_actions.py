@@ -19,7 +19,8 @@ from werkzeug import Request as Received
 from werkzeug import Response as Answer
 
 from tests.reading_cases import SETTINGS, project
-from tests.stage import MISCONFIGURED, TARGET
+from tests.stage import CONFIG, MINUTE, MISCONFIGURED, STOP, T0, TARGET, Stage
+from tests.test_acting import misconfigured
 from tocsin import actuators
 from tocsin.actuators.connections import Connections
 from tocsin.actuators.github_workflow import Workflow, mark, told
@@ -34,7 +35,7 @@ from tocsin.core import remedy
 from tocsin.core.action import Order, Preview
 from tocsin.core.alert import Alert, State
 from tocsin.core.answer import NoAnswer, Why
-from tocsin.core.policy import Policy
+from tocsin.core.policy import Guard, Policy, Step
 from tocsin.core.remedy import Applied, Did, Phase
 from tocsin.files import read_project
 from tocsin.local.github import TOKEN, GitHubStandIn
@@ -536,6 +537,59 @@ def test_a_repository_that_has_moved_is_not_followed_with_the_token(endpoint: En
     found = endpoint.made("github_workflow.run").apply(RUN)
     assert "301" in found.detail
     assert [request.path for request, _ in httpserver.log] == [path]
+
+
+# In the engine
+
+
+def playing(endpoint: Endpoint, mode: str) -> Stage:
+    """Play ten minutes of an alert that a policy answers with a call, on the real engine."""
+    name = "webhook.call"
+    target = TARGET.model_copy(update={"allow": (name,), "labels": {"env": "prod", "team": HOSTILE}})
+    calling = STOP.model_copy(
+        update={
+            "do": (Step(action=name, args=ARGS[name]),),
+            "verify": (),
+            "guard": Guard.model_validate({"mode": mode}),
+        }
+    )
+    stage = misconfigured(policies=(calling,), config=CONFIG.model_copy(update={"targets": (target,)}))
+    made = endpoint.made(name)
+    for minute in range(10):
+        replace(stage.engine, actuators={name: made}).tick(T0 + minute * MINUTE)
+    return stage
+
+
+@pytest.mark.parametrize("mode", ["observe", "ask", "off"])
+def test_a_policy_that_may_not_act_calls_nobody(endpoint: Endpoint, mode: str) -> None:
+    stage = playing(endpoint, mode)
+    assert endpoint.server.log == []
+    assert [each.phase for each in stage.inner.executions()] == {
+        "observe": [Phase.OBSERVED],
+        "ask": [Phase.ASKED],
+        "off": [Phase.REFUSED],
+    }[mode]
+
+
+def test_a_busy_endpoint_is_called_again_by_the_next_tick_with_the_same_body(endpoint: Endpoint) -> None:
+    endpoint.answers = [Answer(status=503, headers={"Retry-After": "30"}), Answer(status=500)]
+    stage = playing(endpoint, "act")
+    assert len(endpoint.got) == 3
+    assert len({(sent_id(request), request.get_data()) for request in endpoint.got}) == 1
+    (execution,) = stage.inner.executions()
+    assert execution.applied is not None
+    written = json.dumps(stage.inner.audit())
+    assert "again in 30 s" in written
+    assert not [secret for secret in ("T0SECRETPATH", "querysecret", SECRET) if secret in written]
+
+
+def test_an_endpoint_that_refuses_calls_a_person_once(endpoint: Endpoint) -> None:
+    endpoint.answers = [Answer("no such customer", 404)]
+    stage = playing(endpoint, "act")
+    assert len(endpoint.got) == 1
+    assert stage.inner.executions()[0].phase is Phase.FAILED
+    assert "404 no such customer" in stage.inner.executions()[0].reason
+    assert "action failed" in stage.oncall.kinds()
 
 
 # In a policy
