@@ -542,6 +542,12 @@ def test_a_repository_that_has_moved_is_not_followed_with_the_token(endpoint: En
 # In the engine
 
 
+def test_an_order_says_since_when_and_how_often_it_was_tried() -> None:
+    execution = remedy.Execution("p/e", "p", "sales", "r/sales/-/e", "x.y", {}, Phase.INTENDED, intended=NOW)
+    given = remedy.order(execution.moved(Phase.INTENDED, "busy", attempts=2), TARGET)
+    assert (given.since, given.attempts, given.id) == (NOW, 2, "p/e")
+
+
 def playing(endpoint: Endpoint, mode: str) -> Stage:
     """Play ten minutes of an alert that a policy answers with a call, on the real engine."""
     name = "webhook.call"
