@@ -16,7 +16,7 @@ from tocsin import __version__, actuators, files, notifiers, settings, signals
 from tocsin.actuators.connections import Connections
 from tocsin.connections.arm import ContainerApps
 from tocsin.connections.http import Http
-from tocsin.connections.identity import credential
+from tocsin.connections.identity import bearer, credential
 from tocsin.connections.metrics import Metrics
 from tocsin.connections.queues import look
 from tocsin.core.copying import Mirrored
@@ -170,7 +170,7 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
         telemetry=CountedTelemetry(parts.telemetry or _telemetry(given, project), tally),
         configuration=configuration,
         notifiers=receivers,
-        actuators=actuators.made(Connections(_apps(given, "TOCSIN_ACTUATOR_CLIENT_ID"), http, given.secret)),
+        actuators=actuators.made(_connections(given, http)),
         log=log,
         owner=f"{socket.gethostname()}/{os.getpid()}",
         meters=_meters(given, configuration, clock),
@@ -268,6 +268,13 @@ def _apps(given: Settings, client_id: str) -> ContainerApps:
     """Return the Container Apps as one identity sees them: what reads cannot write, what writes does nothing else."""
     endpoint = given.get("TOCSIN_ARM_ENDPOINT")
     return ContainerApps(credential(given.get(client_id), given.get("TOCSIN_STATIC_TOKEN"), endpoint), endpoint)
+
+
+def _connections(given: Settings, http: Http) -> Connections:
+    """Return what actions reach the world through, all with the one identity that may change things."""
+    client, endpoint = given.get("TOCSIN_ACTUATOR_CLIENT_ID"), given.get("TOCSIN_ARM_ENDPOINT")
+    token = partial(bearer, credential(client, given.get("TOCSIN_STATIC_TOKEN"), endpoint))
+    return Connections(_apps(given, "TOCSIN_ACTUATOR_CLIENT_ID"), http, given.secret, token=token)
 
 
 def _meters(given: Settings, configuration: Configuration, clock: Clock) -> dict[str, Meter]:

@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 
 from tocsin.connections.arm import ContainerApps
 from tocsin.connections.http import Http
+from tocsin.core.answer import NoAnswer, Why
 
 
 def _no_secret(name: str) -> str:
     raise LookupError(f"the app setting {name} is not set")
+
+
+def _no_identity(_scope: str, _endpoint: str) -> NoAnswer:
+    return NoAnswer(Why.FORBIDDEN, "no token: there is no identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +30,8 @@ class Connections:
     secret: Callable[[str], str] = field(default=_no_secret, repr=False)
     github: str = "https://api.github.com"
     """Where GitHub's API is."""
+    token: Callable[[str, str], str | NoAnswer] = field(default=_no_identity, repr=False)
+    """Returns a token of the identity that may change things, for a scope and the endpoint it is sent to.
+
+    Raises ValueError for one that must not be sent there.
+    """

@@ -7,6 +7,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tocsin.core.answer import NoAnswer, Why
+
 if TYPE_CHECKING:
     from azure.core.credentials import AccessToken, AzureNamedKeyCredential, TokenCredential
 
@@ -56,6 +58,20 @@ def storage_key(given: TokenCredential) -> TokenCredential | AzureNamedKeyCreden
     from azure.core.credentials import AzureNamedKeyCredential
 
     return AzureNamedKeyCredential(EMULATOR, _EMULATOR_KEY)
+
+
+def bearer(given: TokenCredential, scope: str, endpoint: str) -> str | NoAnswer:
+    """Return a token of ``scope`` for ``endpoint``, or why there is none.
+
+    Raises ValueError for a static token that would leave this machine.
+    """
+    refuse_leak(given, endpoint)
+    from azure.core.exceptions import AzureError
+
+    try:
+        return given.get_token(scope).token
+    except AzureError as error:
+        return NoAnswer(Why.FORBIDDEN, f"no token: {type(error).__name__}")
 
 
 EMULATOR = "devstoreaccount1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tocsin.core.config import Target
 
@@ -23,14 +24,31 @@ class Arg:
         return value in self.choices if self.choices else bool(re.fullmatch(self.pattern or r".+", value))
 
 
+_FREE = Arg(pattern=r"[^\x00-\x1f\x7f]{1,1000}", says="a text of one line, a thousand letters at most", needed=False)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
+
+
 @dataclass(frozen=True, slots=True)
 class Takes:
-    """Everything an action takes. ``one_of`` are arguments of which at least one must be given."""
+    """Everything an action takes. ``one_of`` are arguments of which at least one must be given.
+
+    ``prefix`` are beginnings (``input.``): what begins so is an argument, too, whose name the other
+    side has given.
+    """
 
     args: Mapping[str, Arg] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
     undone: bool = False
     """Whether it can be taken back."""
+    prefix: tuple[str, ...] = ()
+
+    def arg(self, name: str) -> Arg | None:
+        """Return the argument of this name, or None when there is none."""
+        if name in self.args:
+            return self.args[name]
+        return (
+            _FREE if any(name.startswith(each) and _NAME.fullmatch(name[len(each) :]) for each in self.prefix) else None
+        )
 
     def lacking(self, given: Mapping[str, str]) -> Iterator[str]:
         """Yield what is missing, in words: each needed argument, and the choice of which none was made."""
@@ -44,13 +62,16 @@ class Order:
     """One step of one execution, as its actuator gets it. ``id`` is the same at every attempt, and no other's.
 
     ``facts`` are what an outside party may be told of the alert: its rule, severity, episode and value, never a text
-    from telemetry.
+    from telemetry. ``since`` is when the intent was recorded: nothing of this order can be in the world from before.
+    ``attempts`` counts those that came to nothing, or to nothing that is known.
     """
 
     id: str
     target: Target
     args: Mapping[str, str]
     facts: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

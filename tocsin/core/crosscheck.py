@@ -174,11 +174,12 @@ def _step_problems(step: Step, policy: Policy, node: Node, known: Known) -> Iter
         words = "a person releases it" if takes.undone else "nothing can"
         yield (node.key("undo_on_failure") or place).problem("cannot-undo", f"no policy takes {action} back: {words}")
     for name, value in args.items():
-        arg = takes.args.get(name)
+        arg = takes.arg(name)
         if arg is not None and policy.hold and value == "{scope}":
             continue
         if arg is None:
-            yield missing(node.at(action).key(name) or place, "unknown-argument", "argument", name, takes.args)
+            choices = (*takes.args, *(f"{prefix}NAME" for prefix in takes.prefix))
+            yield missing(node.at(action).key(name) or place, "unknown-argument", "argument", name, choices)
         elif arg.choices and not arg.takes(value):
             yield missing(node.at(action, name), "bad-choice", name, value, arg.choices)
         elif not arg.takes(value):

@@ -243,15 +243,17 @@ def ordered(by: str, identity: str, target: Target, action: str, args: Mapping[s
 
 
 def order(execution: Execution, target: Target) -> Order:
-    """Return what the execution's actuator is told: the same at every attempt."""
+    """Return what the execution's actuator is told: the same at every attempt, but for their number."""
     name = f"{execution.id}/{execution.planned.name}" if execution.step else execution.id
-    return Order(name, target, execution.args, _facts(execution))
+    return Order(name, target, execution.args, _facts(execution), execution.intended, execution.attempts)
 
 
 def order_to_undo(execution: Execution, done: Done, target: Target) -> Order:
     """Return the order that takes a step back."""
     undo = done.undo
-    return Order(f"{execution.id}/{done.name}/undo", target, undo.args if undo else {}, _facts(execution))
+    return Order(
+        f"{execution.id}/{done.name}/undo", target, undo.args if undo else {}, _facts(execution), execution.intended
+    )
 
 
 def _facts(execution: Execution) -> dict[str, str]:

@@ -22,9 +22,10 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from tocsin.connections.http import Http, Reply, Unreached, checked
+from tocsin.connections.statuses import retry_after
 from tocsin.core.message import Notice, Outcome, Said
 from tocsin.notifiers.mail import EXAMPLE, Picture, address, addresses, mail
-from tocsin.notifiers.statuses import outcome, retry_after
+from tocsin.notifiers.statuses import outcome
 
 OPTIONS: Mapping[str, bool] = {"connection_setting": True, "sender": True, "to": True}
 """``connection_setting`` names the app setting with the connection string; ``to`` may be several, with commas."""

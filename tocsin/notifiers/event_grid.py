@@ -4,18 +4,14 @@ One event a notice, ``tocsin.alert.fired`` and so on; its id is the notice's, so
 Texts are as telemetry has them, cut where one event would be more than 60 KB: whoever shows them escapes them.
 """
 
-# The Event Grid SDK is not used: importing it costs a cold start more than this file does, it retries by itself for
-# longer than a delivery is held, and only ``connections`` may import Azure.
-
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
-from tocsin.connections.http import Http, checked
+from tocsin.connections.event_grid import address, by_key, cloud_event, publish
+from tocsin.connections.http import Http
 from tocsin.core.message import Notice, Outcome
 from tocsin.notifiers.plain import cut
 from tocsin.notifiers.prose import shortened
@@ -28,15 +24,13 @@ app setting."""
 LIMIT = 60_000
 """Bytes of the data: Event Grid takes 1 MB and charges by 64 KB."""
 
-_VERSION = "api-version=2018-01-01"
-
 
 @dataclass(frozen=True, slots=True)
 class EventGrid:
     """Publishes to one topic."""
 
     endpoint: str
-    key: str
+    key: Mapping[str, str]
     http: Http
 
     def __repr__(self) -> str:
@@ -44,8 +38,7 @@ class EventGrid:
 
     def deliver(self, notice: Notice) -> Outcome:
         """Publish one event. The same notice always has the same id."""
-        headers = {"content-type": "application/cloudevents+json; charset=utf-8", "aeg-sas-key": self.key}
-        return outcome(self.http.post(self.endpoint, content=json.dumps(event(notice)).encode(), headers=headers))
+        return outcome(publish(self.http, self.endpoint, event(notice), self.key))
 
 
 def payload(notice: Notice) -> dict[str, Any]:
@@ -55,22 +48,18 @@ def payload(notice: Notice) -> dict[str, Any]:
 
 def make(options: Mapping[str, str], secret: Callable[[str], str], http: Http) -> EventGrid:
     """Return the notifier of a receiver. Raises LookupError for a setting that is not set, ValueError for a bad one."""
-    key, endpoint = secret(options["key_setting"]).strip(), checked(options["endpoint"])
-    if not key or not key.isascii() or not key.isprintable():
-        raise ValueError(f"{options['key_setting']} must hold one of the topic's access keys")
-    return EventGrid(endpoint if "?" in endpoint else f"{endpoint}?{_VERSION}", key, http)
+    key = by_key(secret(options["key_setting"]), options["key_setting"])
+    return EventGrid(address(options["endpoint"]), key, http)
 
 
 def event(notice: Notice) -> dict[str, Any]:
     """Return the notice as a CloudEvent in structured form."""
     told = shortened(notice, LIMIT)
-    return {
-        "specversion": "1.0",
-        "id": cut(notice.id, 500),
-        "source": f"/tocsin/{quote(cut(notice.target, 200), safe='')}",
-        "type": f"tocsin.{told['type']}",
-        "subject": cut(f"{notice.rule}/{notice.target}", 500),
-        "time": told["timestamp"],
-        "datacontenttype": "application/json",
-        "data": told["data"],
-    }
+    return cloud_event(
+        cut(notice.id, 500),
+        cut(notice.target, 200),
+        f"tocsin.{told['type']}",
+        cut(f"{notice.rule}/{notice.target}", 500),
+        told["data"],
+        told["timestamp"],
+    )

@@ -5,25 +5,20 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from tocsin.connections.http import Http, checked
+from tocsin.connections.standard_webhooks import checked_key, sending_time, signed
 from tocsin.core.message import Notice, Outcome
 from tocsin.notifiers.plain import document
 from tocsin.notifiers.statuses import outcome
 
 OPTIONS: Mapping[str, bool] = {"url_setting": True, "secret_setting": True}
 """App settings that hold the address, and the shared secret (``whsec_…``: 24 to 64 bytes in base64)."""
-
-
-def _sending_time() -> datetime:
-    # Receivers refuse a signature older than minutes: its time is when it is sent, not when the alert fired.
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +28,7 @@ class Webhook:
     url: str
     secret: str
     http: Http
-    clock: Callable[[], datetime] = _sending_time
+    clock: Callable[[], datetime] = sending_time
 
     def __repr__(self) -> str:
         return "Webhook(url=…, secret=…)"
@@ -52,26 +47,5 @@ def payload(notice: Notice) -> dict[str, Any]:
 
 def make(options: Mapping[str, str], secret: Callable[[str], str], http: Http) -> Webhook:
     """Return the notifier of a receiver. Raises LookupError for a setting that is not set, ValueError for a bad one."""
-    key = secret(options["secret_setting"])
-    if not 24 <= len(_decoded(key)) <= 64:
-        raise ValueError(f"{options['secret_setting']} must hold 24 to 64 bytes in base64, like whsec_…")
+    key = checked_key(secret(options["secret_setting"]), options["secret_setting"])
     return Webhook(checked(secret(options["url_setting"])), key, http)
-
-
-def signed(identity: str, body: str, secret: str, at: datetime) -> dict[str, str]:
-    """Return the headers of a body sent at ``at`` (UTC)."""
-    from standardwebhooks import Webhook as Signer
-
-    return {
-        "content-type": "application/json",
-        "webhook-id": identity,
-        "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": Signer(secret).sign(identity, at, body),
-    }
-
-
-def _decoded(secret: str) -> bytes:
-    try:
-        return base64.b64decode(secret.removeprefix("whsec_") + "==")
-    except ValueError:
-        return b""
