@@ -26,10 +26,14 @@ from tocsin.core.read import Project
 from tocsin.core.sight import BUILT_IN
 from tocsin.engine.counting import SILENT, CountedTelemetry, counted
 from tocsin.engine.react import enter, react, take
+from tocsin.engine.releasing import Gate
 from tocsin.engine.tick import Engine, Ticked
+from tocsin.evaluations import Sources
 from tocsin.ports import (
+    NO_EVALUATIONS,
     Clock,
     Configuration,
+    Evaluations,
     Log,
     Meter,
     Notifier,
@@ -73,6 +77,12 @@ class App:
     problems: tuple[Problem, ...] = ()
     links: Signed | None = None
     """What signs the links in messages; None where there are none."""
+    evaluations: Evaluations = NO_EVALUATIONS
+
+    @property
+    def gate(self) -> Gate:
+        """What a release of a killswitch by a person has to pass."""
+        return Gate(self.engine.project, self.engine.store, self.engine.configuration, self.evaluations)
 
     def tick(self) -> Ticked:
         """Run one tick now."""
@@ -145,16 +155,18 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
     parts = parts or Parts()
     project = files.read_project(given.root, given.values, known())
     log = parts.log or _log()
-    receivers, unusable = _notifiers(project, given, Http())
+    http = Http()
+    receivers, unusable = _notifiers(project, given, http)
     clock = parts.clock or SystemClock()
     configuration = parts.configuration or ContainerAppConfiguration(_apps(given, "TOCSIN_READER_CLIENT_ID"))
     tally, untold = _tally(given, project)
     links = _links(given)
+    telemetry = CountedTelemetry(parts.telemetry or _telemetry(given, project), tally)
     engine = Engine(
         project=project,
         signals=signals.known(),
         store=parts.store or _store(given),
-        telemetry=CountedTelemetry(parts.telemetry or _telemetry(given, project), tally),
+        telemetry=telemetry,
         configuration=configuration,
         notifiers=receivers,
         actuators=actuators.made(_apps(given, "TOCSIN_ACTUATOR_CLIENT_ID")),
@@ -166,7 +178,8 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
         links=links or no_links,
     )
     problems = (*project.problems, *settings.problems(given), *unusable, *untold)
-    return App(engine, clock, problems, links)
+    sources = Sources(given.root, http, given.secret, telemetry, given.get("TOCSIN_GITHUB_ENDPOINT"))
+    return App(engine, clock, problems, links, sources)
 
 
 def known() -> Known:

@@ -41,6 +41,16 @@ class Unreached:
     maybe: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a server answered, with its body as it came. A body that is longer than was asked for is not ``whole``."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    whole: bool = True
+
+
 def checked(url: str) -> str:
     """Return ``url`` when a request may go there. Raises ValueError, without naming it, when it may not.
 
@@ -145,6 +155,37 @@ class Http:
         except httpx.HTTPError as error:
             return Unreached(type(error).__name__, maybe=True)
 
+    def fetch(
+        self,
+        method: str,
+        url: str,
+        *,
+        largest: int,
+        within: float,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Fetched | Unreached:
+        """Send one request and return the answer with its body, of ``largest`` bytes and ``within`` seconds at most.
+
+        Raises ValueError for an address that is not ``checked``.
+        """
+        checked(url)
+        import httpx
+
+        try:
+            with self._opened().stream(method, url, json=json, headers=headers) as answer:
+                body = _whole(answer, largest, time.monotonic() + within)
+                if body is None:
+                    return Unreached(f"the answer took longer than {within:g} s", maybe=True)
+                status, named = answer.status_code, dict(answer.headers)
+                return Fetched(status, named, body[:largest], len(body) <= largest)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            return Unreached(type(error).__name__, maybe=False)
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.ProxyError) as error:
+            return Unreached(type(error).__name__, maybe=False)
+        except httpx.HTTPError as error:
+            return Unreached(type(error).__name__, maybe=True)
+
     def close(self) -> None:
         """Give back the connections; a later request opens new ones."""
         with self._mutex:
@@ -174,6 +215,18 @@ class Http:
             if self._client is None:
                 self._client = _client(self._timeout)
             return self._client
+
+
+def _whole(answer: httpx.Response, largest: int, until: float) -> bytes | None:
+    """Return the body, or just more than ``largest`` bytes of it; None when it does not end in time."""
+    body = bytearray()
+    for chunk in answer.iter_raw():
+        body += chunk
+        if len(body) > largest:
+            break
+        if time.monotonic() >= until:
+            return None
+    return bytes(body)
 
 
 def _client(timeout: float) -> httpx.Client:

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from tocsin.core.config import APP_KEYS, Config
 from tocsin.core.errors import Problem, nearest
+from tocsin.core.evals import Terms
 from tocsin.core.node import Node
 from tocsin.core.policy import Policy
 from tocsin.core.rule import Rule
@@ -29,6 +30,7 @@ class Project:
     """Everything the operator wrote, as far as it could be read, and every problem found.
 
     ``digests`` holds the start of each file's SHA-256, so that a message can say by which version it was decided.
+    ``terms`` are what a target's eval results are held to, by the target's name.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -36,6 +38,7 @@ class Project:
     config: Config = field(default_factory=Config)
     problems: tuple[Problem, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
+    terms: Mapping[str, Terms] = field(default_factory=dict)
 
 
 LATER: Mapping[str, frozenset[str]] = {
