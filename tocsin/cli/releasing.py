@@ -1,10 +1,11 @@
-"""``tocsin killswitch release`` and ``gate``: a person releases the switch when the evals allow it, or answers for it."""
+"""``tocsin killswitch release`` and ``gate``: a person releases when the evals allow it, or answers for it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import typer
+from rich.markup import escape
 
 from tocsin.app import App
 from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
@@ -75,4 +76,4 @@ def _show(verdict: Verdict, name: str) -> None:
     rows = [[check.name, "yes" if check.passed else "NO", check.words] for check in verdict.checks]
     where = f", by {verdict.source}" + (f" ({verdict.run})" if verdict.run else "") if verdict.source else ""
     title = f"release of {name}: the gate is {'green' if verdict.green else 'RED'}{where}"
-    console().print(table(title, ["check", "passed", "figures"], rows))
+    console().print(table(escape(title), ["check", "passed", "figures"], rows))

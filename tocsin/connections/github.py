@@ -135,9 +135,9 @@ class GitHub:
     ) -> Dispatched | NoAnswer:
         """Start a workflow that has ``workflow_dispatch``, on a branch or tag, and return what GitHub accepted.
 
-        With ``details`` it is asked for the run's number, which old Enterprise Servers refuse; where it is not told, the
-        run is the newest of ``runs`` that were created after this. ``BUSY`` says that no answer came and the run may
-        have begun all the same: look before dispatching again.
+        With ``details`` it is asked for the run's number, which old Enterprise Servers refuse; where it is not told,
+        the run is the newest of ``runs`` that were created after this. ``BUSY`` says that no answer came and the run
+        may have begun all the same: look before dispatching again.
         """
         path = f"{_at(repo)}/actions/workflows/{quote(workflow, safe='')}/dispatches"
         body = {"ref": ref, "inputs": dict(inputs or {}), **({"return_run_details": True} if details else {})}

@@ -1,4 +1,4 @@
-"""Lines of eval results, as a run writes them or as telemetry tells them: read strictly, each problem with its place."""
+"""Lines of eval results, as a run writes them or telemetry tells them: read strictly, each problem with its place."""
 
 from __future__ import annotations
 

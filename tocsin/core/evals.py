@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tocsin.core.fields import Flag, Model, Number
+from tocsin.core.text import scrub
 from tocsin.core.units import spell
 
 SKEW = timedelta(minutes=5)
@@ -149,7 +150,8 @@ def _listed(problems: Sequence[str]) -> str:
 def _of_target(found: str, target: str) -> Check:
     if not found:
         return Check("target", False, f"the results do not say which target they are of: write run.json for {target}")
-    words = f"of {found}" if found == target else f"of {found}, not of {target}: run the evals against {target}"
+    said = scrub(found, 60)
+    words = f"of {said}" if found == target else f"of {said}, not of {target}: run the evals against {target}"
     return Check("target", found == target, words)
 
 

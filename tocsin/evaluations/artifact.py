@@ -53,10 +53,8 @@ def _newest(github: GitHub, evals: Evals, since: datetime) -> tuple[Run, Artifac
         if run.conclusion not in _RAN_NOTHING:
             words = f"run {run.id} ended as {run.conclusion or 'nothing'} and left no artifact '{evals.artifact}'"
             return NoAnswer(Why.MISSING, f"{words}: run the evals again")
-    where = f"{evals.github} {evals.workflow}"
-    return NoAnswer(
-        Why.MISSING, f"no run of {where} since the engage has an artifact '{evals.artifact}': run the evals"
-    )
+    words = f"no run of {evals.github} {evals.workflow} since the engage has an artifact '{evals.artifact}'"
+    return NoAnswer(Why.MISSING, f"{words}: run the evals")
 
 
 def _results(run: Run, data: bytes, evals: Evals, target: Target) -> Results | NoAnswer:

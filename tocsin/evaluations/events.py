@@ -14,6 +14,7 @@ from tocsin.core.compile import bounds, let
 from tocsin.core.config import Target
 from tocsin.core.evallines import telemetry as read
 from tocsin.core.evals import Results
+from tocsin.core.text import scrub
 from tocsin.core.units import spell
 from tocsin.ports import Telemetry
 
@@ -67,7 +68,7 @@ def _of_one_run(rows: Sequence[Mapping[str, Any]], since: datetime) -> tuple[lis
     if not newest:
         return later, ""
     unnamed = [row for row in later if not row["run_id"]]
-    return [*unnamed, *(row for row in rows if row["run_id"] == newest)], newest[:100]
+    return [*unnamed, *(row for row in rows if row["run_id"] == newest)], scrub(newest, 100)
 
 
 def _doubts(rows: Sequence[Mapping[str, Any]], target: Target, now: datetime) -> list[str]:
