@@ -103,7 +103,9 @@ def test_the_switch_is_shown_engaged_and_released_by_a_person_with_a_reason(worl
     engaged = json.loads(run("killswitch", "engage", "-t", "sales-research", "--reason", "drill", "--output", "json"))
     assert (engaged["outcome"], engaged["verified"]) == ("done", True)
     assert "on" in run("killswitch", "status", "-t", "sales-research")
-    released = run("killswitch", "release", "-t", "sales-research", "--reason", "evals are green")
+    reason = ("--reason", "the approver is back")
+    assert "RED" in run("killswitch", "release", "-t", "sales-research", *reason, code=1)
+    released = run("killswitch", "release", "-t", "sales-research", *reason, "--override")
     assert "every serving revision has it" in released
     assert world.template_env()["KILLSWITCH_TOOLS"] == "off"
 

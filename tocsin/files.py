@@ -81,6 +81,8 @@ class _Reading:
 
     def _acceptance(self, path: Path, name: str) -> tuple[Acceptance | None, str]:
         read = self._document(path, name)
+        if read.node is not None and read.node.pairs is None:
+            self._told(read.node.problem("not-a-mapping", f"a mapping was expected, found {read.node.kind}"))
         if read.node is None or (asked := read.node.get("acceptance")) is None:
             return Acceptance(), f"the accelerator's defaults: {name} has no `acceptance`"
         known = tuple(Acceptance.model_fields)

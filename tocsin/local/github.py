@@ -1,14 +1,11 @@
-"""A stand-in for GitHub's REST API: workflow runs, their artifacts as zips, dispatches. And what a run of evals leaves.
+"""A stand-in for GitHub's REST API: workflow runs, their artifacts as zips, and dispatches.
 
 Downloads are redirected to another address, as GitHub does, which refuses whoever brings the token along.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,47 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tocsin.core.evallines import QUALITY, REDTEAM, RUN
 from tocsin.local.faults import Faults, respond
 
-TOKEN = "ghp_localworldlocalworldlocalworldlocal"
-_GOOD: Mapping[str, Any] = {"passed": True, "score": 0.9, "groundedness": 0.95, "latency_ms": 9_000, "cost_usd": 0.08}
+TOKEN = "a-token-of-the-local-world"
 _MISSING = {"message": "Not Found"}
-
-
-def good(count: int = 20, **changes: Any) -> list[dict[str, Any]]:
-    """Return quality cases that an accelerator's own limits accept, all alike but for their ids."""
-    return [{"case_id": f"q-{number}", "suite": "quality", **_GOOD, **changes} for number in range(count)]
-
-
-def safe(count: int = 10, failing: int = 0) -> list[dict[str, Any]]:
-    """Return red-team cases, the first few of which failed."""
-    return [
-        {"case_id": f"r-{number}", "suite": "redteam", "passed": number >= failing, "reason": "refused"}
-        for number in range(count)
-    ]
-
-
-def evals(
-    target: str,
-    finished: datetime,
-    quality: Sequence[Mapping[str, Any]] | None = None,
-    redteam: Sequence[Mapping[str, Any]] | None = None,
-) -> dict[str, bytes]:
-    """Return the files of one run of evals, by their names within its folder."""
-    run = {"target": target, "finished_at": finished.isoformat()}
-    lines = {QUALITY: good() if quality is None else quality, REDTEAM: safe() if redteam is None else redteam}
-    found = {name: "".join(f"{json.dumps(case)}\n" for case in cases).encode() for name, cases in lines.items()}
-    return {**found, RUN: json.dumps(run).encode()}
-
-
-def packed(files: Mapping[str, bytes]) -> bytes:
-    """Return the files as a zip."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return data.getvalue()
 
 
 @dataclass(slots=True)
