@@ -443,3 +443,20 @@ def test_made_up_cases_are_what_the_files_hold() -> None:
     made, _ = results("x", evals("sales", T0, good(3), safe(4, failing=1)))
     assert (len(made.quality), sum(not case.passed for case in made.redteam)) == (3, 1)
     assert json.loads(evals("sales", T0)[RUN])["target"] == "sales"
+
+
+def limit(made: Project) -> float | None:
+    rule = next(rule for rule in made.rules if rule.id == "p95_latency")
+    return made.held_to(rule, "sales-research").when.above
+
+
+def test_the_latency_rule_takes_its_limit_from_the_accelerators_file_unless_it_is_tuned(tmp_path: Path) -> None:
+    own = "acceptance: { p95_latency_ms: 42000 }\n"
+    made = reading(tmp_path / "a", own)
+    assert limit(made) == 42_000
+    assert all(made.held_to(rule, "sales-research") is rule for rule in made.rules if rule.id != "p95_latency")
+    assert limit(reading(tmp_path / "b", "acceptance: { quality_threshold: 0.8 }\n")) == 180_000
+    assert limit(reading(tmp_path / "c", "acceptance: { p95_latency_ms: soon }\n")) == 180_000
+    tuned = reading(tmp_path / "d", own)
+    tuned = replace(tuned, config=tuned.config.model_copy(update={"tuning": {"p95_latency": {"when": {"above": "1"}}}}))
+    assert limit(tuned) == 180_000, "the rule was read with its tuning, and is left as it is"

@@ -271,6 +271,7 @@ class Actor:
         if target is None:
             return []
         rule = self._rule(execution.episode.split("/")[0]) or remedy.lost_rule(execution)
+        rule = self.project.held_to(rule, target.name)
         policy = self._policy(execution.policy) or remedy.lost_policy(execution)
         alert = self._alert(execution)
         over, signal = alert is None or not alert.open, self.verifier.signals.get(rule.when.signal or "")
