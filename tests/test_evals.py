@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from tests.reading_cases import SETTINGS, project
+from tests.stage import MINUTE, Stage
+from tests.stage import T0 as NIGHT
 from tocsin.app import known
 from tocsin.core.config import Config
 from tocsin.core.evallines import QUALITY, REDTEAM, RUN, read, read_run, results
 from tocsin.core.evals import Acceptance, Case, Engaged, Results, Terms, Verdict, accepted, p95, refused
 from tocsin.core.read import Project
+from tocsin.core.rule import Rule
 from tocsin.evaluations import archive, files
 from tocsin.evaluations.archive import Unusable
 from tocsin.files import read_project
@@ -460,3 +463,15 @@ def test_the_latency_rule_takes_its_limit_from_the_accelerators_file_unless_it_i
     tuned = reading(tmp_path / "d", own)
     tuned = replace(tuned, config=tuned.config.model_copy(update={"tuning": {"p95_latency": {"when": {"above": "1"}}}}))
     assert limit(tuned) == 180_000, "the rule was read with its tuning, and is left as it is"
+
+
+@pytest.mark.parametrize(("asked", "kinds"), [(800.0, ["fired"]), (1_000.0, [])])
+def test_a_tick_judges_latency_by_the_targets_own_limit(asked: float, kinds: list[str]) -> None:
+    when = {"signal": "response_latency", "above": "950" if asked < 950 else "850", "over": "5m", "minimum": "5"}
+    given = {"id": "p95_latency", "summary": "{value} of {threshold}", "severity": "P1", "when": when}
+    terms = {"sales": Terms(Acceptance(p95_latency_ms=asked), "accelerator.yaml")}
+    stage = Stage(Rule.model_validate(given), policies=(), terms=terms)
+    stage.busy(NIGHT - 20 * MINUTE, NIGHT + 10 * MINUTE)
+    stage.run(range(3))
+    assert stage.oncall.kinds() == kinds
+    assert all("800 ms" in notice.title for notice in stage.oncall.got)
