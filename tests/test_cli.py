@@ -35,7 +35,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 
 def test_the_shipped_files_have_no_problem(root: Path) -> None:
-    assert "5 rules, 1 policies, 1 targets: no problems" in run("check", str(root))
+    assert "6 rules, 2 policies, 1 targets: no problems" in run("check", str(root))
     assert json.loads(run("check", str(root), "-o", "json"))["problems"] == []
 
 
@@ -103,7 +103,9 @@ def test_the_switch_is_shown_engaged_and_released_by_a_person_with_a_reason(worl
     engaged = json.loads(run("killswitch", "engage", "-t", "sales-research", "--reason", "drill", "--output", "json"))
     assert (engaged["outcome"], engaged["verified"]) == ("done", True)
     assert "on" in run("killswitch", "status", "-t", "sales-research")
-    released = run("killswitch", "release", "-t", "sales-research", "--reason", "evals are green")
+    reason = ("--reason", "the approver is back")
+    assert "RED" in run("killswitch", "release", "-t", "sales-research", *reason, code=1)
+    released = run("killswitch", "release", "-t", "sales-research", *reason, "--override")
     assert "every serving revision has it" in released
     assert world.template_env()["KILLSWITCH_TOOLS"] == "off"
 

@@ -14,7 +14,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.reading_cases import problems
-from tocsin.core.config import Budgets, Config, Route, Target
+from tocsin.core.config import Budgets, Config, Evals, Route, Target
+from tocsin.core.evals import Acceptance
 from tocsin.core.policy import Check, Guard, Policy, Trigger
 from tocsin.core.rule import BurnRate, Change, Rule, Unusual, When
 from tocsin.core.sight import SIGHT
@@ -169,7 +170,23 @@ def test_nothing_is_asked_in_batches() -> None:
 
 def test_every_key_of_the_files_is_on_their_page() -> None:
     page = (ROOT / "docs" / "files.md").read_text()
-    models = (Rule, When, Unusual, BurnRate, Change, Policy, Trigger, Guard, Check, Config, Target, Route, Budgets)
+    models = (
+        Rule,
+        When,
+        Unusual,
+        BurnRate,
+        Change,
+        Policy,
+        Trigger,
+        Guard,
+        Check,
+        Config,
+        Target,
+        Route,
+        Budgets,
+        Evals,
+        Acceptance,
+    )
     keys = {found.alias or name for model in models for name, found in model.model_fields.items()} - {"id", "file"}
     missing = {key for key in keys if f"`{key}`" not in page and f"`{key}:" not in page and f" {key}:" not in page}
     assert missing == set()

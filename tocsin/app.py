@@ -2,52 +2,54 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tocsin import __version__, actuators, files, notifiers, settings, signals
-from tocsin.actuators.connections import Connections
-from tocsin.connections.arm import ContainerApps
 from tocsin.connections.http import Http
-from tocsin.connections.identity import bearer, credential
-from tocsin.connections.metrics import Metrics
-from tocsin.connections.queues import look
 from tocsin.core.copying import Mirrored
 from tocsin.core.crosscheck import Known
 from tocsin.core.errors import Problem
 from tocsin.core.message import NEWS, Delivery, Settled
 from tocsin.core.native import Native
-from tocsin.core.read import Project
 from tocsin.core.sight import BUILT_IN
-from tocsin.engine.counting import SILENT, CountedTelemetry, counted
+from tocsin.engine.counting import CountedTelemetry, counted
 from tocsin.engine.react import enter, react, take
+from tocsin.engine.releasing import Gate
 from tocsin.engine.tick import Engine, Ticked
+from tocsin.evaluations import Sources
+from tocsin.parts import (
+    apps_of,
+    connections_of,
+    links_of,
+    log_of,
+    meters_of,
+    mirror_of,
+    notifiers_of,
+    queue_of,
+    store_of,
+    tally_of,
+    telemetry_of,
+)
 from tocsin.ports import (
+    NO_EVALUATIONS,
     Clock,
     Configuration,
+    Evaluations,
     Log,
-    Meter,
-    Mirror,
-    Notifier,
     Store,
     StoreUnavailable,
-    Tally,
     Telemetry,
-    WorkQueue,
     no_links,
 )
 from tocsin.settings import Settings
-from tocsin.telemetry.container_app import ContainerAppConfiguration, Whereabouts
-from tocsin.telemetry.metrics import ContainerAppMetrics
-from tocsin.telemetry.probes import ApproverProbe, HttpProbes
-from tocsin.telemetry.queues import QueueDepths
+from tocsin.telemetry.container_app import ContainerAppConfiguration
 
 if TYPE_CHECKING:
     from tocsin.tokens import Signed
@@ -76,6 +78,12 @@ class App:
     problems: tuple[Problem, ...] = ()
     links: Signed | None = None
     """What signs the links in messages; None where there are none."""
+    evaluations: Evaluations = NO_EVALUATIONS
+
+    @property
+    def gate(self) -> Gate:
+        """What a release of a killswitch by a person has to pass."""
+        return Gate(self.engine.project, self.engine.store, self.engine.configuration, self.evaluations)
 
     def tick(self) -> Ticked:
         """Run one tick now."""
@@ -155,32 +163,34 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
     """Return the app for these settings. Bad files or receivers never raise: they stand in ``problems``."""
     parts = parts or Parts()
     project = files.read_project(given.root, given.values, known())
-    log = parts.log or _log()
+    log = parts.log or log_of()
     http = Http()
-    receivers, unusable = _notifiers(project, given, http)
+    receivers, unusable = notifiers_of(project, given, http)
     clock = parts.clock or SystemClock()
-    configuration = parts.configuration or ContainerAppConfiguration(_apps(given, "TOCSIN_READER_CLIENT_ID"))
-    tally, untold = _tally(given, project)
-    links = _links(given)
-    mirror, unmirrored = _mirror(given)
+    configuration = parts.configuration or ContainerAppConfiguration(apps_of(given, "TOCSIN_READER_CLIENT_ID"))
+    tally, untold = tally_of(given, project)
+    links = links_of(given)
+    mirror, unmirrored = mirror_of(given)
+    telemetry = CountedTelemetry(parts.telemetry or telemetry_of(given, project), tally)
     engine = Engine(
         project=project,
         signals=signals.known(),
-        store=parts.store or _store(given),
-        telemetry=CountedTelemetry(parts.telemetry or _telemetry(given, project), tally),
+        store=parts.store or store_of(given),
+        telemetry=telemetry,
         configuration=configuration,
         notifiers=receivers,
-        actuators=actuators.made(_connections(given, http)),
+        actuators=actuators.made(connections_of(given, http)),
         log=log,
         owner=f"{socket.gethostname()}/{os.getpid()}",
-        meters=_meters(given, configuration, clock),
-        queue=_queue(given),
+        meters=meters_of(given, configuration, clock),
+        queue=queue_of(given),
         tally=tally,
         links=links or no_links,
         mirror=mirror,
     )
     problems = (*project.problems, *settings.problems(given), *unusable, *untold, *unmirrored)
-    return App(engine, clock, problems, links)
+    sources = Sources(given.root, http, given.secret, telemetry, given.get("TOCSIN_GITHUB_ENDPOINT"))
+    return App(engine, clock, problems, links, sources)
 
 
 def known() -> Known:
@@ -207,132 +217,3 @@ def health() -> dict[str, Any]:
         return current().health()
     except Exception as error:  # whatever it is, the one page that must answer is this one
         return _health("broken", [f"composition failed: {type(error).__name__}: {error}"[:500]], None)
-
-
-def _store(given: Settings) -> Store:
-    where = given.get("TOCSIN_TABLES")
-    if where:
-        from tocsin.stores import tables
-
-        return tables.connect(where, given.get("TOCSIN_ACTUATOR_CLIENT_ID"))
-    from tocsin.stores.sqlite import SqliteStore
-
-    given.state_file.parent.mkdir(parents=True, exist_ok=True)
-    return SqliteStore(given.state_file)
-
-
-def _mirror(given: Settings) -> tuple[Mirror | None, list[Problem]]:
-    """Return the audit's copy, or why there is none though somebody wants one: watching goes on without it."""
-    where = given.get("TOCSIN_AUDIT")
-    if not where:
-        return None, []
-    try:
-        from tocsin.stores import mirror
-
-        return mirror.connect(where, given.root, given.get("TOCSIN_ACTUATOR_CLIENT_ID")), []
-    except (ImportError, ValueError) as error:  # its words could hold the connection string
-        reason = f"TOCSIN_AUDIT cannot be used ({type(error).__name__}): the audit is not copied"
-        return None, [Problem(settings.PATH, 1, 1, "no-audit-copy", reason)]
-
-
-def _links(given: Settings) -> Signed | None:
-    secret, base = given.get("TOCSIN_LINK_SECRET"), given.get("TOCSIN_PUBLIC_URL")
-    if not secret or not base or settings.link_problems(given):
-        return None
-    from tocsin.tokens import Signed
-
-    return Signed(secret, base)
-
-
-def _queue(given: Settings) -> WorkQueue | None:
-    where = given.get("TOCSIN_QUEUES")
-    if not where:
-        return None
-    from tocsin.connections.queues import work
-
-    return work(where, given.get("TOCSIN_ACTUATOR_CLIENT_ID"))
-
-
-def _telemetry(given: Settings, project: Project) -> Telemetry:
-    from tocsin.telemetry.log_analytics import LogAnalyticsTelemetry
-
-    endpoint = given.get("TOCSIN_LOG_ANALYTICS_ENDPOINT")
-    identity = credential(given.get("TOCSIN_READER_CLIENT_ID"), given.get("TOCSIN_STATIC_TOKEN"), endpoint)
-    budgets = project.config.budgets
-    return LogAnalyticsTelemetry(
-        identity, endpoint, at_once=budgets.queries_at_once, per_minute=budgets.queries_per_minute
-    )
-
-
-def _apps(given: Settings, client_id: str) -> ContainerApps:
-    """Return the Container Apps as one identity sees them: what reads cannot write, what writes does nothing else."""
-    endpoint = given.get("TOCSIN_ARM_ENDPOINT")
-    return ContainerApps(credential(given.get(client_id), given.get("TOCSIN_STATIC_TOKEN"), endpoint), endpoint)
-
-
-def _connections(given: Settings, http: Http) -> Connections:
-    """Return what actions reach the world through, all with the one identity that may change things."""
-    client, endpoint = given.get("TOCSIN_ACTUATOR_CLIENT_ID"), given.get("TOCSIN_ARM_ENDPOINT")
-    token = partial(bearer, credential(client, given.get("TOCSIN_STATIC_TOKEN"), endpoint))
-    return Connections(_apps(given, "TOCSIN_ACTUATOR_CLIENT_ID"), http, given.secret, token=token)
-
-
-def _meters(given: Settings, configuration: Configuration, clock: Clock) -> dict[str, Meter]:
-    endpoint = given.get("TOCSIN_METRICS_ENDPOINT")
-    identity = credential(
-        given.get("TOCSIN_READER_CLIENT_ID"),
-        given.get("TOCSIN_STATIC_TOKEN"),
-        endpoint or given.get("TOCSIN_ARM_ENDPOINT"),
-    )
-    metrics, region = Metrics(identity, endpoint), Whereabouts(configuration)
-    return {
-        "metrics": ContainerAppMetrics(metrics, region),
-        "queues": QueueDepths(partial(look, identity), metrics, region, clock.now),
-        "probes": HttpProbes(clock.now),
-        "approver": ApproverProbe(configuration),
-    }
-
-
-def _notifiers(project: Project, given: Settings, http: Http) -> tuple[dict[str, Notifier], list[Problem]]:
-    """Return the receivers that can be used, and a problem for each that cannot: one bad receiver silences no other."""
-    made: dict[str, Notifier] = {}
-    unusable: list[Problem] = []
-    for name, receiver in project.config.receivers.items():
-        try:
-            made[name] = notifiers.make(receiver.type, receiver.options, given.secret, http)
-        except (LookupError, ValueError, ImportError) as error:
-            reason = f"receiver '{name}' cannot be used: {error}"
-            unusable.append(Problem("tocsin.yaml", 1, 1, "unusable-receiver", reason))
-    return made, unusable
-
-
-def _tally(given: Settings, project: Project) -> tuple[Tally, list[Problem]]:
-    """Return what takes the watcher's own counts and log, or a tally that keeps nothing and why it must be that one."""
-    connection, role = given.get("APPLICATIONINSIGHTS_CONNECTION_STRING"), given.get("TOCSIN_ROLE_NAME") or ""
-    if not connection:
-        return SILENT, []
-    if role in {target.role_name for target in project.config.targets}:
-        reason = f"TOCSIN_ROLE_NAME is '{role}', as a watched target's role_name: the watcher would see itself there"
-        return SILENT, [Problem(settings.PATH, 1, 1, "own-role-name", reason)]
-    try:
-        from tocsin.telemetry import own
-
-        return own.connect(connection, role), []
-    except Exception as error:  # whatever it is, watching goes on; its words could hold the connection string
-        reason = f"APPLICATIONINSIGHTS_CONNECTION_STRING cannot be used: {type(error).__name__}"
-        return SILENT, [Problem(settings.PATH, 1, 1, "no-own-telemetry", reason)]
-
-
-def _log() -> Log:
-    """Return a log of one JSON object a line, through the standard library, which the Functions host exports."""
-    import structlog
-
-    processors: list[Any] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.JSONRenderer(default=str),
-    ]
-    wrapped = structlog.wrap_logger(
-        logging.getLogger("tocsin"), processors=processors, wrapper_class=structlog.stdlib.BoundLogger
-    )
-    return cast(Log, wrapped)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tocsin.core.config import Config
 from tocsin.core.crosscheck import Known, config_problems, policy_problems, rule_problems, worst_first
-from tocsin.core.errors import Problem
+from tocsin.core.errors import Problem, nearest
+from tocsin.core.evals import Acceptance, Terms
 from tocsin.core.node import Node, tuned, with_texts
 from tocsin.core.policy import Policy
 from tocsin.core.read import M, Project, build, build_what_can_be
@@ -38,6 +39,7 @@ class _Reading:
         self._root, self._settings, self._known = root, settings, known
         self._problems: list[Problem] = []
         self._digests: dict[str, str] = {}
+        self._accepted: dict[str, Terms] = {}
 
     def project(self) -> Project:
         """Read all files and check them against each other."""
@@ -53,7 +55,8 @@ class _Reading:
             labels = {key for target in config.targets for key in target.labels}
             labels |= {key for rule, _ in rules for key in (*rule.labels, *rule.when.by)}
             self._problems += config_problems(config, config_node, names, labels, self._known)
-        return self._gathered([rule for rule, _ in rules], [policy for policy, _ in policies], config)
+        terms = {target.name: self._terms(target.accelerator) for target in config.targets}
+        return self._gathered([rule for rule, _ in rules], [policy for policy, _ in policies], config, terms)
 
     def _config(self) -> tuple[Config, Node | None]:
         """Return the configuration as far as it can be used, and the nodes it was made of."""
@@ -64,12 +67,43 @@ class _Reading:
         self._problems += problems
         return made or Config(), kept
 
-    def _gathered(self, rules: list[Rule], policies: list[Policy], config: Config) -> Project:
+    def _terms(self, name: str) -> Terms:
+        """Return what an ``accelerator.yaml`` asks of results; of a file with any problem, nothing but the problem."""
+        if not name:
+            return Terms()
+        if name not in self._accepted:
+            before = len(self._problems)
+            made, words = self._acceptance(self._root / name, name)
+            bad = len(self._problems) > before
+            refused = Terms(None, f"{name} has problems: see `tocsin check`")
+            self._accepted[name] = refused if bad else Terms(made, words)
+        return self._accepted[name]
+
+    def _acceptance(self, path: Path, name: str) -> tuple[Acceptance | None, str]:
+        read = self._document(path, name)
+        if read.node is not None and read.node.pairs is None:
+            self._told(read.node.problem("not-a-mapping", f"a mapping was expected, found {read.node.kind}"))
+        if read.node is None or (asked := read.node.get("acceptance")) is None:
+            return Acceptance(), f"the accelerator's defaults: {name} has no `acceptance`"
+        known = tuple(Acceptance.model_fields)
+        others = [key for key, _ in asked.pairs or () if key.text not in known]
+        for key in others:
+            if hint := nearest(key.text or "", known):
+                self._problems.append(key.problem("unknown-key", f"no key '{key.text}' here", hint, known, "keys"))
+            asked = asked.without([key.text or ""])
+        made, problems = build(Acceptance, asked, {}, not read.whole)
+        self._problems += problems
+        aside = f"; not checked: {', '.join(key.text or '' for key in others)}" if others else ""
+        return made, f"{name}{aside}"
+
+    def _gathered(
+        self, rules: list[Rule], policies: list[Policy], config: Config, terms: Mapping[str, Terms]
+    ) -> Project:
         """Leave out every rule and policy that has a problem of its own; what is wrong elsewhere does not touch it."""
         bad = {problem.path for problem in self._problems}
         kept_rules = tuple(rule for rule in rules if rule.file not in bad)
         kept_policies = tuple(policy for policy in policies if policy.file not in bad)
-        return Project(kept_rules, kept_policies, config, worst_first(self._problems), self._digests)
+        return Project(kept_rules, kept_policies, config, worst_first(self._problems), self._digests, terms)
 
     def _folder(self, name: str, model: type[M], config: Node | None) -> list[tuple[M, Node]]:
         found = []
@@ -102,8 +136,8 @@ class _Reading:
         self._problems += [_named(problem, node, extra) for problem in problems]
         return made
 
-    def _document(self, path: Path) -> Parsed:
-        shown = str(path.relative_to(self._root))
+    def _document(self, path: Path, name: str = "") -> Parsed:
+        shown = name or str(path.relative_to(self._root))
         try:
             if path.stat().st_size > LARGEST:
                 message = f"the file is larger than {LARGEST // 1024} KiB"

@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from tocsin.core.action import Order, Preview
 from tocsin.core.alert import Alert, Instance
-from tocsin.core.answer import NoAnswer, Query, Rows
+from tocsin.core.answer import NoAnswer, Query, Rows, Why
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
 from tocsin.core.container import App
 from tocsin.core.copying import Place
+from tocsin.core.evals import Results
 from tocsin.core.gauge import Reading
 from tocsin.core.message import Delivery, Notice, Outcome
 from tocsin.core.remedy import Applied, Execution
@@ -90,6 +91,26 @@ class Meter(Protocol):
         A meter that knows the past returns ``reading`` over ``[start, end)``; one that knows the present alone, all it
         has. A target without anything to read has no readings.
         """
+
+
+class Evaluations(Protocol):
+    """Knows how a target did in its evals."""
+
+    def results(self, target: Target, since: datetime, now: datetime) -> Results | NoAnswer:
+        """Return the newest results of ``target`` from after ``since``, or why there are none.
+
+        Older ones may be returned too, with their time. Never raises for what a file, run or service holds.
+        """
+
+
+class _NoEvaluations:
+    def results(self, target: Target, since: datetime, now: datetime) -> NoAnswer:  # noqa: ARG002
+        """Return that there are none."""
+        return NoAnswer(Why.MISSING, "there is no source of eval results")
+
+
+NO_EVALUATIONS: Evaluations = _NoEvaluations()
+"""Stands where nothing knows how any target did: no gate is ever green by it."""
 
 
 class Notifier(Protocol):

@@ -37,6 +37,9 @@ KNOWN: Mapping[str, Known] = {
     "TOCSIN_LOG_ANALYTICS_ENDPOINT": Known(None, "Another endpoint of the Log Analytics query API."),
     "TOCSIN_ARM_ENDPOINT": Known(None, "Another endpoint of Azure Resource Manager."),
     "TOCSIN_METRICS_ENDPOINT": Known(None, "Another endpoint of the platform metrics, for every region."),
+    "TOCSIN_GITHUB_ENDPOINT": Known(
+        None, "Another endpoint of GitHub's REST API: https://HOST/api/v3 for an Enterprise Server."
+    ),
     "TOCSIN_STATIC_TOKEN": Known(None, "A fixed token instead of an identity; accepted for loopback endpoints only."),
     "APPLICATIONINSIGHTS_CONNECTION_STRING": Known(
         None, "Where the watcher's own metrics and log go. Unset, none are kept and OpenTelemetry is not even loaded."
@@ -80,12 +83,18 @@ class Settings:
 
 
 _SHORTEST_SECRET = 32
+_ENDPOINTS = (
+    "TOCSIN_LOG_ANALYTICS_ENDPOINT",
+    "TOCSIN_ARM_ENDPOINT",
+    "TOCSIN_METRICS_ENDPOINT",
+    "TOCSIN_GITHUB_ENDPOINT",
+)
 
 
 def problems(settings: Settings) -> list[Problem]:
     """Return everything wrong with the settings that Tocsin itself reads."""
     found = []
-    for name in ("TOCSIN_LOG_ANALYTICS_ENDPOINT", "TOCSIN_ARM_ENDPOINT", "TOCSIN_METRICS_ENDPOINT"):
+    for name in _ENDPOINTS:
         found += _bad_address(settings, name)
     if settings.get("TOCSIN_STATIC_TOKEN") and not settings.get("TOCSIN_ARM_ENDPOINT"):
         found.append(_problem("bad-token", "TOCSIN_STATIC_TOKEN is for a stand-in on loopback; name its endpoints too"))

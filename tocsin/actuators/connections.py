@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tocsin.connections import github
 from tocsin.connections.arm import ContainerApps
 from tocsin.connections.http import Http
 from tocsin.core.answer import NoAnswer, Why
@@ -28,7 +29,7 @@ class Connections:
     apps: ContainerApps
     http: Http = field(default_factory=Http)
     secret: Callable[[str], str] = field(default=_no_secret, repr=False)
-    github: str = "https://api.github.com"
+    github: str = github.ENDPOINT
     """Where GitHub's API is."""
     token: Callable[[str, str], str | NoAnswer] = field(default=_no_identity, repr=False)
     """Returns a token of the identity that may change things, for a scope and the endpoint it is sent to.

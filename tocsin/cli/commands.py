@@ -142,9 +142,17 @@ def killswitch_engage(
     output: Form = Output.TEXT,
 ) -> None:
     """Engage the switch by hand, and wait until every serving revision has it."""
-    from tocsin.cli.switching import change
+    from tocsin.cli.switching import engage
 
-    change(root, target, "engage", scope, reason, wait=wait, output=output)
+    engage(root, target, scope, reason, wait=wait, output=output)
+
+
+@killswitch.command("gate")
+def killswitch_gate(target: TargetName, scope: Scope = "tools", root: Root = None, output: Form = Output.TEXT) -> None:
+    """Show whether the evals allow a release now, with every check. Nothing is done."""
+    from tocsin.cli.releasing import gate
+
+    gate(root, target, scope, output)
 
 
 @killswitch.command("release")
@@ -152,11 +160,14 @@ def killswitch_release(
     target: TargetName,
     reason: Reason,
     scope: Scope = "tools",
+    override: Annotated[
+        bool, typer.Option("--override", help="Release though the gate is red. It is audited and pages.")
+    ] = False,
     wait: Wait = True,
     root: Root = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """Release the switch. A person does this, for a reason that stands in the audit."""
-    from tocsin.cli.switching import change
+    """Release the switch when the evals allow it. A person does this, for a reason that stands in the audit."""
+    from tocsin.cli.releasing import release
 
-    change(root, target, "release", scope, reason, wait=wait, output=output)
+    release(root, target, scope, reason, override=override, wait=wait, output=output)

@@ -69,7 +69,8 @@ def _sample(project: Project, name: str, target: str, kind: str) -> Notice:
         stop(Exit.USAGE, _unknown("rule", name, [each.id for each in project.rules]) + more)
     signal = signals.known().get(rule.when.signal or "")
     try:
-        return Sampler(project, rule, _target(project, rule, target), signal).notice(KINDS[kind])
+        found = _target(project, rule, target)
+        return Sampler(project, project.held_to(rule, found.name), found, signal).notice(KINDS[kind])
     except LookupError as error:
         stop(Exit.USAGE, str(error.args[0]))
 

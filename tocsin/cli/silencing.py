@@ -18,7 +18,7 @@ from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core import matching
 from tocsin.core.matching import Matcher, accepted, one_of, spelled
-from tocsin.core.message import NEWS, Delivery, Kind, labels_of
+from tocsin.core.message import NEWS, Delivery, always_told, labels_of
 from tocsin.core.mute import Silence, active
 from tocsin.core.units import spell
 from tocsin.engine import personal
@@ -105,7 +105,7 @@ def preview(match: Sequence[str], matcher: Sequence[str], root: Path | None, out
 def hidden(app: App, matchers: Sequence[Matcher], since: datetime) -> list[Delivery]:
     """Return the news since then that the matchers accept; a failed action is told whatever is silenced."""
     news = (each for each in app.engine.store.deliveries(_NEWEST) if each.receiver == NEWS and each.created >= since)
-    return [each for each in news if each.notice.kind is not Kind.FAILED and accepted(matchers, labels_of(each.notice))]
+    return [each for each in news if not always_told(each.notice) and accepted(matchers, labels_of(each.notice))]
 
 
 def matchers_of(match: Sequence[str], matcher: Sequence[str]) -> tuple[Matcher, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,14 @@ import typer
 from tocsin.app import App
 from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
 from tocsin.cli.project import load_app
-from tocsin.core import container
-from tocsin.core.action import Order
+from tocsin.core import action, container
 from tocsin.core.answer import NoAnswer
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
 from tocsin.core.container import SCOPES
+from tocsin.core.message import Delivery
 from tocsin.core.remedy import Applied, Did
+from tocsin.engine import switches
 from tocsin.ports import StoreUnavailable
 
 _PATIENCE, _PAUSE = 600.0, 5.0
@@ -28,7 +31,7 @@ _PATIENCE, _PAUSE = 600.0, 5.0
 def status(root: Path | None, name: str, output: Output) -> None:
     """Show every switch on every serving revision."""
     app = load_app(root)
-    read = _read(app, _target(app, name))
+    read = _read(app, target_of(app, name))
     rows = [
         {"revision": each.name, "weight": each.weight, "running": each.running, **_switches(each.env)}
         for each in read.serving
@@ -40,37 +43,67 @@ def status(root: Path | None, name: str, output: Output) -> None:
     console().print(table(f"killswitch of {name}", ["revision", "traffic", *SCOPES.values()], cells))
 
 
-def change(root: Path | None, name: str, verb: str, scope: str, reason: str, *, wait: bool, output: Output) -> None:
-    """Engage or release; exit 1 when it could not be done or proven, 3 when the state or platform does not answer."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a person wants done to one switch, and why. ``evidence`` stands in the audit beside the intent."""
+
+    target: Target
+    verb: str
+    scope: str
+    reason: str
+    wait: bool
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    """What the JSON answer says besides."""
+
+
+def engage(root: Path | None, name: str, scope: str, reason: str, *, wait: bool, output: Output) -> None:
+    """Engage; exit 1 when it could not be done or proven, 3 when the state or platform does not answer."""
+    app, target = called(root, name, scope, reason)
+    carry_out(app, Order(target, "engage", scope, reason, wait), output)
+
+
+def called(root: Path | None, name: str, scope: str, reason: str) -> tuple[App, Target]:
+    """Return the app and the target that a command is about; exit 2 for a wrong call."""
     if scope not in SCOPES:
         stop(Exit.USAGE, f"no scope '{scope}'; known: {', '.join(SCOPES)}")
     if not reason.strip():
         stop(Exit.USAGE, "--reason must say why")
     app = load_app(root)
-    target = _target(app, name)
-    _record(app, target, f"{verb} intended", {"scope": scope, "reason": reason})
-    outcome = _apply(app, target, verb, scope, wait)
-    _record(app, target, f"{verb} {outcome.did.value}", {"scope": scope, "detail": outcome.detail})
-    proven = outcome.did is not Did.FAILED and wait and _await(app, target, SCOPES[scope], on=verb == "engage")
+    return app, target_of(app, name)
+
+
+def carry_out(app: App, order: Order, output: Output) -> None:
+    """Do what was ordered, with its intent recorded before and its outcome after; exit 1 and 3 as the command's."""
+    target, verb, scope = order.target, order.verb, order.scope
+    record(app, target, f"{verb} intended", {"scope": scope, "reason": order.reason, **order.evidence})
+    if verb == "release":  # before it goes: that it does is no drift
+        switches.released(app.engine.store, target, scope)
+    outcome = _apply(app, target, verb, scope, order.wait)
+    record(app, target, f"{verb} {outcome.did.value}", {"scope": scope, "detail": outcome.detail})
+    proven = outcome.did is not Did.FAILED and order.wait and _await(app, target, SCOPES[scope], on=verb == "engage")
     if proven:
-        _record(app, target, f"{verb} verified", {"scope": scope})
-    _show(outcome, verb, name, proven, wait, output)
+        record(app, target, f"{verb} verified", {"scope": scope})
+    if proven and verb == "engage":
+        switches.engaged(app.engine.store, app.engine.configuration, target, scope, person(), datetime.now(UTC))
+    _show(outcome, order, proven, output)
 
 
-def _show(outcome: Applied, verb: str, name: str, proven: bool, wait: bool, output: Output) -> None:
-    good = outcome.did in (Did.DONE, Did.ALREADY) and (proven or not wait)
+def _show(outcome: Applied, order: Order, proven: bool, output: Output) -> None:
+    good = outcome.did in (Did.DONE, Did.ALREADY) and (proven or not order.wait)
+    name, verb, did = order.target.name, order.verb, outcome.did.value
     if output is Output.JSON:
-        emit_json(
-            {"target": name, "verb": verb, "outcome": outcome.did.value, "detail": outcome.detail, "verified": proven}
-        )
+        said = {"target": name, "verb": verb, "outcome": did, "detail": outcome.detail, "verified": proven}
+        emit_json({**said, **order.shown})
     else:
-        proof = "every serving revision has it" if proven else "not waited for" if not wait else "NOT proven"
-        typer.echo(f"{name}: {verb}: {outcome.did.value} ({outcome.detail}); {proof}")
+        proof = "every serving revision has it" if proven else "not waited for" if not order.wait else "NOT proven"
+        typer.echo(f"{name}: {verb}: {did} ({outcome.detail}); {proof}")
     if not good:
         raise typer.Exit(int(Exit.BAD_NEWS.value))
 
 
-def _target(app: App, name: str) -> Target:
+def target_of(app: App, name: str) -> Target:
+    """Return the target of that name, which has an app; exit 2 when there is none."""
     targets = app.engine.project.config.targets
     found = next((target for target in targets if target.name == name), None)
     if found is None:
@@ -94,7 +127,7 @@ def _switches(env: Any) -> dict[str, str]:
 def _apply(app: App, target: Target, verb: str, scope: str, wait: bool) -> Applied:
     """Apply until the platform is no longer busy, at most as long as a person is asked to wait."""
     until = time.monotonic() + (_PATIENCE if wait else 0)
-    order = Order(f"person/{target.name}/{verb}", target, {"scope": scope})
+    order = action.Order(f"person/{target.name}/{verb}", target, {"scope": scope})
     while True:
         outcome = app.engine.actuators[f"killswitch.{verb}"].apply(order)
         if outcome.did is not Did.BUSY or time.monotonic() >= until:
@@ -114,10 +147,17 @@ def _await(app: App, target: Target, variable: str, *, on: bool) -> bool:
             time.sleep(_PAUSE)
 
 
-def _record(app: App, target: Target, event: str, detail: dict[str, str]) -> None:
-    """What a person does is recorded like what a policy does, and before it is done."""
-    entry = Record(datetime.now(UTC), f"person {getpass.getuser()}", event, target.name, "killswitch", detail)
+def person() -> str:
+    """Return who the audit says did it."""
+    return f"person {getpass.getuser()}"
+
+
+def record(
+    app: App, target: Target, event: str, detail: Mapping[str, str], deliveries: Iterable[Delivery] = ()
+) -> None:
+    """What a person does is recorded like what a policy does, and before it is done; who hears of it, with it."""
+    entry = Record(datetime.now(UTC), person(), event, target.name, "killswitch", detail)
     try:
-        app.engine.store.record(None, [entry])
+        app.engine.store.record(None, [entry], deliveries)
     except StoreUnavailable as error:
         stop(Exit.NO_ANSWER, f"nothing was done: it could not be recorded: {error}")

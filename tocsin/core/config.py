@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from pydantic_core import PydanticCustomError
 
 from tocsin.core.audience import Escalation, Inhibition, QuietHours, Receiver, Route, SilenceAsCode, receiver
-from tocsin.core.fields import Automation, Count, Duration, Model, Offset, Some, Wait
+from tocsin.core.fields import Automation, Count, Duration, Flag, Model, Offset, Some, Wait
 
 APP_KEYS = ("subscription", "resource_group", "container_app")
 """The keys of a target that name its Container App, together or not at all."""
@@ -53,6 +54,44 @@ class Probe(Model):
     within: Annotated[Duration, AfterValidator(_soon)] = timedelta(seconds=10)
 
 
+def _repository(name: str) -> str:
+    if name and not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", name, re.ASCII):
+        raise PydanticCustomError("bad-repository", "'{given}' is not a repository: write OWNER/NAME", {"given": name})
+    return name
+
+
+def _workflow(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]*", name, re.ASCII):
+        words = "'{given}' is not a workflow: write its file's name, like evals.yml"
+        raise PydanticCustomError("bad-repository", words, {"given": name})
+    return name
+
+
+_ONE_SOURCE = "results come from one place: one of `files`, `github`, `events: true`"
+
+
+class Evals(Model):
+    """Where a target's eval results are: a folder, an artifact of a GitHub workflow, or its own telemetry.
+
+    ``token_setting`` names the app setting with a token that may read the repository's actions.
+    """
+
+    files: str = ""
+    github: Annotated[str, AfterValidator(_repository)] = ""
+    workflow: Annotated[str, AfterValidator(_workflow)] = "evals.yml"
+    artifact: str = Field(default="evals", min_length=1, max_length=200)
+    token_setting: str = ""
+    events: Flag = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Evals:
+        if [bool(self.files), bool(self.github), self.events].count(True) != 1:
+            raise PydanticCustomError("one-source", _ONE_SOURCE)
+        if bool(self.github) != bool(self.token_setting):
+            raise PydanticCustomError("one-source", "`github` and `token_setting` belong together")
+        return self
+
+
 class Target(Model):
     """One watched system: its telemetry, its Container App, and what may be done to it."""
 
@@ -72,6 +111,10 @@ class Target(Model):
     queues: tuple[Queue, ...] = ()
     probes: tuple[Probe, ...] = ()
     side_effect_tools: tuple[str, ...] = ("crm_write_contact", "send_email")
+    accelerator: str = ""
+    """Where its ``accelerator.yaml`` is, relative to the folder of ``tocsin.yaml``."""
+    evals: Evals | None = None
+    """Where the results are that allow a release of its killswitch; without them there is none but by override."""
     labels: dict[str, str] = {}
     allow: tuple[str, ...] = ()
     automation: Automation = Automation.ACT

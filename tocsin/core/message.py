@@ -27,6 +27,10 @@ NEWS = "(routes)"
 """Stands for the receiver of what is news: the routes say who is told of it."""
 
 
+OVERRIDE = "killswitch_override"
+"""Stands for the rule of what is told when a person releases a killswitch against its gate."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One line of a message: a label of ours and a value that may hold telemetry text (receivers escape it)."""
@@ -79,6 +83,11 @@ def labels_of(notice: Notice) -> dict[str, str]:
     """Return everything a route, a silence or an inhibition can match on; labels cannot override the alert's facts."""
     own = {"rule": notice.rule, "severity": notice.severity.value, "target": notice.target}
     return {**notice.labels, **own}
+
+
+def always_told(notice: Notice) -> bool:
+    """Return whether no silence hides it: what went wrong with production, and who overruled what protects it."""
+    return notice.kind is Kind.FAILED or notice.rule == OVERRIDE
 
 
 class Settled(StrEnum):

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from tocsin.core.config import APP_KEYS, Config
 from tocsin.core.errors import Problem, nearest
+from tocsin.core.evals import Terms
 from tocsin.core.node import Node
 from tocsin.core.policy import ABOUT, Policy
 from tocsin.core.rule import Rule
@@ -24,11 +25,16 @@ MOST = 100
 """How many problems of one file are told; a file with more is something else altogether."""
 
 
+P95_LATENCY = "p95_latency"
+"""The shipped rule whose limit an ``accelerator.yaml`` sets."""
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """Everything the operator wrote, as far as it could be read, and every problem found.
 
     ``digests`` holds the start of each file's SHA-256, so that a message can say by which version it was decided.
+    ``terms`` are what a target's eval results are held to, by the target's name.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -36,6 +42,20 @@ class Project:
     config: Config = field(default_factory=Config)
     problems: tuple[Problem, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
+    terms: Mapping[str, Terms] = field(default_factory=dict)
+
+    def held_to(self, rule: Rule, target: str) -> Rule:
+        """Return the rule as it is judged on a target: P95 latency by what the target's ``accelerator.yaml`` says.
+
+        What an operator wrote under ``tuning`` is nearer than the accelerator's file, and stands.
+        """
+        asked = self.terms.get(target, Terms()).acceptance
+        tuned = self.config.tuning.get(P95_LATENCY, {}).get("when") or {}
+        said = asked is not None and "p95_latency_ms" in asked.model_fields_set
+        plain = rule.when.above is not None and rule.resolve is None and "above" not in tuned
+        if asked is None or not said or not plain or rule.id != P95_LATENCY:
+            return rule
+        return rule.model_copy(update={"when": rule.when.model_copy(update={"above": asked.p95_latency_ms})})
 
 
 LATER: Mapping[str, frozenset[str]] = {

@@ -156,7 +156,7 @@ class Evaluator:
         ]
 
     def _rules(self, target: Target) -> list[Rule]:
-        return [rule for rule in self.project.rules if selects(rule, target)]
+        return [self.project.held_to(rule, target.name) for rule in self.project.rules if selects(rule, target)]
 
     def _due(self, rule: Rule, target: Target, last: datetime | None, now: datetime) -> Due:
         signal = self.signals.get(rule.when.signal or "")

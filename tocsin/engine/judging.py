@@ -18,7 +18,7 @@ from tocsin.core.policy import Policy
 from tocsin.core.remedy import Execution, Phase
 from tocsin.core.rule import Rule
 from tocsin.engine import standing, storms
-from tocsin.engine.recalling import newest_first
+from tocsin.engine.recalling import released
 from tocsin.engine.reporting import Reporter
 from tocsin.ports import Actuator, Configuration
 
@@ -74,7 +74,7 @@ class Judge:
             history,
             config.budgets.actions_per_hour,
             now,
-            self._released(target, alert.fired),
+            released(self.reporter.store, target.name, alert.fired),
             self._silenced(labels_of(alert, rule, target), now),
             len(config.targets),
             len(self._wanted(history, now) | {stored.id}),
@@ -110,18 +110,6 @@ class Judge:
         silences = standing.silences(self.reporter.project.config, self.reporter.store, now)
         found = silencer([each for each in silences if each.actions], labels, now)
         return f"silenced by {found.author}, actions too: {found.comment}" if found else ""
-
-    def _released(self, target: Target, since: datetime | None) -> datetime | None:
-        """Return when a person last released a switch of the target, or set out to, as far as ``since`` at least."""
-        by_person = (
-            entry["at"]
-            for entry in newest_first(self.reporter.store, since)
-            if entry["target"] == target.name
-            and entry["actor"].startswith("person ")
-            and (entry["event"].startswith("release ") or entry["detail"].get("action") == "killswitch.release")
-        )
-        newest = next(by_person, None)
-        return datetime.fromisoformat(newest) if newest else None
 
 
 def _as_consented(execution: Execution, now: datetime) -> Execution:

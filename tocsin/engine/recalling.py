@@ -23,3 +23,16 @@ def newest_first(store: Store, since: datetime | None = None) -> Iterator[Mappin
         if since is not None and page and datetime.fromisoformat(page[0]["at"]) < since - _SKEW:
             return
         end -= _PAGE
+
+
+def released(store: Store, target: str, since: datetime | None) -> datetime | None:
+    """Return when a person last released a switch of the target, or set out to, as far as ``since`` at least."""
+    by_person = (
+        entry["at"]
+        for entry in newest_first(store, since)
+        if entry["target"] == target
+        and entry["actor"].startswith("person ")
+        and (entry["event"].startswith("release ") or entry["detail"].get("action") == "killswitch.release")
+    )
+    newest = next(by_person, None)
+    return datetime.fromisoformat(newest) if newest else None

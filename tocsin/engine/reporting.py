@@ -49,6 +49,7 @@ class Reporter:
         if target is None:
             return []
         rule = self.rule(execution.episode.split("/")[0]) or remedy.lost_rule(execution)
+        rule = self.project.held_to(rule, target.name)
         policy = self.policy(execution.policy) or remedy.lost_policy(execution)
         alert = self.alert(execution)
         over, signal = alert is None or not alert.open, self.signals.get(rule.when.signal or "")

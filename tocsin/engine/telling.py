@@ -17,7 +17,7 @@ from tocsin.core import telling
 from tocsin.core.ack import Acknowledgement
 from tocsin.core.digest import flood
 from tocsin.core.group import Group, Member, Told
-from tocsin.core.message import NEWS, Delivery, Kind, Notice, Settled, labels_of
+from tocsin.core.message import NEWS, Delivery, Kind, Notice, Settled, always_told, labels_of
 from tocsin.core.mute import Muting, Silence
 from tocsin.core.read import Project
 from tocsin.core.route import Node, ends
@@ -210,7 +210,7 @@ class Teller:
 
     def _tell_aside(self, name: str, node: Node, notice: Notice, told: _Round) -> None:
         why = told.muting.reason(labels_of(notice), told.now)
-        if why and notice.kind is not Kind.FAILED:  # what went wrong with production is never silenced
+        if why and not always_told(notice):
             self.log.info("held", group=name, alert=notice.episode, why=why)
             return
         group = told.every().get(name)

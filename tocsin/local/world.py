@@ -23,6 +23,7 @@ from tocsin.local.accelerator import SIDE_EFFECTS, Accelerator
 from tocsin.local.approver import ApproverStandIn, RemoteApprover
 from tocsin.local.container_apps import ContainerAppsStandIn
 from tocsin.local.front import FrontDoor
+from tocsin.local.github import TOKEN, GitHubStandIn
 from tocsin.local.load import from_trace, seeded
 from tocsin.local.metrics import MetricsStandIn
 from tocsin.local.pagerduty import PagerDutyStandIn
@@ -90,6 +91,7 @@ class World:
         self.arm, self.teams, self.pagerduty = ContainerAppsStandIn(now), TeamsStandIn(now), PagerDutyStandIn(now)
         self.webhooks, self.approver = WebhookStandIn(now), ApproverStandIn(now, seed)
         self.metrics, self.queues = MetricsStandIn(now), QueuesStandIn(now)
+        self.github = GitHubStandIn(now)
         self.front = FrontDoor(now, lambda: bool(self.arm.serving_env(self.target())))
         self._served = Served(self._app(), port)
         self._mutex = threading.Lock()
@@ -116,6 +118,7 @@ class World:
             "/approver": self.approver,
             "/metrics": self.metrics,
             "/queues": self.queues,
+            "/github": self.github,
             "/app": self.front,
         }
         return Starlette(routes=[Mount(path, routes=part.routes()) for path, part in parts.items()])
@@ -147,7 +150,9 @@ class World:
             "TOCSIN_LOG_ANALYTICS_ENDPOINT": f"{self.url}/log-analytics",
             "TOCSIN_ARM_ENDPOINT": f"{self.url}/arm",
             "TOCSIN_METRICS_ENDPOINT": f"{self.url}/metrics",
+            "TOCSIN_GITHUB_ENDPOINT": f"{self.url}/github",
             "TOCSIN_STATIC_TOKEN": "local",
+            "GITHUB_TOKEN": TOKEN,
             "TEAMS_WEBHOOK_URL": f"{self.url}/teams/workflows/team",
             "PAGERDUTY_ROUTING_KEY": "0123456789abcdef0123456789abcdef",
             "PAGERDUTY_ENDPOINT": f"{self.url}/pagerduty",

@@ -1,0 +1,124 @@
+"""Releasing a killswitch: what a person has to pass, since when the switch is engaged, and who hears of an override.
+
+Belongs here: gathering what the gate is judged by. Does not belong here: the judgement (``core.evals``), or the change
+itself, which an actuator makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tocsin import __version__
+from tocsin.core import container
+from tocsin.core.answer import NoAnswer
+from tocsin.core.config import Target
+from tocsin.core.container import App
+from tocsin.core.evals import Engaged, Terms, Verdict, accepted, refused
+from tocsin.core.fields import Severity
+from tocsin.core.message import OVERRIDE, Fact, Kind, Notice
+from tocsin.core.read import Project
+from tocsin.core.text import scrub
+from tocsin.ports import Configuration, Evaluations, Store
+
+_BY_POLICY = frozenset({"applied", "verified"})
+_WORDS_OF_A_REASON = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What stands between a person and the release of a switch."""
+
+    project: Project
+    store: Store
+    configuration: Configuration
+    evaluations: Evaluations
+
+    def look(self, target: Target, scope: str, now: datetime) -> Verdict:
+        """Return the verdict on releasing ``scope`` of ``target`` now. Raises ``StoreUnavailable``, changes nothing."""
+        since = engaged(target, scope, self.configuration.read(target), self.store.audit())
+        if since.at is None:
+            return refused("engaged since", since.words)
+        found = self.evaluations.results(target, since.at, now)
+        if isinstance(found, NoAnswer):
+            return refused("results", f"{found.why.value}: {found.detail}; {since.words}")
+        return accepted(found, self.project.terms.get(target.name, Terms()), target.name, since, now)
+
+
+def engaged(target: Target, scope: str, app: App | NoAnswer, audit: Sequence[Mapping[str, Any]]) -> Engaged:
+    """Return since when the switch is engaged, as the later of what the audit and what the platform know.
+
+    The platform knows when the oldest serving revision that has it on was made: a switch that was set by hand is in no
+    audit, and results from before what serves now say nothing about it.
+    """
+    if isinstance(app, NoAnswer):
+        return Engaged(None, f"the app could not be read, so that nothing is known: {app.why.value} {app.detail}")
+    variable = container.SCOPES[scope]
+    on = [each for each in app.serving if container.engaged(each.env.get(variable))]
+    made = [each.created for each in on if each.created is not None]
+    recorded = _recorded(target.name, scope, audit)
+    if on and len(made) < len(on) and recorded is None:
+        return Engaged(None, f"since when {variable} is on is not known: the platform does not say, nor does the audit")
+    known = [*([(recorded, "by the audit")] if recorded else []), *([(min(made), "by its revision")] if made else [])]
+    if not known:
+        return Engaged(None, f"{variable} is on nowhere and its engage in no audit: since when is not known")
+    at, by = max(known)
+    return Engaged(at, f"engaged since {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC {by}")
+
+
+def _recorded(target: str, scope: str, audit: Sequence[Mapping[str, Any]]) -> datetime | None:
+    """Return when the switch was last engaged, by a policy or by a person, as the audit has it."""
+    found = [
+        datetime.fromisoformat(entry["at"]) for entry in audit if entry["target"] == target and _engages(entry, scope)
+    ]
+    return max(found, default=None)
+
+
+def _engages(entry: Mapping[str, Any], scope: str) -> bool:
+    detail = entry["detail"]
+    if entry["actor"].startswith("person "):
+        # Even one that failed may have been engaged all the same; the latest of them all asks the most of results.
+        return bool(entry["event"].startswith("engage ") and detail.get("scope") == scope)
+    by_policy = detail.get("action") == "killswitch.engage" and detail.get("arg.scope", "tools") == scope
+    return bool(by_policy and entry["event"] in _BY_POLICY)
+
+
+def weak(reason: str) -> str:
+    """Return what is wrong with the reason for an override, or an empty text."""
+    enough = len([word for word in reason.split() if any(letter.isalpha() for letter in word)]) >= _WORDS_OF_A_REASON
+    return "" if enough else f"an override needs a reason of {_WORDS_OF_A_REASON} words or more: others will read it"
+
+
+def overridden(target: Target, scope: str, who: str, reason: str, verdict: Verdict, now: datetime) -> Notice:
+    """Return what people are told when somebody releases a switch though the gate is red.
+
+    It has an episode of its own, so that it pages whatever else is open, and no silence hides it.
+    """
+    variable, episode = container.SCOPES[scope], f"{OVERRIDE}/{target.name}/{scope}/{now:%Y%m%dT%H%M%S.%fZ}"
+    failing = [Fact(f"Red: {check.name}", scrub(check.words, 500)) for check in verdict.failing]
+    return Notice(
+        id=f"{episode}/acted",
+        kind=Kind.ACTED,
+        episode=episode,
+        rule=OVERRIDE,
+        target=target.name,
+        severity=Severity.P1,
+        at=now,
+        title=scrub(f"{who} releases {variable} on {target.name} though its evals do not allow it.", 300),
+        text=scrub(reason),
+        facts=(
+            Fact("State", "overridden: it is released now, whatever the gate says"),
+            Fact("By", scrub(who, 60)),
+            Fact("Reason", scrub(reason)),
+            Fact("Target", target.name),
+            Fact("Killswitch", f"{variable} is being released"),
+            *failing,
+        ),
+        first_step="Open the runbook: docs/operations.md#releasing-the-killswitch",
+        manual=container.manual(target, variable, "on"),
+        manual_does="Engage it again by hand",
+        labels=dict(target.labels),
+        provenance=f"tocsin killswitch release --override · tocsin {__version__}",
+    )
