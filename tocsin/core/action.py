@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tocsin.core.config import Target
 
@@ -31,6 +32,10 @@ class Takes:
     one_of: tuple[str, ...] = ()
     undone: bool = False
     """Whether it can be taken back."""
+    changes: str = ""
+    """What it changes, in a sentence."""
+    needs: tuple[str, ...] = ()
+    """The least that its identity must be allowed, as Azure names it, at the one app."""
 
     def lacking(self, given: Mapping[str, str]) -> Iterator[str]:
         """Yield what is missing, in words: each needed argument, and the choice of which none was made."""
@@ -51,6 +56,8 @@ class Order:
     target: Target
     args: Mapping[str, str]
     facts: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None
+    """When it was intended, which is before anything was done about it; None where nothing was intended yet."""
 
 
 @dataclass(frozen=True, slots=True)

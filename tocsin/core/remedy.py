@@ -136,7 +136,7 @@ def begin(policy: Policy, alert: Alert, now: datetime) -> Execution:
 def order(execution: Execution, target: Target) -> Order:
     """Return what the execution's actuator is told: the same at every attempt."""
     facts = {"policy": execution.policy, "rule": execution.episode.split("/")[0], "episode": execution.episode}
-    return Order(execution.id, target, execution.args, facts)
+    return Order(execution.id, target, execution.args, facts, execution.intended)
 
 
 def promise(policy: Policy, target: Target, mode: Automation) -> str:
