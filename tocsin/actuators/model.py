@@ -112,7 +112,7 @@ def _agents(text: str, name: str) -> dict[str, str]:
         raise ValueError(f"{name} is not JSON") from None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise ValueError(f"{name} is not a map of agents to deployments")
-    odd = [agent for agent in found if not re.fullmatch(_AGENTS, agent)]
+    odd = [agent for agent in found if not re.fullmatch(r"[\w.-]+", agent)]
     if odd or _NONE in found:
         raise ValueError(f"{name} has an agent whose name cannot be written in an action")
     return found

@@ -40,7 +40,7 @@ class Restart:
         """Restart each serving revision that no replica was made of since the order."""
         if order.since is None:
             return Applied(Did.FAILED, "a restart needs the time at which it was intended")
-        app = steady(self.apps, order.target, lambda app: False)
+        app = steady(self.apps, order.target)
         if isinstance(app, Applied):
             return app
         if not app.serving:
@@ -115,7 +115,7 @@ class _Turned:
 
     def apply(self, order: Order) -> Applied:
         """Turn it on or off, or say why not."""
-        app = steady(self.apps, order.target, lambda app: False)
+        app = steady(self.apps, order.target)
         if isinstance(app, Applied):
             return app
         try:
@@ -159,15 +159,14 @@ class Deactivate(_Turned):
         """Return the revision; raises ValueError for one with traffic, and when several might be meant."""
         if "revision" in order.args:
             found = named(app, order.args["revision"], order.target)
-        else:
-            ill = [each for each in app.revisions if each.active and each.failed and not each.serving]
-            if len(ill) > 1:
-                names = ", ".join(each.name for each in ill)
-                raise ValueError(f"several revisions are unhealthy: {names}; say which with `revision`")
-            found = ill[0] if ill else None
-        if found is not None and found.serving:
-            raise ValueError(f"{found.name} serves {found.weight}% of the traffic: move that first")
-        return found
+            if found.serving:
+                raise ValueError(f"{found.name} serves {found.weight}% of the traffic: move that first")
+            return found
+        ill = [each for each in app.revisions if each.active and each.failed and not each.serving]
+        if len(ill) > 1:
+            names = ", ".join(each.name for each in ill)
+            raise ValueError(f"several revisions are unhealthy: {names}; say which with `revision`")
+        return ill[0] if ill else None
 
 
 class Reactivate(_Turned):

@@ -133,13 +133,13 @@ class Change:
         return give_traffic(self.apps, target, app, new.name)
 
 
-def steady(apps: ContainerApps, target: Target, enough: Callable[[App], bool]) -> App | Applied:
+def steady(apps: ContainerApps, target: Target, enough: Callable[[App], bool] | None = None) -> App | Applied:
     """Return the app once it is ``enough``, or as read twice in a row alike with no operation under way."""
     app = apps.get(target)
     for _ in range(_READS):
         if isinstance(app, NoAnswer):
             return refused(app)
-        if enough(app):
+        if enough is not None and enough(app):
             return app
         if app.provisioning in UNDER_WAY:
             return Applied(Did.BUSY, f"a deployment is in progress: {app.provisioning}")
