@@ -156,9 +156,9 @@ class LocalApp:
             for each in self.revisions:
                 each.weight = self._weight(each, ready[-1] if ready else None)
             return
-        serving = max(ready, key=lambda each: each.begun, default=None)
+        serving = max(reversed(ready), key=lambda each: each.begun, default=None)
         for each in self.revisions:
-            if serving is not None and each is not serving and each.begun <= serving.begun:
+            if serving is not None and each is not serving and (each in ready or each.begun < serving.begun):
                 each.deactivate(now)
         if serving is not None:
             serving.weight = 100
