@@ -176,6 +176,18 @@ def test_a_rollback_never_releases_a_killswitch_nor_drops_the_approver(
     assert image == ("registry.example/sales-research-api:2026.11" if args else "registry.example/api:1")
 
 
+def test_a_rollback_keeps_a_killswitch_that_is_only_coming_up(make: Callable[..., Case]) -> None:
+    case = make("container_app.rollback")
+    case.arm.never_ready = True
+    case.apply(Order("x", TARGET, {"scope": "tools"}), "killswitch.engage")
+    case.wait()
+    assert serving_env(case)[ENGAGED] == "off", "the version that serves is too ill to come up with the switch"
+    case.arm.never_ready = False
+    case.finish()
+    assert serving_env(case)[ENGAGED] == "on"
+    assert case.arm.template(TARGET)["containers"][-1]["image"] == "registry.example/api:1"
+
+
 def test_a_rollback_does_not_bring_back_an_approval_by_itself(make: Callable[..., Case]) -> None:
     case = make("container_app.rollback", {"to": "sales-api--0000004"})
     case.arm.provision(TARGET, {**ENV, "HITL_DEV_MODE": "true"})

@@ -76,9 +76,9 @@ def _taken(arg: Arg) -> str:
 
 _ROLE = """
 Each is idempotent: the same order applied twice is applied once. Nothing is written unless the app was read twice
-alike; what refuses says so in the platform's words. Give the identity that acts a custom role with the permissions named
-here and nothing more, at the one app; the one that only reads is another. No action reads a secret's value. Figures
-are absolute: a step up or down could not be told from its own repetition.
+alike; what refuses says so in the platform's words. Give the identity that acts a custom role with the permissions
+named here and nothing more, at the one app; the one that only reads is another. No action reads a secret's value.
+Figures are absolute: a step up or down could not be told from its own repetition.
 """
 
 _TEAMS = """
