@@ -251,6 +251,12 @@ class ActuatorRefusals:
         assert case.apply().did is Did.BUSY
         assert case.writes == 0
 
+    def test_an_app_that_changes_each_time_it_is_read_is_left_alone(self, case: Case) -> None:
+        case.arm.ready_after = timedelta()
+        racing(case, deploying(case), times=10)
+        applied = case.apply()
+        assert (applied.did, "a deployment is in progress" in applied.detail, case.writes) == (Did.BUSY, True, 0)
+
     def test_an_app_that_is_gone_ends_it(self, case: Case) -> None:
         case.arm.delete(case.target)
         assert case.apply().did is Did.FAILED
@@ -287,16 +293,16 @@ def deploying(case: Case) -> Callable[[], None]:
     return deploy
 
 
-def racing(case: Case, happens: Callable[[], None]) -> None:
-    """Let something happen right after the app is read for the first time."""
+def racing(case: Case, happens: Callable[[], None], times: int = 1) -> None:
+    """Let something happen right after the app is read, the first ``times``."""
 
     class Racing(ContainerApps):
-        left = 1
+        left = times
 
         def get(self, target: Target) -> App | NoAnswer:
             found = super().get(target)
             if Racing.left:
-                Racing.left = 0
+                Racing.left -= 1
                 happens()
             return found
 
