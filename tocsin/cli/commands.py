@@ -54,6 +54,34 @@ def check(
 
 
 @program.command()
+def test(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Files of scenarios; default: tests/rules/*.yaml.")] = None,
+    run: Annotated[str, typer.Option("--run", help="A regular expression: cases by 'RULE: NAME'.")] = "",
+    coverage_min: Annotated[
+        float, typer.Option("--coverage-min", help="Exit 1 when a rule's cases make fewer of its transitions (percent).")
+    ] = 0.0,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; default: one a processor, four at most.")] = 0,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Also write the report as JUnit XML.")] = None,
+    timeline: Annotated[bool, typer.Option("--timeline", help="Show every case's course, not only of failures.")] = False,
+    root: Root = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Play the rules' scenarios through the engine, and show what did not come as expected."""
+    from tocsin.cli.testing import run as play
+
+    play(
+        paths or [],
+        choice=run,
+        coverage_min=coverage_min,
+        jobs=jobs,
+        report_to=junit,
+        timeline=timeline,
+        root=root,
+        output=output,
+    )
+
+
+@program.command()
 def tick(
     root: Root = None,
     output: Form = Output.TEXT,

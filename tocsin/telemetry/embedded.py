@@ -103,6 +103,11 @@ class EmbeddedTelemetry:
                 count += landing.insert(session, table, batch)
         return count
 
+    def forget(self) -> None:
+        """Forget every row; what was translated stays."""
+        with self._session() as session:
+            landing.empty(session)
+
     def load_recorded(self, path: Path, at: datetime) -> int:
         """Append the message records of an Application Insights export, one JSON object a line, as emitted ``at``."""
         with path.open(encoding="utf-8") as lines:

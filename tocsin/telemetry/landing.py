@@ -63,6 +63,11 @@ def insert(session: Any, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
     return len(ready)
 
 
+def empty(session: Any) -> None:
+    """Remove every row of every table."""
+    session.execute(";".join(f'DELETE FROM landed."{table}"' for table in TABLES))
+
+
 def columns(table: str) -> dict[str, str]:
     """Return the table's columns with their KQL types. Raises ValueError for a table there is not."""
     if table not in TABLES:

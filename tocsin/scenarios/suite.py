@@ -1,0 +1,121 @@
+"""Playing many cases, on several processors where there are some, and gathering what came of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from tocsin import signals
+from tocsin.core.read import Project
+from tocsin.core.rule import Rule
+from tocsin.scenarios.coverage import Coverage, covered
+from tocsin.scenarios.format import Case, Scenarios
+from tocsin.scenarios.playing import Played, play
+from tocsin.scenarios.reading import Read
+from tocsin.telemetry.embedded import EmbeddedTelemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One case that is to be played: its file, and its number there."""
+
+    read: Read
+    number: int
+
+    @property
+    def scenarios(self) -> Scenarios:
+        """The file's content."""
+        assert self.read.scenarios is not None
+        return self.read.scenarios
+
+    @property
+    def case(self) -> Case:
+        """The case."""
+        return self.scenarios.cases[self.number]
+
+    @property
+    def name(self) -> str:
+        """The case's whole name, by which ``--run`` chooses."""
+        return f"{self.scenarios.rule}: {self.case.name}"
+
+    @property
+    def line(self) -> int:
+        """Where it begins in its file."""
+        return self.read.lines[self.number][0]
+
+    def line_of(self, expectation: int) -> int:
+        """Return where one of its expectations stands."""
+        return self.read.lines[self.number][1][expectation]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One case, and what came of it."""
+
+    wanted: Wanted
+    played: Played
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a run, and what its cases cover."""
+
+    results: tuple[Result, ...]
+    coverage: tuple[Coverage, ...]
+    seconds: float
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        """The cases of which something did not come as expected."""
+        return tuple(each for each in self.results if not each.played.passed)
+
+
+def run(
+    project: Project, wanted: Sequence[Wanted], rules: Sequence[Rule], jobs: int, moved: Callable[[], None]
+) -> Report:
+    """Play the cases and return what came of them, in their order; ``moved`` is called after each.
+
+    ``rules`` are those whose coverage is told.
+    """
+    begun = time.perf_counter()
+    results = []
+    players = _alone(project, wanted) if jobs <= 1 or len(wanted) <= 1 else _together(project, wanted, jobs)
+    for each, played in zip(wanted, players, strict=True):
+        results.append(Result(each, played))
+        moved()
+    coverage = tuple(covered(rule, [each.played for each in results if each.wanted.scenarios.rule == rule.id])
+                     for rule in rules)  # fmt: skip
+    return Report(tuple(results), coverage, time.perf_counter() - begun)
+
+
+def _alone(project: Project, wanted: Sequence[Wanted]) -> Iterator[Played]:
+    telemetry, known = EmbeddedTelemetry(), signals.known()
+    try:
+        for each in wanted:
+            yield play(each.scenarios, each.number, project, known, telemetry)
+    finally:
+        telemetry.close()
+
+
+_here: dict[str, EmbeddedTelemetry] = {}
+"""This process's workspace, for every case that it plays: what was translated for one serves the next."""
+
+
+def _together(project: Project, wanted: Sequence[Wanted], jobs: int) -> Iterator[Played]:
+    # Begun anew and not forked: a database and its threads do not survive that.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(wanted)), context) as pool:
+        waiting = [pool.submit(_play, each.scenarios, each.number, project) for each in wanted]
+        try:
+            for each in waiting:
+                yield each.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _play(scenarios: Scenarios, number: int, project: Project) -> Played:
+    telemetry = _here.setdefault("telemetry", EmbeddedTelemetry()) if not _here else _here["telemetry"]
+    return play(scenarios, number, project, signals.known(), telemetry)
