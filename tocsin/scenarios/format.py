@@ -139,7 +139,7 @@ Of = Literal["all", "telemetry", "configuration", "metrics", "queues", "probes",
 
 
 class Inject(Model):
-    """A fault within ``[from, to)``; without ``to`` it lasts a minute, and for good when nothing else is left."""
+    """A fault within ``[from, to)``; without ``to`` it lasts a minute. ``of`` says what does not answer."""
 
     from_: Moment = Field(default=timedelta(), alias="from")
     to: Moment | None = None
@@ -208,6 +208,8 @@ class Case(Model):
 
     name: str = Field(min_length=1, max_length=300)
     begins: Instant = NIGHT
+    alone: Flag = False
+    """Whether it is played without the rows, readings and changes of the app that the file's cases share."""
     target: dict[str, Any] = {}
     automation: Automation | None = None
     rows: tuple[Row, ...] = ()

@@ -25,6 +25,7 @@ class Told:
     receiver: str
     kind: str
     rule: str
+    episode: str = ""
 
 
 @dataclass(frozen=True, slots=True)

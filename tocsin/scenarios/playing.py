@@ -90,7 +90,7 @@ class _Interrupted:
     """A store in front of which another instance runs a whole tick, between this one's reading and its first saving."""
 
     def __init__(self, inner: Store, other: Callable[[], Any]) -> None:
-        self._inner, self._other, self.waiting = inner, other, True
+        self._inner, self._other, self._let = inner, other, False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -102,8 +102,8 @@ class _Interrupted:
 
     def interrupt(self) -> None:
         """Let the other one run if it has not."""
-        if self.waiting:
-            self.waiting = False
+        if not self._let:
+            self._let = True
             self._other()
 
 
@@ -121,9 +121,12 @@ def play(
     Without ``foresee`` every question is asked when it is due.
     """
     begun = time.perf_counter()
-    play_ = _Play(scenarios, scenarios.cases[number], project, signals, telemetry)
-    play_.load(foresee=foresee)
-    played = play_.through()
+    try:
+        play_ = _Play(scenarios, scenarios.cases[number], project, signals, telemetry)
+        play_.load(foresee=foresee)
+        played = play_.through()
+    except Exception as error:  # whatever is wrong with one case, the others are still played
+        played = Played(trouble=(f"the case could not be played: {type(error).__name__}: {error}"[:500],))
     return replace(played, seconds=time.perf_counter() - begun)
 
 
@@ -152,7 +155,8 @@ class _Play:
         self.project = self._project()
         self.rules = self.project.rules
         self.end = case.expect[-1].at
-        self._changes = sorted((*file.app, *case.app), key=lambda each: each.at)
+        self._shared = Scenarios(rule=file.rule, cases=(case,)) if case.alone else file
+        self._changes = sorted((*self._shared.app, *case.app), key=lambda each: each.at)
         self._watched = any(each.rule in {rule.id for rule in BUILT_IN} for each in case.expect)
         self._newest: dict[str, datetime] = {}
         self._noted: list[tuple[str, datetime, Mapping[Instance, Alert], Mapping[Instance, Seen]]] = []
@@ -194,7 +198,7 @@ class _Play:
         return {**noted, "killswitch.engage": Switch(self.app, True), "killswitch.release": Switch(self.app, False)}
 
     def _meters(self) -> dict[str, Meter]:
-        readings = (*self.scenarios.readings, *self.case.readings)
+        readings = (*self._shared.readings, *self.case.readings)
         gauges = [source for each in self.signals.values() for source in each.sources if isinstance(source, Gauge)]
         instant = {gauge.meter: gauge.instant for gauge in gauges}
         return {name: StandInMeter(name, readings, self.faults, now) for name, now in instant.items()}
@@ -209,7 +213,7 @@ class _Play:
         late = [each for each in case.inject if each.answer.kind == "late"]
         self.telemetry.forget()
         self.telemetry.now = None
-        for table, found in rows.rows_of((*self.scenarios.rows, *case.rows), begins, self.target.role_name, late):
+        for table, found in rows.rows_of((*self._shared.rows, *case.rows), begins, self.target.role_name, late):
             self.telemetry.load(table, found)
         for number, each in enumerate(case.silences):
             until = (begins + each.from_, begins + each.to)
@@ -305,7 +309,7 @@ class _Play:
         self._noted.clear()
 
     def _tell(self, receiver: str, notice: Notice) -> None:
-        self.told.append(Told(self.faults.moment, receiver, notice.kind.value, notice.rule))
+        self.told.append(Told(self.faults.moment, receiver, notice.kind.value, notice.rule, notice.episode))
 
     # Judging
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
 
-from tocsin.core.alert import Instance, State, Verdict
+from tocsin.core.alert import Instance, State, Verdict, by_hash
 from tocsin.core.units import amount, spell
-from tocsin.scenarios.judging import spelled
+from tocsin.scenarios.judging import Told, spelled
 from tocsin.scenarios.playing import Played, Slot
 
 
@@ -53,10 +53,13 @@ def lines(played: Played, rule: str) -> list[Line]:
 def _of(by: Instance, slots: Sequence[Slot], played: Played, rule: str, *, several: bool) -> Iterator[Line]:
     mine = [slot for slot in slots if by in slot.seen]
 
+    def told_at(at: timedelta, which: str) -> str:
+        return _told([each for each in played.told if each.rule == rule and each.at == at], which)
+
     def alike(slot: Slot) -> tuple[str, ...]:
         seen = slot.seen[by]
         reason = seen.reason if seen.verdict is Verdict.UNKNOWN else ""
-        return seen.verdict.value, reason, slot.states.get(by, State.INACTIVE).value, _told(played, rule, slot.at)
+        return seen.verdict.value, reason, slot.states.get(by, State.INACTIVE).value, told_at(slot.at, by_hash(by) if several else "")
 
     for (verdict, reason, state, told), some in groupby(mine, key=alike):
         group = list(some)
@@ -66,9 +69,9 @@ def _of(by: Instance, slots: Sequence[Slot], played: Played, rule: str, *, sever
         yield Line(group[0].at, group[-1].at, name, verdict, reason, state, low, high, told)
 
 
-def _told(played: Played, rule: str, at: timedelta) -> str:
-    mine = [each for each in played.told if each.rule == rule and each.at == at]
+def _told(told: Sequence[Told], which: str) -> str:
+    """Return who was told, by kind; ``which`` is the part of an episode that names the instance meant."""
     kinds: dict[str, list[str]] = {}
-    for each in mine:
+    for each in (one for one in told if not which or f"/{which}/" in one.episode):
         kinds.setdefault(each.kind, []).append(each.receiver)
     return "; ".join(f"{kind}: {', '.join(dict.fromkeys(names))}" for kind, names in kinds.items())
