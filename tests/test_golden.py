@@ -155,7 +155,8 @@ def one(value: float, events: int, **more: Any) -> list[dict[str, Any]]:
 
 
 BURNING = one(102 / 128, 128)
-RECENT = sum(each["ItemCount"] for each in traces() if minutes(30) <= each["TimeGenerated"] < AT) - 200  # other roles
+OWN = [each for each in traces() if each["AppRoleName"] == TARGET.role_name]
+RECENT = sum(each["ItemCount"] for each in OWN if minutes(30) <= each["TimeGenerated"] < AT)
 
 BY_HAND: dict[str, list[dict[str, Any]]] = {
     "api_down": one(4, 4),
