@@ -211,6 +211,8 @@ def story(
         links=_links(rule, target, None),
         labels={**target.labels, **rule.labels},
         over=over,
+        asks=execution.asks if execution.phase is Phase.ASKED else "",
+        engaged=_to_release(execution),
         provenance=f"{policy.file or policy.id} · tocsin {__version__}",
         series=alert.trail if alert else (),
         threshold=bound(rule),
@@ -258,6 +260,11 @@ def _switch_story(execution: Execution) -> str:
     variable = container.SCOPES[execution.args.get("scope", "tools")]
     done = "engaged" if execution.action == "killswitch.engage" else "released"
     return f"{variable} {_SWITCHED[execution.phase].format(done=done)}"
+
+
+def _to_release(execution: Execution) -> str:
+    on = execution.action == "killswitch.engage" and execution.phase in (Phase.VERIFIED, Phase.UNVERIFIED)
+    return execution.args.get("scope", "") if on else ""
 
 
 def _opposite(execution: Execution, target: Target) -> tuple[str, str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+
+import rfc8785
 
 from tocsin.core.action import Order, Undo
 from tocsin.core.alert import Alert
@@ -165,6 +168,12 @@ class Execution:
         return self.step + 1 >= len(self.plan)
 
     @property
+    def asks(self) -> str:
+        """Names the execution and its plan: what a person consents to is this plan and no other."""
+        plan = [[step.action, sorted(step.args.items()), step.name, step.undo_on_failure] for step in self.plan]
+        return f"{self.id}#{hashlib.sha256(rfc8785.dumps(_lists(plan))).hexdigest()[:16]}"
+
+    @property
     def first_intended(self) -> datetime | None:
         """When it first set out to change something."""
         return self.done[0].at if self.done else self.intended
@@ -180,6 +189,10 @@ class Execution:
         fresh: dict[str, Any] = {"applied": None, "passed": (), "before": "", "after": "", "operation": ""}
         changes = {"action": step.action, "args": step.args, "step": self.step + 1, "intended": now, "attempts": 0}
         return self.moved(Phase.INTENDED, reason, **fresh, **changes)
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def identity(policy: Policy, alert: Alert) -> str:

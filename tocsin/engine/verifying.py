@@ -80,7 +80,7 @@ class Verifier:
         if actuator is not None and _reads_back(actuator, execution):
             if not actuator.holds(order(execution, target)):
                 late = execution.applied is not None and now - execution.applied > execution.planned.within
-                return Found(passed, name, f"{name} is not seen in force yet", late)
+                return Found(passed, name, f"{name} is not seen in force yet", late, actuator.finishes)
             passed = (*passed, (name, now))
         for check in proofs(execution, checks):
             name = check.container_env or check.signal or ""
