@@ -18,6 +18,6 @@ SIGNAL = Signal(
         ),
     ),
     dimensions=MappingProxyType({"host": "Target", "type": "DependencyType"}),
-    needs="`AppDependencies`, which Azure Monitor OpenTelemetry exports for the libraries it instruments: HTTP clients, "
-    "databases.",
+    needs="`AppDependencies`, which Azure Monitor OpenTelemetry exports for the libraries it instruments: HTTP "
+    "clients, databases.",
 )

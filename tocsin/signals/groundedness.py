@@ -15,6 +15,6 @@ SIGNAL = Signal(
             value=f"sum({_VALUE} * ItemCount) / sum(ItemCount)",
         ),
     ),
-    needs="`eval.result` with `args_redacted.groundedness`, which exists only where the partner wired it; without it this "
-    "signal sees nothing for ever.",
+    needs="`eval.result` with `args_redacted.groundedness`, which exists only where the partner wired it; without it "
+    "this signal sees nothing for ever.",
 )

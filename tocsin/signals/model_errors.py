@@ -4,9 +4,7 @@ from tocsin.core.signal import Logs, Signal
 
 _ERROR = "tostring(Properties.error)"
 # The service by its name, as the accelerator writes it, and by the addresses that connection errors hold.
-_NAMED = " or ".join(
-    f"{_ERROR} contains '{name}'" for name in ("foundry", "services.ai.azure.com", "openai.azure.com")
-)
+_NAMED = " or ".join(f"{_ERROR} contains '{name}'" for name in ("foundry", "services.ai.azure.com", "openai.azure.com"))
 
 SIGNAL = Signal(
     name="model_errors",
