@@ -20,6 +20,7 @@ from tocsin.core.alert import Verdict
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
 from tocsin.core.container import App, Revision
+from tocsin.core.fields import Automation
 from tocsin.core.gauge import Reading
 from tocsin.core.schedule import Due
 from tocsin.engine.asking import Asker
@@ -328,3 +329,31 @@ def test_a_target_that_has_and_emits_next_to_nothing_hears_nothing() -> None:
     stage.run(range(0, 25, 3))
     assert stage.team.got == stage.oncall.got == []
     assert stage.log.named("stretched") == []
+
+
+# Policies
+
+
+def test_a_policy_that_is_on_does_what_the_sample_target_allows_and_one_that_needs_values_is_off() -> None:
+    (target,) = PROJECT.config.targets
+    needing = ("github_workflow.run", "webhook.call", "model.swap", "container_app.scale")
+    for policy in PROJECT.policies:
+        actions = {step.action for step in policy.do}
+        assert policy.enabled != any(action in needing for action in actions), policy.id
+        assert not policy.enabled or actions <= set(target.allow), policy.id
+
+
+def test_only_stopping_unsafe_tools_and_holding_a_switch_are_done_without_a_person() -> None:
+    acting = {each.id for each in PROJECT.policies if each.enabled and each.guard.mode is Automation.ACT}
+    assert acting == {"stop_unsafe_tools", "hold_killswitch"}
+
+
+def test_every_policy_answers_some_shipped_rule() -> None:
+    for policy in PROJECT.policies:
+        on = policy.on
+        assert any(
+            on.rule in (None, rule.id)
+            and on.severity in (None, rule.severity)
+            and on.labels.items() <= rule.labels.items()
+            for rule in PROJECT.rules
+        ), policy.id
