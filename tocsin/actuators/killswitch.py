@@ -89,9 +89,10 @@ class Switch:
     def _wanted(self, app: App, target: Target, variable: str) -> bool:
         """Return whether nothing has to be written: all that serves has it, or the template does, which then serves.
 
+        What serves is no answer while a revision with the opposite is on its way to take its place.
         Where traffic is shared out, a template may be of a revision that nobody has let serve yet. It is none of ours.
         """
-        if verify(app, variable, self.on).holds:
+        if verify(app, variable, self.on).holds and (self._has(app, variable) or not _follows(app)):
             return True
         stray = app.multiple and any(not _same(each.template, app.template, target, variable) for each in app.serving)
         return self._has(app, variable) and not stray
@@ -127,6 +128,11 @@ class Switch:
             return _refused(sent, sending=True)
         words = f"all traffic to {new.name}; it was {_shares(app)}"
         return Applied(Did.DONE, words, after=new.name, operation=sent.operation)
+
+
+def _follows(app: App) -> bool:
+    """Return whether requests go to the newest revision by themselves, once that is ready."""
+    return not app.multiple or any(entry.get("latestRevision") for entry in app.traffic)
 
 
 def _base(app: App, target: Target, variable: str) -> Mapping[str, Any]:
