@@ -1,8 +1,13 @@
-"""Drills by the command line, in the local world: what is proven, what is left alone, and that the switch goes off again."""
+"""Drills by the command line, in the local world: what is proven, what is left alone, and that the switch goes off."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +17,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.conftest import ROOT
 from tests.reading_cases import project
 from tocsin.app import App, Parts, compose
 from tocsin.cli import drilling
@@ -195,9 +201,9 @@ def other() -> Target:
 
 
 def test_no_other_app_is_touched(place: Range) -> None:
-    place.edit("# Options name", "# Options name")
     more = (
-        "  - name: marketing\n    workspace: w\n    role_name: marketing-api\n    subscription: ${WATCHED_SUBSCRIPTION}\n"
+        "  - name: marketing\n    workspace: w\n    role_name: marketing-api\n"
+        "    subscription: ${WATCHED_SUBSCRIPTION}\n"
         "    resource_group: ${WATCHED_RESOURCE_GROUP}\n    container_app: marketing-api\n\n# Options name"
     )
     place.edit("# Options name", more)
@@ -348,7 +354,7 @@ def test_an_operation_that_never_ends_prints_the_command_that_releases_by_hand(p
 
 def test_a_release_that_is_forbidden_is_an_alarm_with_the_command(place: Range) -> None:
     def forbid(number: int) -> None:
-        if number == 30:
+        if number == 24:
             place.world.arm.faults.add("forbidden", matching="PATCH", message="no write")
 
     place.waits.append(forbid)
@@ -356,7 +362,7 @@ def test_a_release_that_is_forbidden_is_an_alarm_with_the_command(place: Range) 
     assert (results(report)["release"], report["left_on"], place.on()) == ("FAILED", True, True)
     assert "--set-env-vars KILLSWITCH_TOOLS=off" in place.said
     assert place.world.pagerduty.open(), "whoever heard that nothing is to be done hears that something is"
-    assert "is not released" in json.dumps(place.world.teams.cards[-1])
+    assert "is not released" in json.dumps(place.world.teams.cards[-1][1])
 
 
 def test_a_receiver_that_refuses_is_reported_and_the_drill_goes_on(place: Range) -> None:
@@ -379,7 +385,7 @@ def test_telemetry_that_does_not_answer_proves_nothing(place: Range) -> None:
 # Interrupted
 
 
-@pytest.mark.parametrize("number", [1, 10, 25])
+@pytest.mark.parametrize("number", [1, 10, 22])
 def test_ctrl_c_at_any_moment_releases_what_was_engaged(place: Range, number: int) -> None:
     def interrupt(at: int) -> None:
         if at == number:
@@ -390,6 +396,26 @@ def test_ctrl_c_at_any_moment_releases_what_was_engaged(place: Range, number: in
     assert results(report)["interrupted"] == "not proven"
     assert (results(report)["released"], report["left_on"], place.on()) == ("proven", False, False)
     assert place.events()[-1] == "drill ended"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_is_told_to_end_releases_first(tmp_path: Path, number: int) -> None:
+    with World(datetime.now(UTC), seed=1) as world:
+        world.arm.ready_after = timedelta()
+        settings = {**world.settings(), "TOCSIN_STATE": str(tmp_path / "state.sqlite")}
+        command = [sys.executable, "-c", "from tocsin.cli.commands import program; program()", "drill", "killswitch"]
+        options = ["-t", NAME, "--yes-production", "--root", str(project(tmp_path)), "-o", "json"]
+        process = subprocess.Popen(
+            [*command, *options], cwd=ROOT, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True
+        )
+        while process.poll() is None and not world.teams.cards:
+            time.sleep(0.1)
+        assert world.template_env()[SWITCH] == "on"
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert results(json.loads(said))["released"] == "proven"
+        assert world.template_env()[SWITCH] == "off"
 
 
 def test_ctrl_c_during_the_release_says_that_the_switch_may_be_on(place: Range) -> None:
@@ -431,7 +457,7 @@ def test_a_person_who_engages_meanwhile_keeps_it(place: Range) -> None:
         place.monkeypatch.setenv(name, value)
 
     def engage(number: int) -> None:
-        if number == 25:
+        if number == 22:
             arguments = ["killswitch", "engage", "-t", NAME, "--reason", "it burns", "--root", str(place.root)]
             assert runner.invoke(program, arguments).exit_code == 0
 

@@ -23,6 +23,9 @@ from tocsin.engine.gripping import PATIENCE, Grip, Hands, Plan
 from tocsin.engine.halting import Halting
 from tocsin.engine.tick import Engine
 
+_QUERY_EVERY = 15.0
+"""Seconds between two looks into telemetry, which has a budget of queries."""
+
 
 class Refused(Exception):
     """The drill is not begun, and nothing was done; the text says why."""
@@ -171,7 +174,7 @@ class Drill:
         lag = self.engine.store.mark(self.target.name).lag
         target = self.target if lag is None else self.target.model_copy(update={"lag": lag})
         halting = Halting(self.engine.telemetry, target, self.plan.scope, since, self.plan.watch)
-        result, words = self._until(self.plan.watch + PATIENCE, lambda: halting.look(self.hands.now()))
+        result, words = self._until(self.plan.watch + PATIENCE, lambda: halting.look(self.hands.now()), _QUERY_EVERY)
         self.grip.record("halted", {"result": result.value, "detail": words})
         return result, words
 
@@ -251,11 +254,13 @@ class Drill:
         self.steps.append(step)
         self.hands.ended(step)
 
-    def _until(self, within: timedelta, look: Callable[[], tuple[Result, str]]) -> tuple[Result, str]:
+    def _until(
+        self, within: timedelta, look: Callable[[], tuple[Result, str]], every: float = 5.0
+    ) -> tuple[Result, str]:
         """Look until something is proven or refuted, or the time for it is up."""
         until = self.hands.now() + within
         while True:
             result, words = look()
             if result is not Result.UNPROVEN or self.hands.now() >= until:
                 return result, words
-            self.grip.wait()
+            self.grip.wait(every)

@@ -119,9 +119,9 @@ class Grip:
         self.record(f"{verb} {outcome.did.value}", {"detail": outcome.detail})
         return outcome
 
-    def wait(self) -> None:
+    def wait(self, seconds: float = _PAUSE) -> None:
         """Wait a little, and go on keeping other drills away."""
-        self.hands.pause(_PAUSE)
+        self.hands.pause(seconds)
         with suppress(StoreUnavailable):
             self.hold()
 
