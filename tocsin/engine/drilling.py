@@ -150,7 +150,7 @@ class Drill:
         if isinstance(app, NoAnswer):
             return Result.UNPROVEN, f"the app could not be read: {app.why.value}"
         seen, written = container.verify(app, self.variable, on), engaged(app.env.get(self.variable)) == on
-        if seen.holds and (written or app.multiple):
+        if seen.holds and (written or not app.template_serves):
             return Result.PROVEN, seen.words
         if written and app.multiple:
             self.grip.once("engage" if on else "release")
