@@ -52,26 +52,28 @@ def lines(played: Played, rule: str) -> list[Line]:
 
 def _of(by: Instance, slots: Sequence[Slot], played: Played, rule: str, *, several: bool) -> Iterator[Line]:
     mine = [slot for slot in slots if by in slot.seen]
+    which = by_hash(by) if several else ""
+    told = [each for each in played.told if each.rule == rule and (not which or f"/{which}/" in each.episode)]
+    nexts = [*(slot.at for slot in mine[1:]), timedelta.max]
 
-    def told_at(at: timedelta, which: str) -> str:
-        return _told([each for each in played.told if each.rule == rule and each.at == at], which)
-
-    def alike(slot: Slot) -> tuple[str, ...]:
+    def alike(pair: tuple[Slot, timedelta]) -> tuple[str, ...]:
+        slot, until = pair
         seen = slot.seen[by]
         reason = seen.reason if seen.verdict is Verdict.UNKNOWN else ""
-        return seen.verdict.value, reason, slot.states.get(by, State.INACTIVE).value, told_at(slot.at, by_hash(by) if several else "")
+        said = _told([each for each in told if slot.at <= each.at < until])
+        return seen.verdict.value, reason, slot.states.get(by, State.INACTIVE).value, said
 
-    for (verdict, reason, state, told), some in groupby(mine, key=alike):
-        group = list(some)
+    for (verdict, reason, state, said), some in groupby(zip(mine, nexts, strict=True), key=alike):
+        group = [slot for slot, _ in some]
         values = [value for slot in group if (value := slot.seen[by].value) is not None]
         name = spelled(by) if several else ""
         low, high = min(values, default=None), max(values, default=None)
-        yield Line(group[0].at, group[-1].at, name, verdict, reason, state, low, high, told)
+        yield Line(group[0].at, group[-1].at, name, verdict, reason, state, low, high, said)
 
 
-def _told(told: Sequence[Told], which: str) -> str:
-    """Return who was told, by kind; ``which`` is the part of an episode that names the instance meant."""
+def _told(told: Sequence[Told]) -> str:
+    """Return who was told, by kind."""
     kinds: dict[str, list[str]] = {}
-    for each in (one for one in told if not which or f"/{which}/" in one.episode):
+    for each in told:
         kinds.setdefault(each.kind, []).append(each.receiver)
     return "; ".join(f"{kind}: {', '.join(dict.fromkeys(names))}" for kind, names in kinds.items())
