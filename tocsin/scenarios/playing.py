@@ -225,7 +225,9 @@ class _Play:
         self.telemetry.now = lambda: self.faults.now
 
     def _foresee(self) -> None:
-        begins, last = self.case.begins, self.case.begins + self.end
+        begins = self.case.begins
+        # To the end of the longest case: with as many windows in each, the file's cases ask by one text.
+        last = begins + max(case.expect[-1].at for case in self.scenarios.cases)
         for rule in self.rules:
             held = self.project.held_to(rule, self.target.name)
             signal, slots = self.signals.get(rule.when.signal or ""), self._slots(rule, begins, last)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 
 from tocsin import signals
 from tocsin.core.read import Project
@@ -101,21 +102,27 @@ def _alone(project: Project, wanted: Sequence[Wanted]) -> Iterator[Played]:
 
 
 _here: dict[str, EmbeddedTelemetry] = {}
-"""This process's workspace, for every case that it plays: what was translated for one serves the next."""
+"""This process's workspace, for every case that it plays."""
 
 
 def _together(project: Project, wanted: Sequence[Wanted], jobs: int) -> Iterator[Played]:
     # Begun anew and not forked: a database and its threads do not survive that.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(wanted)), context) as pool:
-        waiting = [pool.submit(_play, each.scenarios, each.number, project) for each in wanted]
+        # A file at a time: its cases ask alike, and what was translated for one serves the next.
+        by_file = [list(some) for _, some in groupby(wanted, key=lambda each: each.read.file)]
+        begun = [
+            pool.submit(_play, some[0].scenarios, [each.number for each in some], project) for some in by_file
+        ]
         try:
-            for each in waiting:
-                yield each.result()
+            for each in begun:
+                yield from each.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _play(scenarios: Scenarios, number: int, project: Project) -> Played:
-    telemetry = _here.setdefault("telemetry", EmbeddedTelemetry()) if not _here else _here["telemetry"]
-    return play(scenarios, number, project, signals.known(), telemetry)
+def _play(scenarios: Scenarios, numbers: Sequence[int], project: Project) -> list[Played]:
+    if not _here:
+        _here["telemetry"] = EmbeddedTelemetry()
+    known = signals.known()
+    return [play(scenarios, number, project, known, _here["telemetry"]) for number in numbers]
