@@ -60,11 +60,14 @@ def test(
     paths: Annotated[list[Path] | None, typer.Argument(help="Files of scenarios; default: tests/rules/*.yaml.")] = None,
     run: Annotated[str, typer.Option("--run", help="A regular expression: cases by 'RULE: NAME'.")] = "",
     coverage_min: Annotated[
-        float, typer.Option("--coverage-min", help="Exit 1 when a rule's cases make fewer of its transitions (percent).")
+        float,
+        typer.Option("--coverage-min", help="Exit 1 when a rule's cases make fewer of its transitions (percent)."),
     ] = 0.0,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; default: one a processor, four at most.")] = 0,
     junit: Annotated[Path | None, typer.Option("--junit", help="Also write the report as JUnit XML.")] = None,
-    timeline: Annotated[bool, typer.Option("--timeline", help="Show every case's course, not only of failures.")] = False,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Show every case's course, not only of failures.")
+    ] = False,
     root: Root = None,
     output: Form = Output.TEXT,
 ) -> None:

@@ -14,10 +14,10 @@ _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 def document(report: Report) -> bytes:
     """Return the report as a document in UTF-8."""
-    top = ElementTree.Element("testsuites", name="tocsin test", **_counts(report.results))
+    top = ElementTree.Element("testsuites", {"name": "tocsin test", **_counts(report.results)})
     for rule, some in groupby(report.results, key=lambda each: each.wanted.scenarios.rule):
         results = tuple(some)
-        suite = ElementTree.SubElement(top, "testsuite", name=rule, **_counts(results))
+        suite = ElementTree.SubElement(top, "testsuite", {"name": rule, **_counts(results)})
         for result in results:
             _case(suite, result)
     found: bytes = ElementTree.tostring(top, encoding="utf-8", xml_declaration=True)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from tocsin.core.alert import Alert, Instance, Seen
 from tocsin.core.answer import NoAnswer, Query, Rows
-from tocsin.core.compile import Ask, Part, Window, compile_logs, freshness, windows
+from tocsin.core.compile import Ask, Part, compile_logs, freshness, windows
 from tocsin.core.config import Target
 from tocsin.core.evaluate import Freshness, Measured
 from tocsin.core.rule import Rule
@@ -40,9 +40,7 @@ class Foreseen:
     minutes: Rows | None = None
     within: tuple[datetime, datetime] | None = None
 
-    def look(
-        self, rule: Rule, signal: Signal, slots: Sequence[datetime], target: Target, telemetry: Telemetry
-    ) -> None:
+    def look(self, rule: Rule, signal: Signal, slots: Sequence[datetime], target: Target, telemetry: Telemetry) -> None:
         """Ask everything that judging ``slots`` takes. What cannot be asked is left to be asked when it is due."""
         for source in signal.sources:
             asks = compile_logs(rule, signal, source, target, windows(rule, slots)) if isinstance(source, Logs) else ()
@@ -157,10 +155,5 @@ class ListeningEngine(Engine):
         asker = ForeseeingAsker(
             self.telemetry, self.log, self.project.config.budgets.queries_at_once, self.guilty, self.foreseen, refused
         )
-        measurer = ListeningMeasurer(
-            self.signals, self.telemetry, asker, self.log, self.note, self.foreseen, refused
-        )
+        measurer = ListeningMeasurer(self.signals, self.telemetry, asker, self.log, self.note, self.foreseen, refused)
         return replace(evaluator, measurer=measurer)
-
-
-__all__ = ["Foreseen", "Hears", "ListeningEngine", "Window"]

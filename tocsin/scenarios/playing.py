@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,13 +25,22 @@ from tocsin.core.signal import Gauge, Signal
 from tocsin.engine import standing
 from tocsin.engine.judging import labels_of
 from tocsin.engine.tick import Ticked
-from tocsin.ports import Actuator, Meter, Store
+from tocsin.ports import Actuator, Meter
 from tocsin.scenarios import rows
 from tocsin.scenarios.format import Case, Scenarios
 from tocsin.scenarios.judging import Look, Miss, Told, judge
 from tocsin.scenarios.listening import Foreseen, ListeningEngine
 from tocsin.scenarios.reading import target_of
-from tocsin.scenarios.stand import Faults, Noted, Receiver, StandInApp, StandInMeter, Switch
+from tocsin.scenarios.stand import (
+    EngineLog,
+    Faults,
+    Interrupted,
+    Noted,
+    Receiver,
+    StandInApp,
+    StandInMeter,
+    Switch,
+)
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.telemetry.embedded import EmbeddedTelemetry
 
@@ -68,45 +77,6 @@ class Played:
         return not self.misses and not self.trouble
 
 
-class _Log:
-    """Keeps what became of alerts, and every error."""
-
-    def __init__(self) -> None:
-        self.changes: list[tuple[str, str]] = []
-        self.trouble: list[str] = []
-
-    def info(self, event: str, /, **fields: Any) -> None:
-        if event == "alert":
-            self.changes.append((str(fields["rule"]), str(fields["change"])))
-
-    def warning(self, event: str, /, **fields: Any) -> None:
-        pass
-
-    def error(self, event: str, /, **fields: Any) -> None:
-        self.trouble.append(f"{event}: {', '.join(f'{name} {value}' for name, value in fields.items())}"[:300])
-
-
-class _Interrupted:
-    """A store in front of which another instance runs a whole tick, between this one's reading and its first saving."""
-
-    def __init__(self, inner: Store, other: Callable[[], Any]) -> None:
-        self._inner, self._other, self._let = inner, other, False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def commit(self, *args: Any, **kwargs: Any) -> None:
-        """Let the other one run, once; then save."""
-        self.interrupt()
-        self._inner.commit(*args, **kwargs)
-
-    def interrupt(self) -> None:
-        """Let the other one run if it has not."""
-        if not self._let:
-            self._let = True
-            self._other()
-
-
 def play(
     scenarios: Scenarios,
     number: int,
@@ -140,7 +110,7 @@ class _Play:
     signals: Mapping[str, Signal]
     telemetry: EmbeddedTelemetry
     store: SqliteStore = field(default_factory=lambda: SqliteStore(":memory:"))
-    log: _Log = field(default_factory=_Log)
+    log: EngineLog = field(default_factory=EngineLog)
     slots: dict[tuple[str, datetime], Slot] = field(default_factory=dict)
     told: list[Told] = field(default_factory=list)
     misses: list[tuple[int, Miss]] = field(default_factory=list)
@@ -290,7 +260,7 @@ class _Play:
     def _tick(self, now: datetime) -> Ticked:
         if self.faults.at_work("twice"):
             other = self._made()
-            store = _Interrupted(self.store, lambda: other.tick(now))
+            store = Interrupted(self.store, lambda: other.tick(now))
             ticked = self._made(store).tick(now)
             store.interrupt()
         else:

@@ -149,8 +149,7 @@ def target_of(made: Scenarios, changes: Mapping[str, object], project: Project) 
     if not found:
         raise LookupError(f"no target of tocsin.yaml is one that {rule.id} looks at")
     merged = {**found[0].model_dump(), **made.target, **changes}
-    target = Target.model_validate(merged)
-    return target
+    return Target.model_validate(merged)
 
 
 def _names(case: Case, node: Node, project: Project) -> Iterator[Problem]:

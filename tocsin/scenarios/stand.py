@@ -213,3 +213,44 @@ class Receiver:
         """Note the notice."""
         self.note(self.name, notice)
         return Outcome(Said.ACCEPTED, "noted")
+
+
+class EngineLog:
+    """Keeps what became of alerts, and every error."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[str, str]] = []
+        self.trouble: list[str] = []
+
+    def info(self, event: str, /, **fields: Any) -> None:
+        """Keep what became of an alert."""
+        if event == "alert":
+            self.changes.append((str(fields["rule"]), str(fields["change"])))
+
+    def warning(self, event: str, /, **fields: Any) -> None:
+        """Leave out what is only worth a look."""
+
+    def error(self, event: str, /, **fields: Any) -> None:
+        """Keep an error."""
+        self.trouble.append(f"{event}: {', '.join(f'{name} {value}' for name, value in fields.items())}"[:300])
+
+
+class Interrupted:
+    """A store in front of which another instance runs a whole tick, between this one's reading and its first saving."""
+
+    def __init__(self, inner: Store, other: Callable[[], Any]) -> None:
+        self._inner, self._other, self._let = inner, other, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def commit(self, *args: Any, **kwargs: Any) -> None:
+        """Let the other one run, once; then save."""
+        self.interrupt()
+        self._inner.commit(*args, **kwargs)
+
+    def interrupt(self) -> None:
+        """Let the other one run if it has not."""
+        if not self._let:
+            self._let = True
+            self._other()

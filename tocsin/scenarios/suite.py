@@ -111,9 +111,7 @@ def _together(project: Project, wanted: Sequence[Wanted], jobs: int) -> Iterator
     with ProcessPoolExecutor(min(jobs, len(wanted)), context) as pool:
         # A file at a time: its cases ask alike, and what was translated for one serves the next.
         by_file = [list(some) for _, some in groupby(wanted, key=lambda each: each.read.file)]
-        begun = [
-            pool.submit(_play, some[0].scenarios, [each.number for each in some], project) for some in by_file
-        ]
+        begun = [pool.submit(_play, some[0].scenarios, [each.number for each in some], project) for some in by_file]
         try:
             for each in begun:
                 yield from each.result()
