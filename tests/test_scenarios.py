@@ -92,7 +92,9 @@ def project_of(folder: Path) -> Project:
     return found
 
 
-def played(folder: Path, telemetry: EmbeddedTelemetry, case: str, rule: str = "errors", *, foresee: bool = True) -> Played:
+def played(
+    folder: Path, telemetry: EmbeddedTelemetry, case: str, rule: str = "errors", *, foresee: bool = True
+) -> Played:
     """Play one case, given as the YAML of its keys."""
     path = folder / FOLDER / f"{rule}.yaml"
     path.write_text(f"rule: {rule}\ncases:\n  - name: it\n    {case.strip()}\n")
@@ -162,15 +164,19 @@ def test_instances_are_told_apart_by_their_labels(folder: Path, telemetry: Embed
 
 
 def test_what_is_told_counts_from_the_expectation_before(folder: Path, telemetry: EmbeddedTelemetry) -> None:
-    expect = "{ at: 10m, kinds: [fired] }, { at: 14m, kinds: [] }, { at: 14m, tells: [] }, { at: 29m, kinds: [resolved] }"
+    expect = (
+        "{ at: 10m, kinds: [fired] }, { at: 14m, kinds: [] }, { at: 14m, tells: [] }, { at: 29m, kinds: [resolved] }"
+    )
     assert missed(played(folder, telemetry, expecting(expect))) == []
 
 
 def test_a_policy_acts_on_the_app_of_the_case(folder: Path, telemetry: EmbeddedTelemetry) -> None:
-    rows = 'rows: [{ event: request.received, from: -10m, to: 30m, each: 1m }]\n    app: [{ at: 3m, unset: HITL_APPROVER_ENDPOINT }]'
+    rows = "rows: [{ event: request.received, from: -10m, to: 30m, each: 1m }]\n    app: [{ at: 3m, unset: HITL_APPROVER_ENDPOINT }]"
     acts = f"{rows}\n    expect: [{{ at: 3m, state: inactive, actions: {{}} }}, {{ at: 8m, actions: {{ stop: verified }} }}]"
     assert [what for what, _, _ in missed(played(folder, telemetry, acts, "approver"))] == ["state", "actions"]
-    after = f"{rows}\n    expect: [{{ at: 2m, actions: {{}} }}, {{ at: 8m, state: firing, actions: {{ stop: verified }} }}]"
+    after = (
+        f"{rows}\n    expect: [{{ at: 2m, actions: {{}} }}, {{ at: 8m, state: firing, actions: {{ stop: verified }} }}]"
+    )
     assert missed(played(folder, telemetry, after, "approver")) == []
     watched = f"{rows}\n    automation: observe\n    expect: [{{ at: 8m, actions: {{ stop: observed }} }}]"
     assert missed(played(folder, telemetry, watched, "approver")) == []
@@ -214,11 +220,11 @@ def test_late_rows_are_not_seen_before_they_arrive(folder: Path, telemetry: Embe
     assert (missed(in_time), missed(late)) == ([], [])
 
 
-def test_a_restart_leaves_out_ticks_and_what_it_missed_is_caught_up(
-    folder: Path, telemetry: EmbeddedTelemetry
-) -> None:
+def test_a_restart_leaves_out_ticks_and_what_it_missed_is_caught_up(folder: Path, telemetry: EmbeddedTelemetry) -> None:
     inject = "inject: [{ from: 6m, to: 11m, answer: restart }]"
-    result = played(folder, telemetry, f"{inject}\n    {expecting('{ at: 10m, tells: [] }, { at: 11m, kinds: [fired] }')}")
+    result = played(
+        folder, telemetry, f"{inject}\n    {expecting('{ at: 10m, tells: [] }, { at: 11m, kinds: [fired] }')}"
+    )
     assert missed(result) == []
     caught_up = [slot.slot for slot in result.slots if slot.at == timedelta(minutes=11)]
     assert caught_up == [timedelta(minutes=each) for each in range(6, 12)]
@@ -300,7 +306,7 @@ def test_every_kind_and_phase_there_is_can_be_expected() -> None:
         ("rule: errors\nrows: [{ table: AppRequests, at: 1m, Success: nope }]\ncases: [{ name: a, expect: [{ at: 1m }] }]", (2, 47), "wrong-kind", "true or false"),
         ("rule: errors\nrows: [{ event: a, to: 1000d, each: 1s }]\ncases: [{ name: a, expect: [{ at: 1m }] }]", (2, 7), "too-many-rows", "less often"),
         ("rule: errors\nreadings: [{ meter: queues, reading: deep }]\ncases: [{ name: a, expect: [{ at: 1m }] }]", (2, 38), "unknown-reading", "depth"),
-        ("rule: errors\ntarget: { nam: x }\ncases: [{ name: a, expect: [{ at: 1m }] }]", (2, 11), "bad-target", "nam"),
+        ("rule: errors\ntarget: { nam: x }\ncases: [{ name: a, expect: [{ at: 1m }] }]", (2, 16), "bad-target", "nam"),
         ("rule: errors\ncases: [{ name: a, expect: [{ at: 2m }, { at: 1m }] }]", (2, 9), "bad-order", "order"),
         ("rule: errors\ncases: [{ name: a, expect: [{ at: 1m }] }, { name: a, expect: [{ at: 1m }] }]", (2, 52), "same-name", "'a'"),
     ],
@@ -330,8 +336,8 @@ def run(folder: Path, *arguments: str, code: int = 0) -> str:
 def test_a_run_says_what_failed_with_its_course_and_what_is_covered(folder: Path) -> None:
     (folder / FOLDER / "errors.yaml").write_text(FAILS)
     said = run(folder, code=1)
-    assert "FAIL errors: it is calm (tests/rules/errors.yaml:7)" in said
-    assert "at 10m (line 11): state: expected inactive, got firing" in said
+    assert "FAIL errors: it is calm (tests/rules/errors.yaml:8)" in said
+    assert "at 10m (line 12): state: expected inactive, got firing" in said
     assert "fired: oncall, team" in said
     assert "it fires" not in said
     assert "errors: 2 of 9 transitions; not: " in said
@@ -346,14 +352,14 @@ def test_a_run_is_told_to_programs_and_to_build_servers(folder: Path, tmp_path: 
     told = json.loads(run(folder, "-o", "json", "--junit", str(report), code=1))
     assert (told["passed"], told["failed"]) == (1, 1)
     (miss,) = told["cases"][1]["misses"]
-    assert miss == {"at": 600.0, "line": 11, "what": "state", "expected": "inactive", "got": "firing"}
+    assert miss == {"at": 600.0, "line": 12, "what": "state", "expected": "inactive", "got": "firing"}
     top = ElementTree.fromstring(report.read_bytes())
     assert (top.tag, top.get("tests"), top.get("failures")) == ("testsuites", "2", "1")
     first, second = top.findall("testsuite/testcase")
     assert (first.get("name"), first.find("failure")) == ("it fires", None)
     failure = second.find("failure")
     assert failure is not None
-    assert failure.get("message") == "at 10m (line 11): state: expected inactive, got firing"
+    assert failure.get("message") == "at 10m (line 12): state: expected inactive, got firing"
 
 
 def test_too_little_coverage_is_bad_news(folder: Path) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tocsin.core import units
 from tocsin.core.audience import Selector
 from tocsin.core.fields import Automation, Duration, Flag, Instant, Model, Number, Severity, Some, Texts
+
+T = TypeVar("T")
 
 NIGHT = datetime(2026, 11, 20, 3, tzinfo=UTC)
 """When a case begins unless it says otherwise: a Friday, three in the morning."""
@@ -199,6 +201,12 @@ class Expect(Model):
     silenced: Flag | None = None
 
 
+def _some(items: tuple[T, ...]) -> tuple[T, ...]:
+    if not items:
+        raise PydanticCustomError("bad-length", "at least 1 is needed")
+    return items
+
+
 class Case(Model):
     """One story of a rule, and what has to come of it."""
 
@@ -215,7 +223,7 @@ class Case(Model):
     silences: tuple[SilenceOf, ...] = ()
     also: Texts = ()
     """Other rules that are evaluated with it, as one that inhibits it."""
-    expect: tuple[Expect, ...] = Field(min_length=1)
+    expect: Annotated[tuple[Expect, ...], AfterValidator(_some)]
 
     @model_validator(mode="after")
     def _in_order(self) -> Case:
@@ -233,5 +241,5 @@ class Scenarios(Model):
     rows: tuple[Row, ...] = ()
     app: tuple[AppChange, ...] = ()
     readings: tuple[ReadingOf, ...] = ()
-    cases: tuple[Case, ...] = Field(min_length=1)
+    cases: Annotated[tuple[Case, ...], AfterValidator(_some)]
     file: str = ""
