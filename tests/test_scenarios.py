@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import get_args
@@ -18,7 +20,9 @@ from tocsin.cli.commands import program
 from tocsin.core.message import Kind
 from tocsin.core.read import Project
 from tocsin.core.remedy import Phase
+from tocsin.core.rule import Rule
 from tocsin.scenarios import coverage, format, reading, timeline
+from tocsin.scenarios.judging import Look, judge
 from tocsin.scenarios.playing import Played, play
 from tocsin.scenarios.reading import FOLDER, read
 from tocsin.telemetry.embedded import EmbeddedTelemetry
@@ -29,7 +33,8 @@ TARGET = """
 automation: act
 targets:
   - { name: sales, workspace: w, role_name: api, subscription: s, resource_group: rg, container_app: api,
-      labels: { env: prod }, allow: [killswitch.engage], offset: 0s, queues: [{ queue: work, storage: "https://a.queue.core.windows.net" }] }
+      labels: { env: prod }, allow: [killswitch.engage], offset: 0s,
+      queues: [{ queue: work, storage: "https://a.queue.core.windows.net" }] }
 receivers:
   oncall: { type: stdout }
   team: { type: stdout }
@@ -171,8 +176,9 @@ def test_what_is_told_counts_from_the_expectation_before(folder: Path, telemetry
 
 
 def test_a_policy_acts_on_the_app_of_the_case(folder: Path, telemetry: EmbeddedTelemetry) -> None:
-    rows = "rows: [{ event: request.received, from: -10m, to: 30m, each: 1m }]\n    app: [{ at: 3m, unset: HITL_APPROVER_ENDPOINT }]"
-    acts = f"{rows}\n    expect: [{{ at: 3m, state: inactive, actions: {{}} }}, {{ at: 8m, actions: {{ stop: verified }} }}]"
+    rows = """rows: [{ event: request.received, from: -10m, to: 30m, each: 1m }]
+    app: [{ at: 3m, unset: HITL_APPROVER_ENDPOINT }]"""
+    acts = f"{rows}\n    expect: [{{ at: 3m, state: inactive, actions: {{}} }}]"
     assert [what for what, _, _ in missed(played(folder, telemetry, acts, "approver"))] == ["state", "actions"]
     after = (
         f"{rows}\n    expect: [{{ at: 2m, actions: {{}} }}, {{ at: 8m, state: firing, actions: {{ stop: verified }} }}]"
@@ -292,30 +298,32 @@ def test_every_kind_and_phase_there_is_can_be_expected() -> None:
 @pytest.mark.parametrize(
     ("text", "place", "identity", "words"),
     [
-        ("rule: erors\ncases: [{ name: a, expect: [{ at: 1m }] }]", (1, 7), "unknown-rule", "errors"),
-        ("rule: errors\ncases: []", (2, 8), "bad-length", "at least 1"),
-        ("rule: errors\ncases: [{ name: a, expect: [{ at: soon }] }]", (2, 35), "bad-moment", "-7d"),
-        ("rule: errors\ncases: [{ name: a, expect: [{ at: 1m, state: fires }] }]", (2, 46), "bad-choice", "firing"),
-        ("rule: errors\ncases: [{ name: a, expect: [{ at: 1m, tels: [] }] }]", (2, 39), "unknown-key", "tells"),
-        ("rule: errors\ncases: [{ name: a, expect: [{ at: 1m, tells: [x] }] }]", (2, 46), "unknown-receiver", "oncall"),
-        ("rule: errors\ncases: [{ name: a, expect: [{ at: 1m, actions: { x: failed } }] }]", (2, 50), "unknown-policy", "stop"),
-        ("rule: errors\ncases: [{ name: a, inject: [{ answer: slow }], expect: [{ at: 1m }] }]", (2, 39), "bad-fault", "late(3m)"),
-        ("rule: errors\nrows: [{ evnt: a, at: 1m }]\ncases: [{ name: a, expect: [{ at: 1m }] }]", (2, 10), "unknown-key", "event"),
-        ("rule: errors\nrows: [{ event: a, from: 1m }]\ncases: [{ name: a, expect: [{ at: 1m }] }]", (2, 8), "bad-stretch", "each"),
-        ("rule: errors\nrows: [{ table: Requests, at: 1m }]\ncases: [{ name: a, expect: [{ at: 1m }] }]", (2, 17), "unknown-table", "AppRequests"),
-        ("rule: errors\nrows: [{ table: AppRequests, at: 1m, Success: nope }]\ncases: [{ name: a, expect: [{ at: 1m }] }]", (2, 47), "wrong-kind", "true or false"),
-        ("rule: errors\nrows: [{ event: a, to: 1000d, each: 1s }]\ncases: [{ name: a, expect: [{ at: 1m }] }]", (2, 7), "too-many-rows", "less often"),
-        ("rule: errors\nreadings: [{ meter: queues, reading: deep }]\ncases: [{ name: a, expect: [{ at: 1m }] }]", (2, 38), "unknown-reading", "depth"),
-        ("rule: errors\ntarget: { nam: x }\ncases: [{ name: a, expect: [{ at: 1m }] }]", (2, 16), "bad-target", "nam"),
-        ("rule: errors\ncases: [{ name: a, expect: [{ at: 2m }, { at: 1m }] }]", (2, 9), "bad-order", "order"),
-        ("rule: errors\ncases: [{ name: a, expect: [{ at: 1m }] }, { name: a, expect: [{ at: 1m }] }]", (2, 52), "same-name", "'a'"),
+        ("rule: erors", (1, 7), "unknown-rule", "errors"),
+        ("cases: []", (2, 8), "bad-length", "at least 1"),
+        ("cases: [{ name: a, expect: [{ at: soon }] }]", (2, 35), "bad-moment", "-7d"),
+        ("cases: [{ name: a, expect: [{ at: 1m, state: fires }] }]", (2, 46), "bad-choice", "firing"),
+        ("cases: [{ name: a, expect: [{ at: 1m, tels: [] }] }]", (2, 39), "unknown-key", "tells"),
+        ("cases: [{ name: a, expect: [{ at: 1m, tells: [x] }] }]", (2, 46), "unknown-receiver", "oncall"),
+        ("cases: [{ name: a, expect: [{ at: 1m, actions: { x: failed } }] }]", (2, 50), "unknown-policy", "stop"),
+        ("cases: [{ name: a, inject: [{ answer: slow }], expect: [{ at: 1m }] }]", (2, 39), "bad-fault", "late(3m)"),
+        ("rows: [{ evnt: a, at: 1m }]", (2, 10), "unknown-key", "event"),
+        ("rows: [{ event: a, from: 1m }]", (2, 8), "bad-stretch", "each"),
+        ("rows: [{ table: Requests, at: 1m }]", (2, 17), "unknown-table", "AppRequests"),
+        ("rows: [{ table: AppRequests, at: 1m, Success: nope }]", (2, 47), "wrong-kind", "true or false"),
+        ("rows: [{ event: a, to: 1000d, each: 1s }]", (2, 7), "too-many-rows", "less often"),
+        ("readings: [{ meter: queues, reading: deep }]", (2, 38), "unknown-reading", "depth"),
+        ("target: { nam: x }", (2, 11), "unknown-key", "name"),
+        ("cases: [{ name: a, expect: [{ at: 2m }, { at: 1m }] }]", (2, 9), "bad-order", "order"),
+        ("cases: [{ name: a, expect: [{ at: 1m }] }, { name: a, expect: [{ at: 1m }] }]", (2, 52), "same-name", "'a'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_file_is_named_with_its_place(
     folder: Path, text: str, place: tuple[int, int], identity: str, words: str
 ) -> None:
     path = folder / FOLDER / "errors.yaml"
-    path.write_text(text + "\n")
+    whole = text if "cases:" in text else f"{text}\ncases: [{{ name: a, expect: [{{ at: 1m }}] }}]"
+    head = "" if whole.startswith("rule:") else "rule: errors\n"
+    path.write_text(f"{head}{whole}\n")
     (problem,) = read(path, "errors.yaml", project_of(folder), signals.known()).problems
     assert ((problem.line, problem.column), problem.id) == (place, identity)
     assert words in f"{problem.message} {problem.hint} {problem.choices}"
@@ -374,6 +382,26 @@ def test_a_tuned_threshold_is_what_is_tested(folder: Path) -> None:
     assert "state: expected firing, got inactive" in run(folder, code=1)
 
 
+def test_a_rule_that_is_off_is_not_played_and_one_that_snoozes_is(folder: Path) -> None:
+    (folder / FOLDER / "errors.yaml").write_text(PASSES)
+    (folder / "tocsin.yaml").write_text(TARGET + "tuning: { errors: { snooze: { until: 2030-01-01, reason: x } } }\n")
+    assert "1 cases passed" in run(folder)
+    (folder / "tocsin.yaml").write_text(TARGET + "tuning: { errors: { enabled: false } }\n")
+    (folder / FOLDER / "queue.yaml").write_text(PASSES.replace("errors", "queue").replace("firing", "inactive"))
+    said = run(folder)
+    assert "not played, for the rule is off: errors" in said
+    assert "1 cases passed" in said
+
+
+def test_a_rule_that_was_never_evaluated_is_not_inactive() -> None:
+    when = {"signal": "cost", "above": "1", "over": "1h"}
+    rule = Rule.model_validate({"id": "x", "summary": "s", "severity": "P1", "when": when})
+    expect = format.Expect.model_validate({"at": "1m", "state": "inactive"})
+    nothing = Look(rule, {}, {}, {}, (), {}, evaluated=False)
+    assert [miss.got for miss in judge(expect, nothing)] == ["nothing was evaluated"]
+    assert judge(expect, replace(nothing, evaluated=True)) == []
+
+
 def test_a_wrong_call_plays_nothing_and_says_why(folder: Path) -> None:
     assert "no scenarios" in run(folder, code=2)
     (folder / FOLDER / "errors.yaml").write_text(PASSES)
@@ -401,8 +429,6 @@ def test_a_case_that_cannot_be_played_fails_alone(
 
 def test_every_problem_of_scenarios_is_explained(root: Path) -> None:
     page = (root / "docs" / "problems.md").read_text()
-    import re
-
     written = Path(reading.__file__).read_text() + Path(format.__file__).read_text()
     identities = set(re.findall(r"(?:Error|problem|missing)\(\s*(?:[\w.()]+, )?\"([a-z]+(?:-[a-z0-9]+)+)\"", written))
     assert len(identities) > 8

@@ -47,7 +47,10 @@ def run(
     folder = find_root(root)
     project = _project(folder)
     found = _read(paths, folder, project)
-    wanted = [each for each in found if chosen.search(each.name)]
+    off = {rule.id for rule in project.rules if not rule.enabled}
+    wanted = [each for each in found if chosen.search(each.name) and each.scenarios.rule not in off]
+    if left_out := off & {each.scenarios.rule for each in found}:
+        typer.echo(f"not played, for the rule is off: {', '.join(sorted(left_out))}", err=output is Output.JSON)
     if not wanted:
         stop(Exit.USAGE, f"no case is chosen by '{choice}'" if found else f"there are no scenarios in {FOLDER}")
     rules = _covered(project, wanted, whole=not paths and not choice)

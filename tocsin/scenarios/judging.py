@@ -41,6 +41,8 @@ class Look:
     executions: Mapping[str, str]
     unit: str = "count"
     """Of the rule's values."""
+    evaluated: bool = True
+    """Whether any slot was judged by then: of a rule that never ran nobody can say that it is inactive."""
     muted: str = ""
     """Why the rule's alerts are not told, or an empty text."""
 
@@ -79,6 +81,9 @@ def judge(expect: Expect, look: Look) -> list[Miss]:
 
 
 def _state(expect: Expect, look: Look) -> Iterator[Miss]:
+    if not look.evaluated and (expect.state or expect.verdict):
+        yield Miss("state", str(expect.state or expect.verdict), "nothing was evaluated")
+        return
     verdicts = [each.verdict.value for each in look.seen.values()]
     if expect.state == "unknown" and "unknown" not in verdicts:
         yield Miss("state", "unknown", " and ".join(dict.fromkeys(verdicts)) or "nothing was evaluated")

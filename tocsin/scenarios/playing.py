@@ -137,7 +137,9 @@ class _Play:
 
     def _project(self) -> Project:
         wanted = (self.scenarios.rule, *self.case.also)
-        rules = tuple(rule for rule in self.given.rules if rule.id in wanted)
+        # A rule that snoozes now is tested as it will be: the case has a time of its own.
+        awake = {"snooze": None}
+        rules = tuple(rule.model_copy(update=awake) for rule in self.given.rules if rule.id in wanted)
         config = self.given.config
         automation = self.case.automation or config.automation
         changes = {"targets": (self.target,), "watchdog": None, "automation": automation}
@@ -303,7 +305,8 @@ class _Play:
         values = {by: value for (of, by), value in self.values.items() if of == name}
         muted = "; ".join(dict.fromkeys(filter(None, self._muted(rule, alerts, now))))
         unit = unit_of(rule, self.signals.get(rule.when.signal or ""))
-        return Look(rule, alerts, newest.seen if newest else {}, values, told, executions, unit, muted)
+        seen, evaluated = newest.seen if newest else {}, newest is not None or rule in BUILT_IN
+        return Look(rule, alerts, seen, values, told, executions, unit, evaluated, muted)
 
     def _muted(self, rule: Rule, alerts: Mapping[Instance, Alert], now: datetime) -> Iterator[str]:
         groups = [each.value for each in self.store.kept(Group).values()]

@@ -75,17 +75,15 @@ def _checked(made: Scenarios, node: Node, project: Project, signals: Mapping[str
         yield missing(node.at("rule"), "unknown-rule", "rule", made.rule, rules)
         return
     yield from _said(made, node, signals)
-    if (problem := _target_problem(made, {}, node, project)) is not None:
-        yield problem
+    yield from _target_problems(made, {}, node, project)
     names: dict[str, int] = {}
     for number, case in enumerate(made.cases):
         here = node.at("cases", number)
         if names.setdefault(case.name, number) != number:
             yield here.at("name").problem("same-name", f"another case is called '{case.name}'")
         yield from _said(case, here, signals)
-        problem = _target_problem(made, case.target, here, project) if case.target else None
-        if problem is not None:
-            yield problem
+        if case.target:
+            yield from _target_problems(made, case.target, here, project)
         yield from _names(case, here, project)
 
 
@@ -127,16 +125,19 @@ def _row_problems(row: Row, node: Node) -> Iterator[Problem]:
             yield place.problem("unknown-key", words, nearest(name, choices), choices, "keys")
 
 
-def _target_problem(made: Scenarios, changes: Mapping[str, object], node: Node, project: Project) -> Problem | None:
+def _target_problems(made: Scenarios, changes: Mapping[str, object], node: Node, project: Project) -> Iterator[Problem]:
+    """Yield what is wrong with what a file or a case changes of its target: keys first, then what comes of all."""
+    said = node.get("target")
+    found = build(Target, said, {}, incomplete=True)[1] if said is not None else []
+    yield from found
     try:
-        target_of(made, changes, project)
+        if not found:
+            target_of(made, changes, project)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = [part for part in first["loc"] if isinstance(part, str | int)]
-        return node.at("target", *where).problem("bad-target", f"no such target: {first['msg']}")
+        place = node.at("target")
+        yield place.problem("bad-target", f"what is changed makes no target: {error.errors()[0]['msg']}")
     except LookupError as error:
-        return node.problem("no-target", str(error.args[0]))
-    return None
+        yield node.problem("no-target", str(error.args[0]))
 
 
 def target_of(made: Scenarios, changes: Mapping[str, object], project: Project) -> Target:
