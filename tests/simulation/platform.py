@@ -60,6 +60,8 @@ class Apps(ContainerApps):
         process.stale.discard(target.name)
         process.read[target.name] = version
         app = read(world, target)
+        if process.judging == target.name:
+            world.truth[target.name].inspected |= dict.fromkeys(_judged(app), world.now)
         if not world.chance.fault(0.5):
             world.shown[target.name] = (version, app)
         return app
@@ -87,6 +89,12 @@ class Apps(ContainerApps):
             self._world.tell(self._process.name, "waits for the answer for minutes")
             self._world.now += self._world.chance.whole(60, 240) * SECOND
         self._world.seam(self._process, f"changed {target.name}", likely=8)
+
+
+def _judged(app: App) -> list[str]:
+    """Return the rules that what the app is set to may breach."""
+    approved = all(each.env.get("HITL_APPROVER_ENDPOINT") for each in app.serving)
+    return ["killswitch_drift"] if approved else ["killswitch_drift", "hitl_misconfigured"]
 
 
 def patched(world: World, process: Process, target: Target, body: Mapping[str, Any]) -> Sent | NoAnswer:

@@ -41,6 +41,8 @@ class Process:
     dead: bool = False
     read: dict[str, int] = field(default_factory=dict)
     """Target → the newest version of its app that this process has seen."""
+    judging: str = ""
+    """The target whose rules it judges just now: what it reads meanwhile is evidence."""
     stale: set[str] = field(default_factory=set)
     """Targets of which it was last shown something old: the next look is at the truth."""
 
@@ -60,6 +62,7 @@ class Seamed:
             world.seam(process, name)
             if writes and world.chance.fault(0.0008):
                 self._fails(f"the store does not answer {name}")
+            process.judging = {"load_all": args[:1], "save_mark": ("",)}.get(name, (process.judging,))[0]
             result = method(*args, **kwargs)
             if writes:
                 world.witness.wrote(name)

@@ -34,6 +34,8 @@ class Truth:
     """Since when its side-effect tools are switched off on all that serves."""
     alive: datetime = T0 - timedelta(days=1)
     """The newest minute of it that anybody was shown."""
+    inspected: dict[str, datetime] = field(default_factory=dict)
+    """Rule → when its app was last seen to be set as the rule judges, by whoever judged it."""
 
     def burns(self, start: datetime, end: datetime) -> bool:
         """Return whether it told of it within ``[start, end)``."""

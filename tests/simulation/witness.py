@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.chance import MINUTE
+from tests.simulation.chance import MINUTE, T0
 from tests.simulation.seams import Process
 from tests.simulation.setting import SWITCH
 from tocsin.core.action import Order
@@ -136,13 +136,19 @@ class Witness:
         until = self.breached.get(episode, 0)
         burns = until is None or until >= process.begun
         self._must(burns, f"done for {episode}, whose newest verdict was no breach")
-        alive = self.world.truth[target.name].alive
-        self._must(process.at - alive <= OLDEST, f"done for {episode} on what is known from {alive:%H:%M:%S}")
+        known = self._known(episode.partition("/")[0], target)
+        self._must(process.at - known <= OLDEST, f"done for {episode} on what is known from {known:%H:%M:%S}")
         began = self.fired.get(episode, self.world.now)
         since = [at for moment, at, name in self.releases if name == target.name and moment <= process.begun]
         self._must(not any(at >= began for at in since), f"done for {episode} against a person who released it")
         stored = self.world.store.execution(execution)
         self._must(self._may(process, policy, stored), f"done for {episode} though {policy} may not do so by itself")
+
+    def _known(self, rule: str, target: Target) -> datetime:
+        """Return from when the newest evidence is: what the target is set to, or sent."""
+        truth = self.world.truth[target.name]
+        inspected = truth.inspected.get(rule, T0)
+        return inspected if rule == "killswitch_drift" else max(inspected, truth.alive)
 
     def _may(self, process: Process, name: str, stored: Execution | None) -> bool:
         policy: Policy | None = next((each for each in process.project.policies if each.id == name), None)
