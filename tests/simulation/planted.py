@@ -53,16 +53,16 @@ _SETTLE = "self.store.settle(replace(held, state=Settled.DELIVERED, settled=now)
 GUARD, SWITCH = "tocsin/core/guard.py", "tocsin/actuators/killswitch.py"
 
 FAULTS = (
-    Fault("a stale verdict is acted on", GUARD, "alert.slot is None or alert.slot < oldest:", "alert.slot is None:", 0),
-    Fault("an unknown verdict is acted on", GUARD, "alert.last is not Verdict.BREACHED:", "alert.last is Verdict.CLEAR:", 0),
-    Fault("the intent is saved after the act", "tocsin/engine/acting.py", _SAVE, f"{_APPLY}\n            {_SAVE}", 0),
-    Fault("the app is not read again before it is written", SWITCH, _READ_AGAIN, "return app", 0),
-    Fault("a switch on its way is sent again", SWITCH, "return self._has(app, variable) and not stray", "return False", 0),
-    Fault("a message is settled before the receiver answered", "tocsin/engine/notifying.py", _HAND_OVER, f"{_SETTLE}\n        {_HAND_OVER}", 0),
-    Fault("the version of an execution is not looked at", "tocsin/stores/sqlite.py", "(row[0] if row else 0) != execution.version - 1:", "False:", 0),
-    Fault("a lock is given to two", "tocsin/stores/sqlite.py", "held and held[0] != owner and held[1] > now.timestamp():", "False:", 0),
-    Fault("a person's release is overruled", GUARD, "case.released is not None and since is not None and case.released >= since:", "False:", 0),
-    Fault("the highest switch decides", GUARD, "lowest = min(", "lowest = max(", 0),
+    Fault("a stale verdict is acted on", GUARD, "alert.slot is None or alert.slot < oldest:", "alert.slot is None:", 63),
+    Fault("an unknown verdict is acted on", GUARD, "alert.last is not Verdict.BREACHED:", "alert.last is Verdict.CLEAR:", 107),
+    Fault("the intent is saved after the act", "tocsin/engine/acting.py", _SAVE, f"{_APPLY}\n            {_SAVE}", 4),
+    Fault("the app is not read again before it is written", SWITCH, _READ_AGAIN, "return app", 291),
+    Fault("a switch on its way is sent again", SWITCH, "return self._has(app, variable) and not stray", "return False", 587),
+    Fault("a message is settled before the receiver answered", "tocsin/engine/notifying.py", _HAND_OVER, f"{_SETTLE}\n        {_HAND_OVER}", 7),
+    Fault("the version of an execution is not looked at", "tocsin/stores/sqlite.py", "(row[0] if row else 0) != execution.version - 1:", "False:", 1408),
+    Fault("a lock is given to two", "tocsin/stores/sqlite.py", "held and held[0] != owner and held[1] > now.timestamp():", "False:", 15),
+    Fault("a person's release is overruled", GUARD, "case.released is not None and since is not None and case.released >= since:", "False:", 14),
+    Fault("the highest switch decides", GUARD, "lowest = min(", "lowest = max(", 3),
 )  # fmt: skip
 
 
@@ -73,8 +73,8 @@ def planted(fault: Fault, text: str) -> str:
     return text.replace(fault.old, fault.new)
 
 
-def found(fault: Fault, seeds: int, first: int = 0) -> Found:
-    """Return which of these seeds is the first to find the fault."""
+def told(fault: Fault, seeds: int, first: int = 0) -> str:
+    """Return what a run of these seeds prints with the fault in the code. Raises RuntimeError when it cannot run."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         leave = shutil.ignore_patterns("__pycache__")
@@ -86,10 +86,15 @@ def found(fault: Fault, seeds: int, first: int = 0) -> Found:
         environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-m", "tests.simulation.run", str(seeds), str(first)]
         run = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
-    seen = re.search(r"^seed=(\d+) digest=\w+ (.*)$", run.stdout, re.MULTILINE)
-    if seen is None and run.returncode:
+    if run.stderr:
         raise RuntimeError(run.stderr[-500:])
-    return Found(int(seen[1]), seen[2]) if seen and run.returncode else Found(None, "")
+    return run.stdout
+
+
+def found(fault: Fault, seeds: int, first: int = 0) -> Found:
+    """Return which of these seeds is the first to find the fault."""
+    seen = re.search(r"^seed=(\d+) digest=\w+ (.*)$", told(fault, seeds, first), re.MULTILINE)
+    return Found(int(seen[1]), seen[2]) if seen else Found(None, "")
 
 
 def main(word: str = "") -> int:
@@ -98,7 +103,9 @@ def main(word: str = "") -> int:
     for fault in FAULTS:
         if known or word in fault.name:
             seen = found(fault, 1, fault.seed) if known else found(fault, MOST)
-            print(f"{'found' if seen.wrong else 'MISSED':<7} seed {seen.seed!s:<5} {fault.name}: {seen.wrong}", flush=True)
+            print(
+                f"{'found' if seen.wrong else 'MISSED':<7} seed {seen.seed!s:<5} {fault.name}: {seen.wrong}", flush=True
+            )
             seeds[fault.name] = seen.seed
             missed += [] if seen.wrong else [fault.name]
     print(json.dumps({"faults": len(seeds), "found": len(seeds) - len(missed), "missed": missed, "seeds": seeds}))

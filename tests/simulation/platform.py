@@ -109,7 +109,10 @@ def patched(world: World, process: Process, target: Target, body: Mapping[str, A
     world.changed(target)
     template = body["properties"].get("template")
     world.tell(process.name, f"changes {'the template' if template else 'the traffic'} of {target.name}")
-    world.witness.patched(process, target, before, template)
+    if template:
+        world.witness.patched(process, target, before, template)
+    elif process in world.witness.orders:
+        world.witness.intended(process)
     return Sent(response.headers.get("azure-asyncoperation", ""))
 
 

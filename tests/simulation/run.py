@@ -1,7 +1,7 @@
 """Seeds, one after the other, each a story of an hour or so; the first that ends wrong is told.
 
-    python -m tests.simulation.run [SEEDS] [FROM]        how many, and from which on
-    python -m tests.simulation.run 1 417 --trace         tells one story, whatever becomes of it
+python -m tests.simulation.run [SEEDS] [FROM]        how many, and from which on
+python -m tests.simulation.run 1 417 --trace         tells one story, whatever becomes of it
 """
 
 from __future__ import annotations

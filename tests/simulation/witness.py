@@ -53,7 +53,7 @@ class Witness:
         """Policy, episode and action → how often the world had been changed back when it was done last."""
         self.taken: dict[str, int] = {}
         """Target → how often somebody else took away what was done there."""
-        self._orders: dict[Process, tuple[str, Order]] = {}
+        self.orders: dict[Process, tuple[str, Order]] = {}
         self._inside: dict[str, list[tuple[Process, datetime]]] = {}
 
     # What is seen
@@ -92,25 +92,26 @@ class Witness:
         self._must(not others, f"two at once change {name}")
         mine = (process, now)
         self._inside.setdefault(name, []).append(mine)
-        self._orders[process] = (action, order)
+        self.orders[process] = (action, order)
         try:
             yield
         finally:
             self._inside[name].remove(mine)
-            del self._orders[process]
+            del self.orders[process]
 
     def patched(self, process: Process, target: Target, before: Mapping[str, Any], sent: Mapping[str, Any]) -> None:
         """Hold a change of a template to what it may be: one variable, of the template as it was."""
-        self._must(
-            _besides(before, target.container) == _besides(sent, target.container),
-            f"more than {SWITCH} is changed on {target.name}",
-        )
-        if process in self._orders:
+        app, kept = self.world.arm._app(target), [before]
+        if app.multiple:  # production is what serves, whatever template was written last
+            kept += [each.template for each in app.revisions if each.active and each.weight]
+        same = any(_besides(each, target.container) == _besides(sent, target.container) for each in kept)
+        self._must(same, f"more than {SWITCH} is changed on {target.name}")
+        if process in self.orders:
             self.done(process, target)
 
     def done(self, process: Process, target: Target) -> None:
         """Hold what was done just now to what must hold of any act."""
-        action, order = self._orders[process]
+        action, order = self.orders[process]
         policy, episode = order.facts.get("policy", ""), order.facts.get("episode", "")
         key, taken = (policy, episode, action), self.taken.get(target.name, 0)
         again = key in self.done_of and (not action.startswith("killswitch.") or self.done_of[key] == taken)
@@ -118,11 +119,14 @@ class Witness:
         self.done_of[key] = taken
         self.world.story.count(f"did {action}")
         execution = f"{policy}/{episode}"
-        self._intended(execution, action)
+        self.intended(process)
         if action != "dial.back":
             self._permitted(process, execution, target)
 
-    def _intended(self, execution: str, action: str) -> None:
+    def intended(self, process: Process) -> None:
+        """Hold what was done just now to a record from before of its intent."""
+        action, order = self.orders[process]
+        execution = f"{order.facts.get('policy', '')}/{order.facts.get('episode', '')}"
         mine = [each for each in self.world.store.audit() if each["detail"].get("correlation") == execution]
         if action == "dial.back":
             said = any(each["event"].endswith("taking back") for each in mine)

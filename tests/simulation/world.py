@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from tests.simulation import platform, setting
@@ -25,6 +25,9 @@ from tocsin.ports import StoreUnavailable
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.telemetry.container_app import ContainerAppConfiguration
 from tocsin.testing import Heard
+
+SHARED = 5
+"""In every so many-th seed the apps share out their traffic: an old revision serves until somebody says otherwise."""
 
 _SIGNALS = signals.known()
 
@@ -58,7 +61,7 @@ class World:
         self.witness, self.people = Witness(self), People(self)
         self.running: list[Process] = []
         for target in self.targets:
-            self.arm.create(target, dict(setting.APPROVER))
+            self.arm.create(target, dict(setting.APPROVER), multiple=seed % SHARED == 0)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -158,7 +161,3 @@ class World:
         self.arm.ready_after = timedelta(seconds=60)
         self.people.put_right()
         self.tell("world", "everything is well from here on")
-
-    def age(self, slot: datetime) -> timedelta:
-        """Return how long ago an instant is."""
-        return self.now - slot
