@@ -111,7 +111,8 @@ class People:
         world.changed(target)
         world.tell("somebody", f"{words} {target.name}")
         world.story.count("deployment")
-        if not container.engaged(world.arm.template_env(target).get(SWITCH)):
+        # Where traffic is shared out, what was written last is not what serves, and the switch goes onto what serves.
+        if world.arm._app(target).multiple or not container.engaged(world.arm.template_env(target).get(SWITCH)):
             world.witness.taken_away(target)
 
     def command(self, target: Target) -> None:
