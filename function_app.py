@@ -72,7 +72,7 @@ def link(req: func.HttpRequest) -> func.HttpResponse:
     """Show what a link in a message would do; do it when a person has pressed the button. Its token is its key."""
     from tocsin.links import answer
 
-    found = answer(req.method, dict(req.params), req.get_body())
+    found = answer(req.method, dict(req.params), req.get_body(), headers=dict(req.headers))
     return func.HttpResponse(found.body, status_code=found.status, headers=dict(found.headers), mimetype=found.kind)
 
 

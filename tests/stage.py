@@ -119,6 +119,7 @@ class Platform:
         return App("id", "westeurope", {}, dict(self.env), (serving,))
 
     readable: ClassVar[bool] = True
+    finishes: ClassVar[bool] = True
 
     def preview(self, order: Order) -> Preview | NoAnswer:
         return Preview(() if engaged(self.env.get(SWITCH)) else (f"{SWITCH} → on",))

@@ -26,7 +26,8 @@ from tocsin.core.mute import Silence
 from tocsin.engine import personal
 from tocsin.engine.notifying import Courier
 from tocsin.engine.telling import Teller
-from tocsin.links import HEADERS, answer
+from tocsin.links import answer
+from tocsin.pages import HEADERS
 from tocsin.ports import Store, StoreUnavailable
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.tokens import LASTS, Claim, Does, Signed

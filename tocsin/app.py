@@ -49,6 +49,7 @@ from tocsin.ports import (
     no_links,
 )
 from tocsin.settings import Settings
+from tocsin.signing_in import NOBODY, Approvers, approvers
 from tocsin.telemetry.container_app import ContainerAppConfiguration
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class App:
     links: Signed | None = None
     """What signs the links in messages; None where there are none."""
     evaluations: Evaluations = NO_EVALUATIONS
+    approvers: Approvers = NOBODY
 
     @property
     def gate(self) -> Gate:
@@ -190,7 +192,8 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
     )
     problems = (*project.problems, *settings.problems(given), *unusable, *untold, *unmirrored)
     sources = Sources(given.root, http, given.secret, telemetry, given.get("TOCSIN_GITHUB_ENDPOINT"))
-    return App(engine, clock, problems, links, sources)
+    allowed = approvers(given.values, given.get("TOCSIN_APPROVERS"))
+    return App(engine, clock, problems, links, sources, allowed)
 
 
 def known() -> Known:

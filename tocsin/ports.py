@@ -128,10 +128,12 @@ class Actuator(Protocol):
     """Changes one thing in the world, idempotently.
 
     What was done by one that is ``readable`` (a class attribute) can be read back from the world; of the others only
-    what the other side answered is known.
+    what the other side answered is known. One that ``finishes`` is applied once more while its state is not seen: where
+    traffic is shared out, it follows a change only once the new revision runs.
     """
 
     readable: ClassVar[bool]
+    finishes: ClassVar[bool]
 
     def preview(self, order: Order) -> Preview | NoAnswer:
         """Return what applying the order would change now, everything it would touch. Writes nothing."""

@@ -48,6 +48,11 @@ KNOWN: Mapping[str, Known] = {
     "TOCSIN_LINK_SECRET": Known(
         None, "What signs the links in messages: 32 letters or more that nobody can guess. Unset, there are no links."
     ),
+    "TOCSIN_APPROVERS": Known(
+        None,
+        "Who may approve actions and release switches by a link, once signed in: names or object ids with commas, or * "
+        "for everybody whom the app's sign-in lets in. Unset, nobody.",
+    ),
     "TOCSIN_PUBLIC_URL": Known(
         None, "Where people reach this app, like https://NAME.azurewebsites.net: links begin so."
     ),

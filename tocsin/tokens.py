@@ -29,16 +29,30 @@ class Does(StrEnum):
 
     ACKNOWLEDGE = "acknowledge"
     SILENCE = "silence"
+    DECIDE = "decide"
+    RELEASE = "release"
 
     @property
     def lasts(self) -> timedelta:
-        """How long what it does holds."""
+        """How long what it does holds, for what ends by itself."""
         return timedelta(hours=4) if self is Does.ACKNOWLEDGE else timedelta(hours=2)
+
+    @property
+    def usable(self) -> timedelta:
+        """How long its links can be used: a question is about the world as it is."""
+        return timedelta(hours=1) if self is Does.DECIDE else LASTS
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether the link alone is not enough: somebody who is signed in and may has to press the button."""
+        return self in (Does.DECIDE, Does.RELEASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What the holder of a token may do once: acknowledge ``episode``, or silence ``rule`` on ``target``.
+
+    Of a question ``episode`` names what is asked; of a release it is the switch's scope.
 
     Every link of one message for one purpose has the same ``id``: whoever comes first uses it up for all.
     """
@@ -67,7 +81,9 @@ class Signed:
 
     def __call__(self, notice: Notice, now: datetime) -> tuple[tuple[str, str], ...]:
         """Return the links of a message about one alert, by name."""
-        claims = [_claim(does, notice) for does in Does]
+        wanted = [Does.DECIDE] if notice.asks else []
+        wanted += [Does.RELEASE] if notice.engaged else []
+        claims = [_claim(does, notice) for does in wanted or (Does.ACKNOWLEDGE, Does.SILENCE)]
         return tuple((_named(claim.does), self._url(claim, now)) for claim in claims)
 
     def token(self, claim: Claim, now: datetime) -> str:
@@ -80,12 +96,15 @@ class Signed:
         if not 0 < len(token) <= _LONGEST:
             raise Refused
         try:
-            found = self._signer(now).loads(token, max_age=int(LASTS.total_seconds()))
+            found, made = self._signer(now).loads(token, max_age=int(LASTS.total_seconds()), return_timestamp=True)
         except SignatureExpired:
             raise Expired from None
         except BadData:
             raise Refused from None
-        return _read(found)
+        claim = _read(found)
+        if now - made > claim.does.usable:
+            raise Expired
+        return claim
 
     def _url(self, claim: Claim, now: datetime) -> str:
         return f"{self.base.rstrip('/')}{PATH}?token={self.token(claim, now)}"
@@ -107,14 +126,19 @@ class _At(TimestampSigner):
         return self._now
 
 
+_NAMES = {Does.DECIDE: "Approve or decline", Does.RELEASE: "Release the killswitch"}
+
+
 def _named(does: Does) -> str:
+    if does in _NAMES:
+        return _NAMES[does]
     return f"{does.capitalize()} for {spell(does.lasts)}"
 
 
 def _claim(does: Does, notice: Notice) -> Claim:
     identity = hashlib.sha256(f"{does}|{notice.id}".encode()).hexdigest()[:24]
-    episode = notice.episode if does is Does.ACKNOWLEDGE else ""
-    return Claim(identity, does, notice.rule, notice.target, episode)
+    about = {Does.ACKNOWLEDGE: notice.episode, Does.DECIDE: notice.asks, Does.RELEASE: notice.engaged}
+    return Claim(identity, does, notice.rule, notice.target, about.get(does, ""))
 
 
 def _read(found: Any) -> Claim:

@@ -1,4 +1,4 @@
-"""Write ``docs/signals.md`` and ``docs/receivers.md`` from what the code says of itself.
+"""Write ``docs/signals.md``, ``docs/receivers.md`` and ``docs/actions.md`` from what the code says of itself.
 
 python -m tools.catalogue
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from tocsin import notifiers, signals
+from tocsin import actuators, notifiers, signals
+from tocsin.core.action import Arg, Takes
 from tocsin.core.signal import Configured, Gauge, Signal
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -17,7 +18,7 @@ _MADE = "<!-- python -m tools.catalogue writes this page. -->\n"
 
 def pages() -> dict[str, str]:
     """Return each page's text by its file name."""
-    return {"signals.md": _signals(), "receivers.md": _receivers()}
+    return {"signals.md": _signals(), "receivers.md": _receivers(), "actions.md": _actions()}
 
 
 def _signals() -> str:
@@ -47,6 +48,38 @@ def _receivers() -> str:
         text += _TEAMS if kind == "teams" else ""
     return text
 
+
+def _actions() -> str:
+    text = (
+        f"# Actions\n\n{_MADE}\nWhat a policy can do with `do:`, where its target allows it, and what that changes.\n"
+    )
+    return text + _ROLE + "".join(_action(name, takes) for name, takes in sorted(actuators.known().items()))
+
+
+def _action(name: str, takes: Takes) -> str:
+    args = "".join(f"- `{each}`{_optional(arg, each, takes)}: {_taken(arg)}\n" for each, arg in takes.args.items())
+    undone = "it can be taken back" if takes.undone else "it cannot be taken back"
+    needs = ", ".join(f"`{each}`" for each in takes.needs)
+    rest = f"- {undone}\n" + (f"- its identity needs {needs}\n" if needs else "")
+    return f"\n## `{name}`\n\n{takes.changes or 'See its docstring.'}\n\n{args}{rest}"
+
+
+def _optional(arg: Arg, name: str, takes: Takes) -> str:
+    if name in takes.one_of:
+        return f" (at least one of {', '.join(f'`{each}`' for each in takes.one_of)})"
+    return "" if arg.needed else " (optional)"
+
+
+def _taken(arg: Arg) -> str:
+    return ", ".join(f"`{each}`" for each in arg.choices) or arg.says
+
+
+_ROLE = """
+Each is idempotent: the same order applied twice is applied once. Nothing is written unless the app was read twice
+alike; what refuses says so in the platform's words. Give the identity that acts a custom role with the permissions
+named here and nothing more, at the one app; the one that only reads is another. No action reads a secret's value.
+Figures are absolute: a step up or down could not be told from its own repetition.
+"""
 
 _TEAMS = """
 Fired, acted and resolved, as `make pictures` draws them from samples of a shipped rule (`tocsin render`). The renderer

@@ -30,6 +30,7 @@ class Publish:
     connections: Connections
 
     readable: ClassVar[bool] = False
+    finishes: ClassVar[bool] = False
 
     def preview(self, order: Order) -> Preview | NoAnswer:
         """Return the one event, by its type and the topic's host; or which setting is missing or cannot be used."""

@@ -54,6 +54,7 @@ class Workflow:
     clock: Callable[[], datetime] = _now
 
     readable: ClassVar[bool] = True
+    finishes: ClassVar[bool] = False
 
     def preview(self, order: Order) -> Preview | NoAnswer:
         """Return the one run that would begin; nothing when it has, and why when GitHub does not tell."""

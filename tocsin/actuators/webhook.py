@@ -31,6 +31,7 @@ class Call:
     clock: Callable[[], datetime] = sending_time
 
     readable: ClassVar[bool] = False
+    finishes: ClassVar[bool] = False
 
     def preview(self, order: Order) -> Preview | NoAnswer:
         """Return the one call, by its host; or which setting is missing or cannot be used."""

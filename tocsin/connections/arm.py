@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from tocsin.connections.identity import refuse_leak, request_options
@@ -16,6 +16,7 @@ from tocsin.connections.refusal import no_answer, unhurried, words
 from tocsin.core.answer import NoAnswer
 from tocsin.core.config import Target
 from tocsin.core.container import App, Revision, environment
+from tocsin.core.template import replacing
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from azure.mgmt.appcontainers import ContainerAppsAPIClient
 
 T = TypeVar("T")
+
+Verb = Literal["restart", "activate", "deactivate"]
+
+LATEST = "latest"
+"""Stands for whichever revision is the newest that is ready; no revision has this name, which ends with a suffix."""
 
 _AZURE = "https://management.azure.com"
 _RUNNING = frozenset({"Running", "RunningAtMaxScale", "ScaledToZero"})
@@ -84,18 +90,45 @@ class ContainerApps:
         return self._safely(target, read)
 
     def patch_template(self, target: Target, app: App, template: Mapping[str, Any]) -> Sent | NoAnswer:
-        """Send the whole template and nothing else: what is not sent (secrets, registries, identity) is not touched."""
-        return self._patch(target, {"location": app.location, "properties": {"template": template}})
+        """Send the whole template and nothing else: what is not sent (secrets, registries, identity) is not touched.
+
+        What the app has and ``template`` has not is sent as null, as a merge patch would keep it.
+        """
+        wanted = replacing(app.template, template)
+        return self._patch(target, {"location": app.location, "properties": {"template": wanted}})
 
     def patch_traffic(self, target: Target, app: App, revision: str) -> Sent | NoAnswer:
-        """Give all traffic to the newest revision, for an app in ``Multiple`` mode.
-
-        An app that follows its newest revision goes on doing so; one with pinned traffic has it pinned to this one.
-        """
-        follows = any(entry.get("latestRevision") for entry in app.traffic)
-        traffic = [{"weight": 100, **({"latestRevision": True} if follows else {"revisionName": revision})}]
+        """Give all traffic to one revision, or to whichever is the newest (``LATEST``), in ``Multiple`` mode."""
+        to = {"latestRevision": True} if revision == LATEST else {"revisionName": revision}
+        traffic = [{"weight": 100, **to}]
         properties = {"configuration": {"ingress": {"traffic": traffic}}}
         return self._patch(target, {"location": app.location, "properties": properties})
+
+    def act(self, target: Target, revision: str, verb: Verb) -> Sent | NoAnswer:
+        """Do one thing to one revision, sent once."""
+
+        def send(client: ContainerAppsAPIClient) -> Sent:
+            revisions = client.container_apps_revisions
+            does = {
+                "restart": revisions.restart_revision,
+                "activate": revisions.activate_revision,
+                "deactivate": revisions.deactivate_revision,
+            }
+            does[verb](target.resource_group, target.container_app, revision, **self._options(0))
+            return Sent()
+
+        return self._safely(target, send)
+
+    def replicas(self, target: Target, revision: str) -> tuple[datetime, ...] | NoAnswer:
+        """Return when each replica of a revision was created, oldest first."""
+
+        def read(client: ContainerAppsAPIClient) -> tuple[datetime, ...]:
+            found = client.container_apps_revision_replicas.list_replicas(
+                target.resource_group, target.container_app, revision, **self._options(2)
+            )
+            return tuple(sorted(map(_created, found.as_dict()["value"])))
+
+        return self._safely(target, read)
 
     def operation(self, target: Target, url: str) -> Progress:
         """Return how the operation at ``url`` stands, as the header of a PATCH named it.
@@ -155,6 +188,10 @@ class ContainerApps:
         return (asked.scheme, asked.netloc) == (own.scheme, own.netloc)
 
 
+def _created(replica: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(replica["properties"]["createdTime"])
+
+
 def _progress(response: HttpResponse) -> Progress:
     """Read either way of reporting: a status in the body, or 202 until it is 200 or 204."""
     response.raise_for_status()
@@ -202,6 +239,7 @@ def _revision(revision: Mapping[str, Any], target: Target, weighed: bool) -> Rev
         env=_environment(properties.get("template") or {}, target.container),
         created=datetime.fromisoformat(created) if created else None,
         state=": ".join(filter(None, (state, words(properties.get("provisioningError") or "")))),
+        failed="Failed" in (state, properties.get("provisioningState")) or properties.get("healthState") == "Unhealthy",
         template=properties.get("template") or {},
     )
 

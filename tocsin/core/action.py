@@ -41,6 +41,10 @@ class Takes:
     undone: bool = False
     """Whether it can be taken back."""
     prefix: tuple[str, ...] = ()
+    changes: str = ""
+    """What it changes, in a sentence."""
+    needs: tuple[str, ...] = ()
+    """The least that its identity must be allowed, as Azure names it, at the one app."""
 
     def arg(self, name: str) -> Arg | None:
         """Return the argument of this name, or None when there is none."""
@@ -71,6 +75,7 @@ class Order:
     args: Mapping[str, str]
     facts: Mapping[str, str] = field(default_factory=dict)
     since: datetime | None = None
+    """When it was intended, which is before anything was done about it; None where nothing was intended yet."""
     attempts: int = 0
 
 

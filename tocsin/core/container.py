@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -36,6 +36,8 @@ class Revision:
     created: datetime | None = None
     state: str = ""
     """What the platform calls its state, and why, where it says so."""
+    failed: bool = False
+    """Whether the platform says that it failed to come up, or is unhealthy: never of one that is merely starting."""
     template: Mapping[str, Any] = field(default_factory=dict)
     """What it was made from, as the platform's JSON."""
 
@@ -69,6 +71,16 @@ class App:
         return tuple(revision for revision in self.revisions if revision.serving)
 
     @property
+    def follows(self) -> bool:
+        """Whether some of the traffic goes to whichever revision is the newest."""
+        return any(entry.get("latestRevision") for entry in self.traffic)
+
+    @property
+    def template_serves(self) -> bool:
+        """Whether what the template says comes to serve by itself, as soon as its revision runs."""
+        return not self.multiple or not self.traffic or self.follows
+
+    @property
     def newest(self) -> Revision | None:
         """The revision that the platform made last, or None while it is not listed."""
         return next((revision for revision in self.revisions if revision.name == self.latest), None)
@@ -76,7 +88,7 @@ class App:
 
 def environment(template: Mapping[str, Any], container: str) -> dict[str, str]:
     """Return the variables of the named container; a secret reference reads as ``SECRET``."""
-    entries = _container(template, container).get("env") or ()
+    entries = container_of(template, container).get("env") or ()
     return {entry["name"]: SECRET if "secretRef" in entry else str(entry.get("value") or "") for entry in entries}
 
 
@@ -87,12 +99,8 @@ def with_variable(template: Mapping[str, Any], container: str, name: str, value:
     refused, or makes no revision at all while the change is reported as a success.
     Raises LookupError when the container is not in the template, ValueError when the variable is a secret reference.
     """
-    changed = copy.deepcopy(dict(template))
-    if changed.get("revisionSuffix"):
-        changed["revisionSuffix"] = None
-    entries = _container(changed, container).setdefault("env", [])
-    if entries is None:
-        entries = _container(changed, container)["env"] = []
+    changed = renamed(template)
+    entries = entries_of(changed, container)
     for entry in entries:
         if entry["name"] == name:
             if "secretRef" in entry:
@@ -103,20 +111,41 @@ def with_variable(template: Mapping[str, Any], container: str, name: str, value:
     return changed
 
 
-def what_runs(template: Mapping[str, Any], container: str, besides: str) -> dict[str, Any]:
-    """Return what decides what a template runs, by container: image, command and variables, ``besides`` one of them.
+def renamed(template: Mapping[str, Any], suffix: str | None = None) -> dict[str, Any]:
+    """Return a copy of ``template`` whose next revision is named by the platform, or ends with ``suffix``."""
+    changed = copy.deepcopy(dict(template))
+    if suffix or changed.get("revisionSuffix"):
+        changed["revisionSuffix"] = suffix
+    return changed
+
+
+def entries_of(template: Mapping[str, Any], container: str) -> list[dict[str, Any]]:
+    """Return the variables of the named container as they stand in ``template``, to be changed there.
+
+    Raises LookupError when the container is not in the template.
+    """
+    found = container_of(template, container)
+    if found.get("env") is None:
+        found["env"] = []
+    entries: list[dict[str, Any]] = found["env"]
+    return entries
+
+
+def what_runs(template: Mapping[str, Any], container: str, besides: Collection[str]) -> dict[str, Any]:
+    """Return what decides what a template runs, by container: image, command and variables, ``besides`` some of them.
 
     Two templates with the same of these do the same, however the platform fills in the rest of what it tells.
     """
     found = {}
     for each in (*(template.get("initContainers") or ()), *(template.get("containers") or ())):
-        left = [entry for entry in each.get("env") or () if (each["name"], entry["name"]) != (container, besides)]
+        left = [entry for entry in each.get("env") or () if each["name"] != container or entry["name"] not in besides]
         env = {entry["name"]: (entry.get("value") or "", entry.get("secretRef")) for entry in left}
         found[each["name"]] = (each.get("image"), each.get("command") or [], each.get("args") or [], env)
     return found
 
 
-def _container(template: Mapping[str, Any], name: str) -> dict[str, Any]:
+def container_of(template: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the named container of ``template``; raises LookupError, which names those there are, without it."""
     found: dict[str, Any] | None = next(
         (each for each in template.get("containers") or () if each["name"] == name), None
     )
@@ -153,6 +182,8 @@ def verify(app: App, variable: str, on: bool) -> Look:
         return Look(False, words + _coming(app, variable, on))
     if down:
         return Look(False, f"not running yet: {', '.join(down)}")
+    if app.template_serves and app.env.get(variable) != SECRET and engaged(app.env.get(variable)) != on:
+        return Look(False, f"{variable} is not {'on' if on else 'off'} in the template, which serves next")
     return Look(True, f"{variable} is {'on' if on else 'off'} on {', '.join(each.name for each in app.serving)}")
 
 

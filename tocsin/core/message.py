@@ -72,6 +72,10 @@ class Notice:
     """Whether an episode begins with it: it is told by its group, as its end is; anything else is told at once."""
     since: datetime | None = None
     """When the episode began."""
+    asks: str = ""
+    """What a person is asked to decide: the execution, and which plan of it."""
+    engaged: str = ""
+    """The scope of the killswitch that is engaged by then, for a person to release."""
     series: tuple[tuple[datetime, float], ...] = ()
     threshold: float | None = None
     unit: str = "count"

@@ -202,7 +202,7 @@ def story(
         target=target.name,
         severity=rule.severity,
         at=at,
-        title=scrub(f"{_PHRASES[execution.phase]}: {execution.action} on {target.name} ({execution.policy})", 300),
+        title=scrub(f"{_phrase(execution)}: {execution.action} on {target.name} ({execution.policy})", 300),
         text=scrub(policy.summary),
         facts=tuple(facts),
         first_step=_first_step(rule),
@@ -211,6 +211,8 @@ def story(
         links=_links(rule, target, None),
         labels={**target.labels, **rule.labels},
         over=over,
+        asks=execution.asks if execution.phase is Phase.ASKED else "",
+        engaged=_to_release(execution),
         provenance=f"{policy.file or policy.id} · tocsin {__version__}",
         series=alert.trail if alert else (),
         threshold=bound(rule),
@@ -225,6 +227,13 @@ def _what_for(alert: Alert, rule: Rule, target: Target, unit: str, at: datetime)
     if alert.fired and alert.open:
         found.append(Fact("For", f"{units.spell(at - alert.fired)}, since {_minute(alert.fired)}"))
     return found
+
+
+def _phrase(execution: Execution) -> str:
+    """Return how it stands. Of what nothing can be read back of, only what the other side answered is known."""
+    if execution.phase is Phase.VERIFIED and not execution.passed:
+        return "Done and accepted"
+    return _PHRASES[execution.phase]
 
 
 _PHRASES = {
@@ -258,6 +267,11 @@ def _switch_story(execution: Execution) -> str:
     variable = container.SCOPES[execution.args.get("scope", "tools")]
     done = "engaged" if execution.action == "killswitch.engage" else "released"
     return f"{variable} {_SWITCHED[execution.phase].format(done=done)}"
+
+
+def _to_release(execution: Execution) -> str:
+    on = execution.action == "killswitch.engage" and execution.phase in (Phase.VERIFIED, Phase.UNVERIFIED)
+    return execution.args.get("scope", "") if on else ""
 
 
 def _opposite(execution: Execution, target: Target) -> tuple[str, str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+
+import rfc8785
 
 from tocsin.core.action import Order, Undo
 from tocsin.core.alert import Alert
@@ -165,6 +168,12 @@ class Execution:
         return self.step + 1 >= len(self.plan)
 
     @property
+    def asks(self) -> str:
+        """Names the execution and its plan: what a person consents to is this plan and no other."""
+        plan = [[step.action, sorted(step.args.items()), step.name, step.undo_on_failure] for step in self.plan]
+        return f"{self.id}#{hashlib.sha256(rfc8785.dumps(_lists(plan))).hexdigest()[:16]}"
+
+    @property
     def first_intended(self) -> datetime | None:
         """When it first set out to change something."""
         return self.done[0].at if self.done else self.intended
@@ -182,9 +191,22 @@ class Execution:
         return self.moved(Phase.INTENDED, reason, **fresh, **changes)
 
 
-def identity(policy: Policy, alert: Alert) -> str:
-    """Return the execution's id: the same policy and episode always give the same one."""
-    return f"{policy.id}/{alert.episode}"
+def _lists(value: Any) -> Any:
+    return [_lists(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def identity(policy: Policy, alert: Alert, number: int = 1) -> str:
+    """Return the execution's id: the same policy and episode always give the same one.
+
+    Only what holds a switch acts several times in one episode, by ``number``: the switch may go again as it is held.
+    """
+    return f"{policy.id}/{alert.episode}" + (f"~{number}" if number > 1 else "")
+
+
+def goes_on(policy: Policy, alert: Alert, newest: Execution | None) -> bool:
+    """Return whether a further execution answers the same episode: what was held is seen to be gone once more."""
+    done = newest is not None and newest.phase is Phase.VERIFIED
+    return policy.hold and done and bool(newest and newest.ended and alert.slot and alert.slot > newest.ended)
 
 
 def answers(policy: Policy, rule: Rule, alert: Alert, labels: Mapping[str, str]) -> bool:
@@ -199,11 +221,11 @@ def answers(policy: Policy, rule: Rule, alert: Alert, labels: Mapping[str, str])
     )
 
 
-def begin(policy: Policy, alert: Alert, now: datetime) -> Execution:
+def begin(policy: Policy, alert: Alert, now: datetime, number: int = 1) -> Execution:
     """Return a new execution of ``policy`` for the alert's episode, before the guard has ruled on it."""
     plan = tuple(_planned(step, number, alert) for number, step in enumerate(policy.do, 1))
     return Execution(
-        id=identity(policy, alert),
+        id=identity(policy, alert, number),
         policy=policy.id,
         target=alert.target,
         episode=alert.episode,

@@ -24,6 +24,7 @@ from tocsin.engine.fanning import FanOut, is_about, named
 from tocsin.engine.measuring import Measurer
 from tocsin.engine.mirroring import Mirroring
 from tocsin.engine.notifying import Courier
+from tocsin.engine.reporting import Reporter
 from tocsin.engine.retiring import Retirer
 from tocsin.engine.switches import Switches
 from tocsin.engine.telling import Teller
@@ -194,6 +195,11 @@ class Engine:
         first = int(now.timestamp() // 60) % max(1, len(targets))
         with ThreadPoolExecutor(min(_TARGETS_AT_ONCE, max(1, len(targets)))) as pool:
             return sum(pool.map(evaluate, [*targets[first:], *targets[:first]]), Evaluated())
+
+    @property
+    def reporter(self) -> Reporter:
+        """What saves and tells of executions, for what a person decides."""
+        return Reporter(self.project, self.store, self.signals, self.log, self.tally)
 
     def _actor(self, elapsed: Callable[[], timedelta]) -> Actor:
         verifier = Verifier(self.configuration, self.telemetry, self.signals)

@@ -25,9 +25,11 @@ from tocsin.local.revisions import (
     LocalApp,
     Operation,
     Refused,
+    Revision,
     Rollout,
     first_configuration,
     first_template,
+    replica,
     set_environment,
 )
 
@@ -52,7 +54,8 @@ class ContainerAppsStandIn:
     """Apps that answer as the platform does. ``faults`` go wrong on request; ``patches`` holds what was asked for.
 
     What the next changes of a template come to: ``never_ready`` revisions start and never serve, ``failing`` ones fail
-    with these words, and ``stuck`` operations never end. ``lose_answers`` PATCHes are carried out and never answered.
+    with these words, and ``stuck`` operations never end. ``lose_answers`` changes are carried out and never answered.
+    ``acts`` holds what was done to which revision.
     """
 
     def __init__(self, now: Callable[[], datetime], ready_after: timedelta = READY_AFTER) -> None:
@@ -60,6 +63,7 @@ class ContainerAppsStandIn:
         self.ready_after = ready_after
         self.faults = Faults()
         self.patches: list[Patch] = []
+        self.acts: list[tuple[str, str]] = []
         self.never_ready = False
         self.failing = ""
         self.stuck = False
@@ -102,6 +106,22 @@ class ContainerAppsStandIn:
         with self._mutex:
             self._app(target).configuration["ingress"]["traffic"] = copy.deepcopy(traffic)
 
+    def ail(self, target: Target, revision: str, *, unhealthy: bool = True) -> None:
+        """Let a revision run and fail its probes."""
+        with self._mutex:
+            next(each for each in self._app(target).revisions if each.name == revision).unhealthy = unhealthy
+
+    def state(self, target: Target) -> dict[str, Any]:
+        """Return all there is of an app, values of secrets and all: what a change touched is what differs in it."""
+        with self._mutex:
+            app, now = self._settled(self._app(target)), self.now()
+            revisions = {
+                each.name: {"active": each.active, "weight": each.weight, "replicas": each.replicas(now)}
+                for each in app.revisions
+            }
+            found = {"template": app.template, "configuration": app.configuration, "revisions": revisions}
+            return copy.deepcopy({"document": app.document(now), **found})
+
     def template(self, target: Target) -> dict[str, Any]:
         """Return a copy of the app's template."""
         return copy.deepcopy(self._app(target).template)
@@ -137,6 +157,7 @@ class ContainerAppsStandIn:
             Route(_APP, self._patch, methods=["PATCH"]),
             Route(revisions, self._list, methods=["GET"]),
             Route(revisions + "/{revision}", self._one, methods=["GET"]),
+            Route(revisions + "/{revision}/replicas", self._replicas, methods=["GET"]),
             Route(revisions + "/{revision}/{verb}", self._act, methods=["POST"]),
             Route(_OPERATIONS + "/{kind}/{operation}", self._operation, methods=["GET"]),
         ]
@@ -150,20 +171,30 @@ class ContainerAppsStandIn:
         )
 
     async def _one(self, request: Request) -> Response:
-        return await self._answer(request, lambda app: self._on_revision(app, request.path_params["revision"], None))
+        named = request.path_params["revision"]
+        return await self._answer(
+            request, lambda app: _found(app, named, lambda each: JSONResponse(app.revision(each, self.now())))
+        )
+
+    async def _replicas(self, request: Request) -> Response:
+        def listed(revision: Revision) -> Response:
+            now = self.now()
+            found = [replica(revision, number, age, now) for number, age in enumerate(revision.replicas(now))]
+            return JSONResponse({"value": found})
+
+        named = request.path_params["revision"]
+        return await self._answer(request, lambda app: _found(app, named, listed))
 
     async def _act(self, request: Request) -> Response:
-        params = request.path_params
-        return await self._answer(request, lambda app: self._on_revision(app, params["revision"], params["verb"]))
+        named, verb = request.path_params["revision"], request.path_params["verb"]
+        return self._lost(
+            await self._answer(request, lambda app: _found(app, named, lambda each: self._acted(app, each, verb)))
+        )
 
     async def _patch(self, request: Request) -> Response:
         body = json.loads(await request.body())
         base = str(request.url).partition("/subscriptions/")[0]
-        answer = await self._answer(request, lambda app: self._patched(app, body, base))
-        if not self.lose_answers:
-            return answer
-        self.lose_answers -= 1
-        return Dropped()
+        return self._lost(await self._answer(request, lambda app: self._patched(app, body, base)))
 
     async def _operation(self, request: Request) -> Response:
         """Two ways to ask: a status in the body, or 202 until the result is there."""
@@ -202,6 +233,9 @@ class ContainerAppsStandIn:
             return _error(409, "ContainerAppOperationInProgress", "another operation is in progress on this app")
         self.patches.append(Patch(self.now(), body))
         properties, begun = body.get("properties") or {}, False
+        wrong = _wrong_traffic(app, (properties.get("configuration") or {}).get("ingress") or {})
+        if wrong:
+            return _error(400, "ContainerAppInvalidTraffic", wrong)
         app.configuration = merged(app.configuration, properties.get("configuration") or {})
         if "template" in properties:
             try:
@@ -218,15 +252,26 @@ class ContainerAppsStandIn:
         }
         return JSONResponse(app.document(self.now()), 202, headers)
 
-    def _on_revision(self, app: LocalApp, name: str, verb: str | None) -> Response:
-        found = next((each for each in app.revisions if each.name == name), None)
-        if found is None:
-            return _error(404, "RevisionNotFound", f"no revision {name}")
-        if verb in ("activate", "deactivate"):
-            found.active = verb == "activate"
-        elif verb not in (None, "restart"):
+    def _acted(self, app: LocalApp, revision: Revision, verb: str) -> Response:
+        if verb not in ("activate", "deactivate", "restart"):
             return _error(404, "NotFound", f"nothing is called {verb}")
-        return JSONResponse(app.revision(found, self.now()) if verb is None else {})
+        if app.provisioning(self.now()) == "InProgress":
+            return _error(409, "ContainerAppOperationInProgress", "another operation is in progress on this app")
+        self.acts.append((verb, revision.name))
+        if verb == "deactivate":
+            revision.deactivate(self.now())
+        elif verb == "activate":
+            revision.activate(self.now(), self.ready_after)
+        else:
+            revision.restart(self.now(), self.ready_after)
+        return JSONResponse({})
+
+    def _lost(self, answer: Response) -> Response:
+        """Return the answer, or drop the connection instead where answers get lost."""
+        if not self.lose_answers or answer.status_code >= 400:
+            return answer
+        self.lose_answers -= 1
+        return Dropped()
 
     # What the app comes to
 
@@ -244,6 +289,21 @@ class ContainerAppsStandIn:
         if begun and app.operation:
             self._operations[app.operation.name] = app.operation
         return begun
+
+
+def _wrong_traffic(app: LocalApp, ingress: Mapping[str, Any]) -> str:
+    """Return what is wrong with a traffic that is sent: shares of a revision there is not, or that are not a whole."""
+    shares, names = ingress.get("traffic") or [], {each.name for each in app.revisions}
+    missing = [each["revisionName"] for each in shares if each.get("revisionName", app.revisions[0].name) not in names]
+    if missing:
+        return f"traffic names revisions that do not exist: {', '.join(missing)}"
+    whole = sum(each.get("weight") or 0 for each in shares)
+    return "" if not shares or whole == 100 else f"the shares of traffic are {whole}% together"
+
+
+def _found(app: LocalApp, name: str, answer: Callable[[Revision], Response]) -> Response:
+    found = next((each for each in app.revisions if each.name == name), None)
+    return answer(found) if found else _error(404, "RevisionNotFound", f"no revision {name}")
 
 
 def merged(old: Any, new: Any) -> Any:

@@ -43,6 +43,40 @@ class Revision:
     failed_at: datetime | None = None
     active: bool = True
     weight: int = 0
+    unhealthy: bool = False
+    started: datetime | None = None
+    """When it was last activated; None when it never was, beyond being made."""
+    stopped: datetime | None = None
+    restarted: tuple[datetime, datetime] | None = None
+    """When it was last restarted, and when its new replicas are up and the old ones gone."""
+
+    @property
+    def begun(self) -> datetime:
+        """Return since when it is meant to work."""
+        return self.started or self.created
+
+    def activate(self, now: datetime, ready_after: timedelta) -> None:
+        """Work again; it takes as long as a new one until it serves, and one that never could still cannot."""
+        if not self.active:
+            self.active, self.started, self.restarted = True, now, None
+            self.ready = now + ready_after if self.ready is not None else None
+
+    def deactivate(self, now: datetime) -> None:
+        """Stop working; what was shared out to it by name stays so."""
+        if self.active:
+            self.active, self.stopped, self.weight = False, now, 0
+
+    def restart(self, now: datetime, ready_after: timedelta) -> None:
+        """Make new replicas; the old ones go when those are up."""
+        self.restarted = (now, now + ready_after)
+
+    def replicas(self, now: datetime) -> list[datetime]:
+        """Return when each replica was created: as many as the scale asks for at least, one where it asks for none."""
+        if not self.active or (self.failed_at is not None and self.failed_at <= now):
+            return []
+        number = max(1, (self.template.get("scale") or {}).get("minReplicas") or 0)
+        old, new = [self.begun] * number, [self.restarted[0]] * number if self.restarted else []
+        return new if self.restarted and self.restarted[1] <= now else [*old, *new]
 
     def is_ready(self, now: datetime) -> bool:
         """Return whether it can serve."""
@@ -122,10 +156,12 @@ class LocalApp:
             for each in self.revisions:
                 each.weight = self._weight(each, ready[-1] if ready else None)
             return
-        for each in ready[:-1]:
-            each.active, each.weight = False, 0
-        for each in ready[-1:]:
-            each.weight = 100
+        serving = max(reversed(ready), key=lambda each: each.begun, default=None)
+        for each in self.revisions:
+            if serving is not None and each is not serving and (each in ready or each.begun < serving.begun):
+                each.deactivate(now)
+        if serving is not None:
+            serving.weight = 100
 
     def _weight(self, revision: Revision, newest: Revision | None) -> int:
         shares = self.configuration["ingress"].get("traffic") or []
@@ -167,7 +203,9 @@ class LocalApp:
         """Return a revision's JSON."""
         state = revision.state(now)
         up = state == "Running"
-        provisioning = {"Processing": "Provisioning", "Failed": "Failed"}.get(state, "Provisioned")
+        failed = revision.failed_at is not None and revision.failed_at <= now
+        provisioning = "Failed" if failed else {"Processing": "Provisioning"}.get(state, "Provisioned")
+        health = {"Running": "Unhealthy" if revision.unhealthy else "Healthy", "Failed": "Unhealthy"}
         return {
             "id": f"{self.target.container_app}/revisions/{revision.name}",
             "name": revision.name,
@@ -176,14 +214,31 @@ class LocalApp:
                 "active": revision.active,
                 "trafficWeight": revision.weight,
                 "createdTime": revision.created.isoformat(),
-                "replicas": 1 if up else 0,
+                "lastActiveTime": revision.stopped.isoformat() if revision.stopped and not revision.active else None,
+                "replicas": len(revision.replicas(now)) if up else 0,
                 "provisioningState": provisioning,
                 "provisioningError": revision.failed if state == "Failed" else None,
-                "healthState": {"Running": "Healthy", "Failed": "Unhealthy"}.get(state, "None"),
+                "healthState": health.get(state, "None"),
                 "runningState": state,
                 "template": revision.template,
             },
         }
+
+
+def replica(revision: Revision, number: int, created: datetime, now: datetime) -> dict[str, Any]:
+    """Return a replica's JSON; the platform tells whole seconds."""
+    up = revision.is_ready(now) and (not revision.restarted or created != revision.restarted[0])
+    up = up or bool(revision.restarted and revision.restarted[1] <= now)
+    return {
+        "id": f"{revision.name}/replicas/{number}",
+        "name": f"{revision.name}-{number:05}",
+        "type": "Microsoft.App/containerApps/revisions/replicas",
+        "properties": {
+            "createdTime": created.replace(microsecond=0).isoformat(),
+            "runningState": "Running" if up else "NotRunning",
+            "containers": [{"name": each["name"], "ready": up} for each in revision.template["containers"]],
+        },
+    }
 
 
 def first_template(container: str, env: Mapping[str, str]) -> dict[str, Any]:
