@@ -13,7 +13,6 @@ from tests.simulation.chance import MINUTE
 from tests.simulation.platform import Apps
 from tests.simulation.seams import Process
 from tests.simulation.setting import APPROVER, SWITCH
-from tocsin.actuators.killswitch import Switch
 from tocsin.core import container
 from tocsin.core.action import Order
 from tocsin.core.audit import Record
@@ -130,7 +129,7 @@ class People:
             switches.released(store, target, "tools")
             world.witness.released(target)
         world.tell("ann", f"{verb}s {target.name} by command")
-        outcome = Switch(apps, on=verb == "engage").apply(Order(f"person/{target.name}/{verb}", target, _SCOPE))
+        outcome = platform.switch(apps, verb == "engage").apply(Order(f"person/{target.name}/{verb}", target, _SCOPE))
         if not container.engaged(world.arm.template_env(target).get(SWITCH)):
             world.witness.taken_away(target)
         done = {**_SCOPE, "detail": outcome.detail}

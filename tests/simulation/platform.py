@@ -6,12 +6,14 @@ The apps are those of the local world, called without a network; the switch that
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.simulation.chance import SECOND
 from tests.simulation.seams import Process
+from tocsin.actuators.killswitch import Switch
+from tocsin.actuators.steady import Change
 from tocsin.connections import arm
 from tocsin.connections.arm import ContainerApps, Sent
 from tocsin.core.action import Order, Preview, Undo
@@ -110,7 +112,7 @@ def patched(world: World, process: Process, target: Target, body: Mapping[str, A
     template = body["properties"].get("template")
     world.tell(process.name, f"changes {'the template' if template else 'the traffic'} of {target.name}")
     if template:
-        world.witness.patched(process, target, before, template)
+        world.witness.patched(process, target, before, app.template)
     elif process in world.witness.orders:
         world.witness.intended(process)
     return Sent(response.headers.get("azure-asyncoperation", ""))
@@ -129,8 +131,13 @@ class Watched:
     def readable(self) -> bool:
         return bool(self.inner.readable)
 
+    @property
+    def finishes(self) -> bool:
+        return bool(self.inner.finishes)
+
     def preview(self, order: Order) -> Preview | NoAnswer:
-        return self.inner.preview(order)
+        found: Preview | NoAnswer = self.inner.preview(order)
+        return found
 
     def holds(self, order: Order) -> bool | None:
         return self.inner.holds(order)
@@ -158,6 +165,7 @@ class Dial:
     process: Process
     to: str
     readable: ClassVar[bool] = True
+    finishes: ClassVar[bool] = False
 
     def preview(self, order: Order) -> Preview:
         return Preview(() if self.holds(order) else (f"dial → {self.to}",))
@@ -189,6 +197,7 @@ class Partner:
     world: World
     process: Process
     readable: ClassVar[bool] = False
+    finishes: ClassVar[bool] = False
 
     def preview(self, order: Order) -> Preview:
         return Preview(("a call",))
@@ -224,7 +233,12 @@ def lost(world: World, process: Process, what: str) -> Applied | None:
     return Applied(Did.BUSY, "no answer came") if world.chance.fault(0.1) else None
 
 
-def actuators(world: World, process: Process, apps: Apps, switch: Callable[[Apps, bool], Any]) -> dict[str, Watched]:
+def switch(apps: Apps, on: bool) -> Change:
+    """Return the real switch on these apps."""
+    return Change(apps, lambda order: Switch(order, on=on))
+
+
+def actuators(world: World, process: Process, apps: Apps) -> dict[str, Watched]:
     """Return everything one process can do."""
     found = {
         "killswitch.engage": switch(apps, True),

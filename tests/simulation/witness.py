@@ -6,7 +6,6 @@ wrote is excused for that tick: nobody can know what happens between their look 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -50,7 +49,7 @@ class Witness:
         """Episode → the moment until which its newest verdict was a breach; None while it is."""
         self.releases: list[tuple[int, datetime, str]] = []
         self.done_of: dict[tuple[str, ...], int] = {}
-        """Policy, episode and action → how often the world had been changed back when it was done last."""
+        """Execution and action → how often the world had been changed back when it was done last."""
         self.taken: dict[str, int] = {}
         """Target → how often somebody else took away what was done there."""
         self.orders: dict[Process, tuple[str, Order]] = {}
@@ -112,13 +111,12 @@ class Witness:
     def done(self, process: Process, target: Target) -> None:
         """Hold what was done just now to what must hold of any act."""
         action, order = self.orders[process]
-        policy, episode = order.facts.get("policy", ""), order.facts.get("episode", "")
-        key, taken = (policy, episode, action), self.taken.get(target.name, 0)
+        execution = self._execution(order)
+        key, taken = (execution, action), self.taken.get(target.name, 0)
         again = key in self.done_of and (not action.startswith("killswitch.") or self.done_of[key] == taken)
-        self._must(not again, f"{action} is done twice for {episode} by {policy}")
+        self._must(not again, f"{action} is done twice for {execution}")
         self.done_of[key] = taken
         self.world.story.count(f"did {action}")
-        execution = f"{policy}/{episode}"
         self.intended(process)
         if action != "dial.back":
             self._permitted(process, execution, target)
@@ -126,7 +124,7 @@ class Witness:
     def intended(self, process: Process) -> None:
         """Hold what was done just now to a record from before of its intent."""
         action, order = self.orders[process]
-        execution = f"{order.facts.get('policy', '')}/{order.facts.get('episode', '')}"
+        execution = self._execution(order)
         mine = [each for each in self.world.store.audit() if each["detail"].get("correlation") == execution]
         if action == "dial.back":
             said = any(each["event"].endswith("taking back") for each in mine)
@@ -134,9 +132,14 @@ class Witness:
             said = any(each["event"] == "intended" and each["detail"].get("action") == action for each in mine)
         self._must(said, f"{action} is done and no record says that it was intended: {execution}")
 
+    def _execution(self, order: Order) -> str:
+        """Return which execution an order is of."""
+        whole = [each.id for each in self.world.store.executions() if f"{order.id}/".startswith(f"{each.id}/")]
+        return max(whole, key=len, default=f"{order.facts.get('policy', '')}/{order.facts.get('episode', '')}")
+
     def _permitted(self, process: Process, execution: str, target: Target) -> None:
         """The alert burns, is known to, and was when this process began; a person has not said otherwise."""
-        policy, _, episode = execution.partition("/")
+        policy, _, episode = execution.partition("~")[0].partition("/")
         until = self.breached.get(episode, 0)
         burns = until is None or until >= process.begun
         self._must(burns, f"done for {episode}, whose newest verdict was no breach")
@@ -200,10 +203,16 @@ class Witness:
 
 
 def _besides(template: Mapping[str, Any], container: str) -> Any:
-    """Return a template without the switch and without the name of its revision."""
-    found = copy.deepcopy(dict(template))
+    """Return a template without the switch and without the name of its revision; null is as good as absent."""
+    found = _plain(template)
     found.pop("revisionSuffix", None)
     for each in found["containers"]:
         if each["name"] == container:
             each["env"] = [entry for entry in each["env"] if entry["name"] != SWITCH]
     return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items() if each is not None}
+    return [_plain(each) for each in value] if isinstance(value, list) else value

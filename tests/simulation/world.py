@@ -16,7 +16,6 @@ from tests.simulation.story import Story
 from tests.simulation.telemetry import Truth, Workspace
 from tests.simulation.witness import Witness
 from tocsin import signals
-from tocsin.actuators.killswitch import Switch
 from tocsin.core import container
 from tocsin.core.config import Target
 from tocsin.engine.tick import Engine
@@ -121,7 +120,7 @@ class World:
             telemetry=Workspace(self, process),
             configuration=ContainerAppConfiguration(apps),
             notifiers=notifiers,
-            actuators=platform.actuators(self, process, apps, Switch),
+            actuators=platform.actuators(self, process, apps),
             log=self.log,
             owner=process.name,
         )
