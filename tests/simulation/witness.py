@@ -185,9 +185,10 @@ class Witness:
         heard = {notice.episode for notice in got}
         silent = [each for each in self.fired if each not in heard and not self._still_open(each, got)]
         self._must(not silent, f"nobody heard of {', '.join(silent)}")
-        failures = {notice.episode for notice in got if notice.kind is Kind.FAILED}
-        badly = {each["detail"]["episode"] for each in self.world.store.audit() if each["event"] in _BADLY}
-        self._must(badly <= failures, f"nobody heard of the failure in {', '.join(sorted(badly - failures))}")
+        failures = [f"{notice.id}/" for notice in got if notice.kind is Kind.FAILED]
+        badly = [each["detail"]["correlation"] for each in self.world.store.audit() if each["event"] in _BADLY]
+        unheard = [each for each in badly if not any(told.startswith(f"{each}/") for told in failures)]
+        self._must(not unheard, f"nobody heard of the failure of {', '.join(unheard)}")
 
     def _still_open(self, episode: str, got: list[Notice]) -> bool:
         """Return whether people had heard that the alert fires, and not of an end, when this episode began."""
