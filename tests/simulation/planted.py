@@ -25,7 +25,7 @@ MOST = 2000
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: where, what stands in the place of what, and the first ``seed`` that finds it."""
+    """One fault: where, what stands in the place of what, and a ``seed`` that finds it."""
 
     name: str
     file: str
