@@ -19,6 +19,7 @@ from tocsin.core.message import Kind
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import Applied, Did, Done, Execution, Phase
 from tocsin.engine import switches
+from tocsin.engine.recalling import released
 from tocsin.engine.reporting import Reporter
 from tocsin.engine.verifying import Found, Verifier
 from tocsin.ports import Actuator, Store
@@ -139,7 +140,9 @@ class Carrier:
             switches.engaged(self.store, self.verifier.configuration, target, scope, who, now)
 
     def _finish(self, execution: Execution, policy: Policy, target: Target, now: datetime) -> None:
-        """Apply once more what the platform has not finished by itself, unless somebody has switched that off."""
+        """Apply once more what the platform has not finished by itself, unless a person has switched that off."""
+        if self._taken_back(execution, target):
+            return
         may = guard.mode_of(policy, target, self.reporter.project.config.automation) is Automation.ACT
         if not ((may or execution.consent) and execution.action in target.allow):
             return
@@ -151,6 +154,17 @@ class Carrier:
         if outcome.did is not Did.ALREADY:
             said = execution.moved(execution.phase, outcome.detail)
             self.store.record(None, [step(f"finishing {outcome.did.value}", said, now)])
+
+    def _taken_back(self, execution: Execution, target: Target) -> bool:
+        """Whether a person has released the switch since it was to be engaged: what is on its way is left where it is.
+
+        A release finds nothing to change while the old revisions serve, so that the template still says otherwise.
+        """
+        since = execution.intended
+        if execution.action != "killswitch.engage" or since is None:
+            return False
+        by_person = released(self.store, target.name, since)
+        return by_person is not None and by_person >= since
 
     # When it goes wrong
 
