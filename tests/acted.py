@@ -1,4 +1,4 @@
-"""An actor on a stage whose alert fires for as long as a test says: no telemetry, so that a minute takes milliseconds."""
+"""An actor on a stage whose alert fires for as long as a test says: without telemetry a minute takes milliseconds."""
 
 from __future__ import annotations
 

@@ -214,9 +214,10 @@ def _wanted(app: App, target: Target, wish: Wish) -> bool:
     """Return whether nothing has to be written: all that serves has it, or the template does, which then serves.
 
     Where traffic is shared out, a template may be of a revision that nobody has let serve yet. It is none of ours.
+    Elsewhere it is what serves next: a deployment that comes in without what is wanted takes it away in a moment.
     """
     if wish.look(app).holds:
-        return True
+        return app.multiple or wish.has(app.template)
     stray = app.multiple and any(not _same(each, app.template, target, wish) for each in app.serving)
     return wish.has(app.template) and not stray
 
