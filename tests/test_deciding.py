@@ -151,6 +151,16 @@ def test_who_is_listed_by_name_or_id_or_with_everybody_may(desk: Desk, listed: s
         assert words in page.body or words == "the global switch", words
 
 
+def test_opening_every_link_of_every_message_changes_nothing(desk: Desk) -> None:
+    before = desk.dump()
+    urls = {url for notice in desk.bench.oncall.got for _, url in notice.links if url.startswith(SIGNED.base)}
+    assert len(urls) == 3
+    for url in urls:
+        for headers in ({}, KIM, LEE):
+            assert desk.get(parse_qs(urlsplit(url).query)["token"][0], headers).status in (200, 401, 403)
+    assert desk.dump() == before
+
+
 # What a press does
 
 
@@ -440,14 +450,16 @@ def scan(page: Any, url: str, spoofed: Mapping[str, str]) -> int:
         forms = page.eval_on_selector_all("form", "all => all.length")
         for number in range(buttons):
             page.goto(at)
-            page.locator("button").nth(number).click()
-            page.wait_for_load_state()
+            with page.expect_navigation():
+                page.locator("button").nth(number).click()
             done += 1
         for number in range(forms):
             for method in ("get", "post"):
                 page.goto(at)
-                page.locator("form").nth(number).evaluate("(it, method) => { it.method = method; it.submit() }", method)
-                page.wait_for_load_state()
+                with page.expect_navigation():
+                    page.locator("form").nth(number).evaluate(
+                        "(it, method) => { it.method = method; it.submit() }", method
+                    )
                 done += 1
     return done + len(seen)
 

@@ -84,10 +84,13 @@ class Words:
 def linking(notice: Notice, now: datetime, links: Links) -> Notice:
     """Return the notice with what a person can do about it by a link: of one alert, and while it is not over.
 
+    What is asked, and a switch that is engaged by then, have links of their own; the switch also when the alert is over.
+
     It has to have its own episode still: a receiver may know it under another, of which nobody else has heard.
     """
     about_one = notice.episode.startswith(f"{notice.rule}/{notice.target}/")
-    if notice.kind not in (Kind.FIRED, Kind.BLIND) or notice.over or not about_one:
+    begun = notice.kind in (Kind.FIRED, Kind.BLIND) or notice.asks
+    if not about_one or not ((begun and not notice.over) or notice.engaged):
         return notice
     return replace(notice, links=(*notice.links, *links(notice, now)))
 
