@@ -84,7 +84,7 @@ class Words:
 def linking(notice: Notice, now: datetime, links: Links) -> Notice:
     """Return the notice with what a person can do about it by a link: of one alert, and while it is not over.
 
-    What is asked, and a switch that is engaged by then, have links of their own; the switch also when the alert is over.
+    What is asked and a switch that is engaged have links of their own, the switch also when its alert is over.
 
     It has to have its own episode still: a receiver may know it under another, of which nobody else has heard.
     """
