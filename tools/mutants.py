@@ -121,7 +121,7 @@ MUTANTS = (
     _schedule("a disabled rule runs", "if not rule.enabled:", "if False:"),
     _guard("off asks", "Automation.OFF: Ruling.REFUSE", "Automation.OFF: Ruling.ASK"),
     _guard("the highest switch decides", "lowest = min(", "lowest = max("),
-    _guard("any action is allowed", "if action in case.target.allow:", "if True:"),
+    _guard("any action is allowed", "if action not in case.target.allow or action in", "if action in"),
     _guard("a recovering alert is acted on", "if alert.state is not State.FIRING:", "if not alert.open:"),
     _guard("an unknown verdict is acted on", "if alert.last is not Verdict.BREACHED:", "if alert.last is Verdict.CLEAR:"),
     _guard("an old verdict is acted on", "if alert.slot is None or alert.slot < oldest:", "if alert.slot is None:"),
