@@ -154,7 +154,7 @@ def test_who_is_listed_by_name_or_id_or_with_everybody_may(desk: Desk, listed: s
 def test_opening_every_link_of_every_message_changes_nothing(desk: Desk) -> None:
     before = desk.dump()
     urls = {url for notice in desk.bench.oncall.got for _, url in notice.links if url.startswith(SIGNED.base)}
-    assert len(urls) == 3
+    assert len(urls) == 1
     for url in urls:
         for headers in ({}, KIM, LEE):
             assert desk.get(parse_qs(urlsplit(url).query)["token"][0], headers).status in (200, 401, 403, 410)

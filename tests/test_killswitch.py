@@ -558,3 +558,27 @@ def test_an_approver_address_kept_as_a_secret_counts_as_set(platform: Platform) 
     platform.arm.set_template(TARGET, template)
     platform.wait()
     assert container.approver_findings(platform.read(), PRODUCTION) == []
+
+
+# The opposite on its way
+
+
+def test_engaging_while_a_release_is_rolling_out_is_no_engaged_switch(platform: Platform) -> None:
+    platform.engage()
+    platform.wait()
+    platform.release()
+    assert platform.arm.serving_env(TARGET)[SWITCH] == "on", "the revision with the switch still serves"
+    assert platform.engage().did is Did.BUSY
+    platform.wait()
+    assert platform.engage().did is Did.DONE
+    platform.wait()
+    assert platform.proven()
+
+
+def test_releasing_while_an_engage_is_rolling_out_is_no_released_switch(platform: Platform) -> None:
+    platform.arm.never_ready = True
+    platform.engage()
+    assert platform.release().did is Did.BUSY
+    platform.wait()
+    assert platform.release().did is Did.DONE
+    assert platform.arm.template_env(TARGET)[SWITCH] == "off"

@@ -132,7 +132,7 @@ MUTANTS = (
     _guard("at most one more", "if recent >= rate.count:", "if recent > rate.count:"),
     _guard("at most counts every target", "(each.policy, each.target) == own and", "each.policy == own[0] and"),
     _guard("two policies act at once", "if others:", "if False:"),
-    _guard("an execution is in its own way", "others = [each for each in busy if each != mine]", "others = busy"),
+    _guard("an execution is in its own way", "others = [each for each in busy if each != _this(case)]", "others = busy"),
     _guard("the budget is one too large", "if recent >= case.actions_per_hour:", "if recent > case.actions_per_hour:"),
     *_in(
         GUARD,
@@ -208,7 +208,7 @@ MUTANTS = (
         ("other changes are a person's", "if runs(app.template, target, variable) == since.runs and", "if"),
         ("a secret is held", "SECRET in (*values.values(), app.env.get(variable))", "False"),
         ("one revision that serves is enough", "if not gone and not coming:", "if len(gone) < len(values) and not coming:"),
-        ("the next revision is not looked at", "coming = not app.multiple and", "coming = False and"),
+        ("the next revision is not looked at", "coming = app.template_serves and", "coming = False and"),
     ),
     *_in(
         SWITCHES,

@@ -213,11 +213,11 @@ def value_of(template: Template, container: str, name: str) -> str | None:
 def _wanted(app: App, target: Target, wish: Wish) -> bool:
     """Return whether nothing has to be written: all that serves has it, or the template does, which then serves.
 
+    Old revisions that still have it do not help where a deployment's template without it is about to take over.
     Where traffic is shared out, a template may be of a revision that nobody has let serve yet. It is none of ours.
-    Elsewhere it is what serves next: a deployment that comes in without what is wanted takes it away in a moment.
     """
-    if wish.look(app).holds:
-        return app.multiple or wish.has(app.template)
+    if wish.look(app).holds and (wish.has(app.template) or not app.template_serves):
+        return True
     stray = app.multiple and any(not _same(each, app.template, target, wish) for each in app.serving)
     return wish.has(app.template) and not stray
 

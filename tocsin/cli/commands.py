@@ -9,6 +9,7 @@ import typer
 
 from tocsin import __version__
 from tocsin.cli import audit, people
+from tocsin.cli.drill import drill
 from tocsin.cli.options import Form, Root
 from tocsin.cli.output import Output
 
@@ -21,6 +22,7 @@ program = typer.Typer(
 )
 killswitch = typer.Typer(no_args_is_help=True, help="See, engage or release a target's killswitch.")
 program.add_typer(killswitch, name="killswitch")
+program.add_typer(drill, name="drill")
 people.register(program)
 audit.register(program)
 
@@ -85,7 +87,7 @@ def run(
 @program.command()
 def demo(
     story: Annotated[str, typer.Option("--story", help="mission, configuration, outage or recovers.")] = "mission",
-    speed: Annotated[float, typer.Option("--speed", help="Story seconds a second, at most 60; 0 is flat out.")] = 30.0,
+    speed: Annotated[float, typer.Option("--speed", help="Story seconds a second, at most 60; 0 is flat out.")] = 60.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated load.")] = 7,
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Recorded load: TIMESTAMP,ContextTokens,GeneratedTokens.")

@@ -84,13 +84,12 @@ class Words:
 def linking(notice: Notice, now: datetime, links: Links) -> Notice:
     """Return the notice with what a person can do about it by a link: of one alert, and while it is not over.
 
-    What is asked and a switch that is engaged have links of their own, the switch also when its alert is over.
-
-    It has to have its own episode still: a receiver may know it under another, of which nobody else has heard.
+    A question, and a switch that is engaged, can be decided whatever became of the alert. A message of an alert
+    has to have its own episode still: a receiver may know it under another, of which nobody else has heard.
     """
     about_one = notice.episode.startswith(f"{notice.rule}/{notice.target}/")
-    begun = notice.kind in (Kind.FIRED, Kind.BLIND) or notice.asks
-    if not about_one or not ((begun and not notice.over) or notice.engaged):
+    begins = notice.kind in (Kind.FIRED, Kind.BLIND) and not notice.over and about_one
+    if not begins and not notice.asks and not notice.engaged:
         return notice
     return replace(notice, links=(*notice.links, *links(notice, now)))
 
