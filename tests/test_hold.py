@@ -49,7 +49,9 @@ def revision(name: str, env: dict[str, str], weight: int = 100) -> Revision:
 
 
 def an_app(env: dict[str, str], *serving: Revision, image: str = "api:1", multiple: bool = False) -> App:
-    return App("id", "westeurope", template(env, image), env, serving or (revision("r1", env),), multiple)
+    shown = serving or (revision("r1", env),)
+    traffic = tuple({"revisionName": each.name, "weight": each.weight} for each in shown) if multiple else ()
+    return App("id", "westeurope", template(env, image), env, shown, multiple, traffic=traffic)
 
 
 ON, OFF = {"A": "1", SWITCH: "on"}, {"A": "1", SWITCH: "off"}
