@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,18 @@ from tocsin.local.stories import STORIES
 runner = CliRunner()
 
 
+def demo(root: Path) -> list[str]:
+    """Return the call of a short story, in which Tocsin acts."""
+    return ["demo", "--story", "configuration", "--speed", "0", "--root", str(root), "--output", "json"]
+
+
+@cache
 def played(root: Path, *arguments: str) -> dict[str, object]:
+    """Return what came of a story; the same call is played once."""
+    return anew(root, *arguments)
+
+
+def anew(root: Path, *arguments: str) -> dict[str, object]:
     result = runner.invoke(program, ["demo", "--speed", "0", "--root", str(root), "--output", "json", *arguments])
     document: dict[str, object] = json.loads(result.stdout)
     assert result.exit_code == 0, document["unmet"]
@@ -32,7 +44,7 @@ def test_every_story_comes_true(root: Path, story: str) -> None:
 
 
 def test_the_mission_shows_every_milestone_the_summary_promises(root: Path) -> None:
-    names = list(played(root)["milestones"])  # type: ignore[call-overload]
+    names = list(played(root, "--story", "mission")["milestones"])  # type: ignore[call-overload]
     assert names == [
         "first misconfigured event",
         "rule pending",
@@ -43,6 +55,11 @@ def test_the_mission_shows_every_milestone_the_summary_promises(root: Path) -> N
         "PATCH sent",
         "revision serving",
         "tools seen stopped",
+        "drift told",
+        "engaged again, proven",
+        "release refused, evals red",
+        "release ordered, evals green",
+        "released, proven",
     ]
 
 
@@ -51,7 +68,8 @@ def test_the_mission_comes_true_on_recorded_load(root: Path, data: Path) -> None
 
 
 def test_the_same_seed_tells_the_same_story(root: Path) -> None:
-    assert played(root, "--seed", "3") == played(root, "--seed", "3")
+    story = ("--story", "configuration", "--seed", "3")
+    assert anew(root, *story) == anew(root, *story)
 
 
 def test_a_policy_that_only_observes_makes_the_mission_untrue(root: Path, tmp_path: Path) -> None:
@@ -59,7 +77,7 @@ def test_a_policy_that_only_observes_makes_the_mission_untrue(root: Path, tmp_pa
     project(tmp_path)
     config = (root / "tocsin.yaml").read_text().replace("automation: act", "automation: observe")
     (tmp_path / "tocsin.yaml").write_text(config)
-    result = runner.invoke(program, ["demo", "--speed", "0", "--root", str(tmp_path), "--output", "json"])
+    result = runner.invoke(program, demo(tmp_path))
     document = json.loads(result.stdout)
     assert result.exit_code == 1
     assert "not seen: PATCH sent" in document["unmet"]
@@ -92,5 +110,5 @@ def test_a_rule_that_shows_what_a_tool_was_told_breaks_the_claim_that_nothing_le
         "summary: '{who}'\nseverity: P1\nwhen:\n  kql: AppTraces | where Message == 'tool.executed' | summarize "
         "value = count() by who = tostring(Properties['args_redacted.email'])\n  above: 0\n  over: 5m\n  by: [who]\n"
     )
-    result = runner.invoke(program, ["demo", "--speed", "0", "--root", str(tmp_path), "--output", "json"])
+    result = runner.invoke(program, demo(tmp_path))
     assert "broken: no name or address of a customer left the telemetry" in json.loads(result.stdout)["unmet"]

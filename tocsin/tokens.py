@@ -83,7 +83,7 @@ class Signed:
         """Return the links of a message about one alert, by name."""
         wanted = [Does.DECIDE] if notice.asks else []
         wanted += [Does.RELEASE] if notice.engaged else []
-        claims = [_claim(does, notice) for does in (*wanted, Does.ACKNOWLEDGE, Does.SILENCE)]
+        claims = [_claim(does, notice) for does in wanted or (Does.ACKNOWLEDGE, Does.SILENCE)]
         return tuple((_named(claim.does), self._url(claim, now)) for claim in claims)
 
     def token(self, claim: Claim, now: datetime) -> str:

@@ -213,9 +213,10 @@ def value_of(template: Template, container: str, name: str) -> str | None:
 def _wanted(app: App, target: Target, wish: Wish) -> bool:
     """Return whether nothing has to be written: all that serves has it, or the template does, which then serves.
 
+    Old revisions that still have it do not help where a deployment's template without it is about to take over.
     Where traffic is shared out, a template may be of a revision that nobody has let serve yet. It is none of ours.
     """
-    if wish.look(app).holds:
+    if wish.look(app).holds and (wish.has(app.template) or not app.template_serves):
         return True
     stray = app.multiple and any(not _same(each, app.template, target, wish) for each in app.serving)
     return wish.has(app.template) and not stray

@@ -85,7 +85,7 @@ def run(
 @program.command()
 def demo(
     story: Annotated[str, typer.Option("--story", help="mission, configuration, outage or recovers.")] = "mission",
-    speed: Annotated[float, typer.Option("--speed", help="Story seconds a second, at most 60; 0 is flat out.")] = 30.0,
+    speed: Annotated[float, typer.Option("--speed", help="Story seconds a second, at most 60; 0 is flat out.")] = 60.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated load.")] = 7,
     trace: Annotated[
         Path | None, typer.Option("--trace", help="Recorded load: TIMESTAMP,ContextTokens,GeneratedTokens.")

@@ -23,7 +23,7 @@ def register(program: typer.Typer) -> None:
     program.add_typer(routes, name="routes")
     program.add_typer(silence, name="silence")
     program.add_typer(notify, name="notify")
-    for command in (explain, ack, deliveries):
+    for command in (explain, ack, deliveries, actions, approve, decline):
         program.command()(command)
 
 
@@ -77,6 +77,34 @@ def deliveries(
     from tocsin.cli.outbox import run
 
     run(state=state, receiver=receiver, news=news, limit=limit, root=root, output=output)
+
+
+def actions(
+    every: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False,
+    root: Root = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """List what policies ask and have under way."""
+    from tocsin.cli.consents import show
+
+    show(root, every=every, output=output)
+
+
+Asked = Annotated[str, typer.Argument(help="An execution that `tocsin actions` shows as asked.")]
+
+
+def approve(execution: Asked, root: Root = None, output: Form = Output.TEXT) -> None:
+    """Approve what a policy asks: the next tick acts on it, if the guard still permits."""
+    from tocsin.cli.consents import decide
+
+    decide(execution, "approve", root, output)
+
+
+def decline(execution: Asked, root: Root = None, output: Form = Output.TEXT) -> None:
+    """Decline what a policy asks, for the whole episode."""
+    from tocsin.cli.consents import decide
+
+    decide(execution, "decline", root, output)
 
 
 @silence.command("add")

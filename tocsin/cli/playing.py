@@ -70,7 +70,7 @@ def _play(story: Story, screen: Console, speed: float, seed: int, trace: Path | 
             app = compose(Settings(root, world.settings()), Parts(clock=world.clock, store=store, log=witness))
             for problem in app.problems:
                 witness.see("world", f"{problem.path}:{problem.line}: {problem.message}")
-            stage = Stage(world, app.engine, witness, NIGHT, deployed=dict(world.template_env()))
+            stage = Stage(world, app, witness, NIGHT, deployed=dict(world.template_env()))
             played = play(story, stage, _pace(speed, moved))
         store.close()
     return played

@@ -76,6 +76,11 @@ class App:
         return any(entry.get("latestRevision") for entry in self.traffic)
 
     @property
+    def template_serves(self) -> bool:
+        """Whether what the template says comes to serve by itself, as soon as its revision runs."""
+        return not self.multiple or not self.traffic or self.follows
+
+    @property
     def newest(self) -> Revision | None:
         """The revision that the platform made last, or None while it is not listed."""
         return next((revision for revision in self.revisions if revision.name == self.latest), None)
@@ -177,6 +182,8 @@ def verify(app: App, variable: str, on: bool) -> Look:
         return Look(False, words + _coming(app, variable, on))
     if down:
         return Look(False, f"not running yet: {', '.join(down)}")
+    if app.template_serves and app.env.get(variable) != SECRET and engaged(app.env.get(variable)) != on:
+        return Look(False, f"{variable} is not {'on' if on else 'off'} in the template, which serves next")
     return Look(True, f"{variable} is {'on' if on else 'off'} on {', '.join(each.name for each in app.serving)}")
 
 

@@ -14,7 +14,7 @@ from tocsin.core.alert import Alert, State, Verdict
 from tocsin.core.config import Target
 from tocsin.core.fields import Automation
 from tocsin.core.policy import Policy
-from tocsin.core.remedy import CONSENT_HOLDS, Consent, Execution
+from tocsin.core.remedy import CONSENT_HOLDS, Consent, Execution, identity
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import delay
 from tocsin.core.units import spell
@@ -255,13 +255,17 @@ def _at_most(case: Case) -> Check:
 
 
 def _own_acts(case: Case) -> list[Execution]:
-    own = (case.policy.id, case.target.name)
-    return [each for each in case.history if (each.policy, each.target) == own and each.episode != case.alert.episode]
+    own, this = (case.policy.id, case.target.name), _this(case)
+    return [each for each in case.history if (each.policy, each.target) == own and each.id != this]
+
+
+def _this(case: Case) -> str:
+    return case.stored.id if case.stored else identity(case.policy, case.alert)
 
 
 def _budget(case: Case) -> Check:
     hour = case.now - timedelta(hours=1)
-    others = (each for each in case.history if each.episode != case.alert.episode or each.policy != case.policy.id)
+    others = (each for each in case.history if each.id != _this(case))
     recent = sum(1 for each in others if each.first_intended and each.first_intended > hour and not each.by)
     if recent >= case.actions_per_hour:
         return Check(
@@ -272,8 +276,7 @@ def _budget(case: Case) -> Check:
 
 def _one_at_a_time(case: Case) -> Check:
     busy = [each.id for each in case.history if each.target == case.target.name and each.phase.acting]
-    mine = f"{case.policy.id}/{case.alert.episode}"
-    others = [each for each in busy if each != mine]
+    others = [each for each in busy if each != _this(case)]
     if others:
         return Check("one at a time", Ruling.REFUSE, f"{others[0]} is still under way on {case.target.name}")
     return Check("one at a time", None, "nothing else is under way")

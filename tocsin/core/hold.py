@@ -52,7 +52,7 @@ def judge(since: Engaged, app: App, target: Target) -> tuple[Standing, str]:
     if not values or SECRET in (*values.values(), app.env.get(variable)):
         return Standing.UNSURE, "no revision serves" if not values else f"{variable} refers to a secret"
     gone = [name for name, value in values.items() if not engaged(value)]
-    coming = not app.multiple and not engaged(app.env.get(variable))
+    coming = app.template_serves and not engaged(app.env.get(variable))
     if not gone and not coming:
         return Standing.HELD, f"{variable} is on wherever requests go"
     where = ", ".join(gone) or "the next revision"

@@ -202,7 +202,7 @@ def story(
         target=target.name,
         severity=rule.severity,
         at=at,
-        title=scrub(f"{_PHRASES[execution.phase]}: {execution.action} on {target.name} ({execution.policy})", 300),
+        title=scrub(f"{_phrase(execution)}: {execution.action} on {target.name} ({execution.policy})", 300),
         text=scrub(policy.summary),
         facts=tuple(facts),
         first_step=_first_step(rule),
@@ -227,6 +227,13 @@ def _what_for(alert: Alert, rule: Rule, target: Target, unit: str, at: datetime)
     if alert.fired and alert.open:
         found.append(Fact("For", f"{units.spell(at - alert.fired)}, since {_minute(alert.fired)}"))
     return found
+
+
+def _phrase(execution: Execution) -> str:
+    """Return how it stands. Of what nothing can be read back of, only what the other side answered is known."""
+    if execution.phase is Phase.VERIFIED and not execution.passed:
+        return "Done and accepted"
+    return _PHRASES[execution.phase]
 
 
 _PHRASES = {

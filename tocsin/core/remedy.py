@@ -195,9 +195,18 @@ def _lists(value: Any) -> Any:
     return [_lists(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def identity(policy: Policy, alert: Alert) -> str:
-    """Return the execution's id: the same policy and episode always give the same one."""
-    return f"{policy.id}/{alert.episode}"
+def identity(policy: Policy, alert: Alert, number: int = 1) -> str:
+    """Return the execution's id: the same policy and episode always give the same one.
+
+    Only what holds a switch acts several times in one episode, by ``number``: the switch may go again as it is held.
+    """
+    return f"{policy.id}/{alert.episode}" + (f"~{number}" if number > 1 else "")
+
+
+def goes_on(policy: Policy, alert: Alert, newest: Execution | None) -> bool:
+    """Return whether a further execution answers the same episode: what was held is seen to be gone once more."""
+    done = newest is not None and newest.phase is Phase.VERIFIED
+    return policy.hold and done and bool(newest and newest.ended and alert.slot and alert.slot > newest.ended)
 
 
 def answers(policy: Policy, rule: Rule, alert: Alert, labels: Mapping[str, str]) -> bool:
@@ -212,11 +221,11 @@ def answers(policy: Policy, rule: Rule, alert: Alert, labels: Mapping[str, str])
     )
 
 
-def begin(policy: Policy, alert: Alert, now: datetime) -> Execution:
+def begin(policy: Policy, alert: Alert, now: datetime, number: int = 1) -> Execution:
     """Return a new execution of ``policy`` for the alert's episode, before the guard has ruled on it."""
     plan = tuple(_planned(step, number, alert) for number, step in enumerate(policy.do, 1))
     return Execution(
-        id=identity(policy, alert),
+        id=identity(policy, alert, number),
         policy=policy.id,
         target=alert.target,
         episode=alert.episode,

@@ -99,15 +99,24 @@ class Actor:
         return sum(self._rule_on(policy, rule, alert, target, now) for policy in answering)
 
     def _rule_on(self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime) -> int:
-        stored = self.store.execution(remedy.identity(policy, alert))
+        stored, number = self._newest(policy, alert)
+        if remedy.goes_on(policy, alert, stored):
+            stored, number = None, number + 1
         if stored and (stored.phase.acting or stored.phase.over):
             return 0
-        before = as_planned(stored, remedy.begin(policy, alert, now))
+        before = as_planned(stored, remedy.begin(policy, alert, now, number))
         answer = self._judge.rule_on(policy, rule, alert, target, now, before)
         if answer.ruling is not Ruling.PERMIT:
             return self._hold_back(before, alert, answer, policy, rule, target, now)
         intended = self._intend(policy, rule, alert, target, now, before)
         return 1 + self._carrier.apply(intended, target, now) if intended else 0
+
+    def _newest(self, policy: Policy, alert: Alert) -> tuple[Execution | None, int]:
+        """Return the policy's newest execution of the episode, if any, and its number."""
+        newest, number = self.store.execution(remedy.identity(policy, alert)), 1
+        while policy.hold and (later := self.store.execution(remedy.identity(policy, alert, number + 1))):
+            newest, number = later, number + 1
+        return newest, number
 
     def _intend(
         self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime, before: Execution

@@ -84,10 +84,12 @@ class Words:
 def linking(notice: Notice, now: datetime, links: Links) -> Notice:
     """Return the notice with what a person can do about it by a link: of one alert, and while it is not over.
 
-    It has to have its own episode still: a receiver may know it under another, of which nobody else has heard.
+    A question, and a switch that is engaged, can be decided whatever became of the alert. A message of an alert
+    has to have its own episode still: a receiver may know it under another, of which nobody else has heard.
     """
     about_one = notice.episode.startswith(f"{notice.rule}/{notice.target}/")
-    if notice.kind not in (Kind.FIRED, Kind.BLIND) or notice.over or not about_one:
+    begins = notice.kind in (Kind.FIRED, Kind.BLIND) and not notice.over and about_one
+    if not begins and not notice.asks and not notice.engaged:
         return notice
     return replace(notice, links=(*notice.links, *links(notice, now)))
 

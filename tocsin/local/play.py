@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from tocsin.app import App
 from tocsin.core.container import engaged
 from tocsin.core.message import Said
 from tocsin.engine.tick import Engine
@@ -86,11 +87,16 @@ class Stage:
     """One story under way: the world, the engine in it, its witness, and when the switch was first seen to serve."""
 
     world: World
-    engine: Engine
+    app: App
     witness: Witness
     started: datetime
     serving: datetime | None = None
     deployed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the app."""
+        return self.app.engine
 
     def look(self) -> None:
         """Note the moment from which every request meets the engaged switch."""
@@ -105,7 +111,7 @@ class Step:
 
     at: timedelta
     words: str
-    do: Callable[[World], None]
+    do: Callable[[Stage], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +168,7 @@ def play(story: Story, stage: Stage, pace: Callable[[datetime], None]) -> Played
         while steps and steps[0].at <= at:
             step = steps.pop(0)
             stage.witness.see("world", step.words)
-            step.do(stage.world)
+            step.do(stage)
             stage.deployed = stage.world.template_env()
         if at % MINUTE == timedelta():
             stage.engine.tick(moment)

@@ -14,7 +14,7 @@ from tocsin.core.remedy import Phase
 from tocsin.core.sight import SIGHT
 from tocsin.local.accelerator import PLANTED
 from tocsin.local.play import MINUTE, SWITCH, Claim, Milestone, Stage, Step, Story
-from tocsin.local.world import World
+from tocsin.local.releasing import release, run_evals
 
 RULE = "hitl_misconfigured"
 MISCONFIGURED = "Message == 'tool.hitl_misconfigured'"
@@ -36,6 +36,15 @@ def _audited(event: str) -> Callable[[Stage], datetime | None]:
     def when(stage: Stage) -> datetime | None:
         found = (entry["at"] for entry in stage.engine.store.audit() if entry["event"] == event)
         first = next(found, None)
+        return datetime.fromisoformat(first) if first else None
+
+    return when
+
+
+def _verified(prefix: str) -> Callable[[Stage], datetime | None]:
+    def when(stage: Stage) -> datetime | None:
+        found = (each for each in stage.engine.store.audit() if each["event"] == Phase.VERIFIED.value)
+        first = next((each["at"] for each in found if each["subject"].startswith(prefix)), None)
         return datetime.fromisoformat(first) if first else None
 
     return when
@@ -82,7 +91,9 @@ def _no_tool_after(stage: Stage) -> bool:
         return False
     tools = ", ".join(f"'{tool}'" for tool in stage.world.target().side_effect_tools)
     where = f"Message == 'tool.executed' and tostring(Properties.external_system) in ({tools})"
-    late = f"{where} and TimeGenerated >= datetime({since:%Y-%m-%dT%H:%M:%SZ})"
+    until = stage.started + _PROVISIONED
+    between = " .. ".join(f"datetime({at:%Y-%m-%dT%H:%M:%SZ})" for at in (since, until))
+    late = f"{where} and TimeGenerated between ({between})"
     return _first_row(stage, late) is None and _first_row(stage, where) is not None
 
 
@@ -108,20 +119,48 @@ _ONCE = (
 )
 
 _UNSET = Step(
-    timedelta(minutes=2, seconds=40), "a deployment drops HITL_APPROVER_ENDPOINT in production", World.unset_approver
+    timedelta(minutes=2, seconds=40),
+    "a deployment drops HITL_APPROVER_ENDPOINT in production",
+    lambda stage: stage.world.unset_approver(),
 )
+
+# Loose, because the app's configuration may show it before any tool was called.
+_SEEN = Milestone("first misconfigured event", lambda stage: _first_row(stage, MISCONFIGURED), loose=True)
+
+_PROVISIONED = 22 * MINUTE
 
 _MISSION = Story(
     "mission",
-    "production runs without a human approver; the switch is engaged and proven",
-    22 * MINUTE,
-    (_UNSET,),
+    "production runs without a human approver; the switch is engaged, held, and released by a person after the evals",
+    66 * MINUTE,
     (
-        # Loose, because the app's configuration may show it before any tool was called.
-        Milestone("first misconfigured event", lambda stage: _first_row(stage, MISCONFIGURED), loose=True),
-        *_ENGAGED,
+        _UNSET,
+        Step(
+            _PROVISIONED,
+            "azd provision mends the approver, and writes its template without the switch",
+            lambda stage: stage.world.provision(),
+        ),
+        Step(33 * MINUTE, "the evals fail in one red-team case", lambda stage: run_evals(stage, "1", failing=1)),
+        Step(46 * MINUTE, "ada opens the link and presses Release", release),
+        Step(47 * MINUTE, "the evals pass", lambda stage: run_evals(stage, "2", failing=0)),
+        Step(60 * MINUTE, "ada opens the link and presses Release", release),
     ),
-    (*_ONCE, Claim("no side-effect tool ran behind the engaged switch", _no_tool_after), *ALWAYS),
+    (
+        _SEEN,
+        *_ENGAGED,
+        Milestone("drift told", _told("fired", "team", "killswitch_drift")),
+        Milestone("engaged again, proven", _verified("hold_killswitch/")),
+        Milestone("release refused, evals red", lambda stage: stage.witness.first("release", said="refused")),
+        Milestone("release ordered, evals green", lambda stage: stage.witness.first("release", said="ordered")),
+        Milestone("released, proven", _verified("person/")),
+    ),
+    (
+        Claim("engage, hold and release are one PATCH each", lambda stage: len(stage.world.arm.patches) == 3),
+        Claim(f"no variable but {SWITCH} was changed by Tocsin", _one_variable),
+        Claim("no side-effect tool ran behind the engaged switch", _no_tool_after),
+        Claim("the switch is off at the end", lambda stage: not engaged(stage.world.serving_env().get(SWITCH))),
+        *ALWAYS,
+    ),
 )
 
 _CONFIGURATION = Story(
@@ -138,16 +177,27 @@ _CONFIGURATION = Story(
     fork="flagship",
 )
 
+
+def _breaks(kind: str) -> Callable[[Stage], None]:
+    return lambda stage: stage.world.break_telemetry(kind)
+
+
 _OUTAGE = Story(
     "outage",
     "telemetry answers with errors and partial results: nobody is paged for a rule, nothing is switched",
     26 * MINUTE,
     (
         Step(
-            4 * MINUTE, "the workspace answers every query with an error", lambda world: world.break_telemetry("error")
+            4 * MINUTE,
+            "the workspace answers every query with an error",
+            _breaks("error"),
         ),
-        Step(10 * MINUTE, "the workspace answers with partial results", lambda world: world.break_telemetry("partial")),
-        Step(16 * MINUTE, "the workspace answers again", lambda world: world.mend_telemetry()),
+        Step(
+            10 * MINUTE,
+            "the workspace answers with partial results",
+            _breaks("partial"),
+        ),
+        Step(16 * MINUTE, "the workspace answers again", lambda stage: stage.world.mend_telemetry()),
     ),
     (
         Milestone("blind note accepted", _told("blind", "team", SIGHT.id)),
@@ -171,9 +221,10 @@ _RECOVERS = Story(
     "recovers",
     "the approver is set again: the page resolves, and the switch stays on until a person releases it",
     48 * MINUTE,
-    (_UNSET, Step(21 * MINUTE, "a person sets HITL_APPROVER_ENDPOINT again", World.set_approver)),
+    (_UNSET, Step(21 * MINUTE, "a person sets HITL_APPROVER_ENDPOINT again", lambda stage: stage.world.set_approver())),
     (
-        *_MISSION.milestones,
+        _SEEN,
+        *_ENGAGED,
         Milestone("rule resolved", _changed(Change.RESOLVED)),
         Milestone("page resolved at PagerDuty", _told("resolved", "oncall")),
     ),

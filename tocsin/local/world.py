@@ -152,6 +152,10 @@ class World:
             "TOCSIN_METRICS_ENDPOINT": f"{self.url}/metrics",
             "TOCSIN_GITHUB_ENDPOINT": f"{self.url}/github",
             "TOCSIN_STATIC_TOKEN": "local",
+            "TOCSIN_LINK_SECRET": "what signs the links of the local world",
+            "TOCSIN_PUBLIC_URL": self.url,
+            "TOCSIN_APPROVERS": "ada@ops.example",
+            "WEBSITE_AUTH_ENABLED": "True",
             "GITHUB_TOKEN": TOKEN,
             "TEAMS_WEBHOOK_URL": f"{self.url}/teams/workflows/team",
             "PAGERDUTY_ROUTING_KEY": "0123456789abcdef0123456789abcdef",
@@ -196,6 +200,10 @@ class World:
     def unset_approver(self) -> None:
         """Deploy without ``HITL_APPROVER_ENDPOINT``."""
         self._deploy({name: value for name, value in self._deployed().items() if name != "HITL_APPROVER_ENDPOINT"})
+
+    def provision(self) -> None:
+        """Deploy the template as it was written: what was set by hand is gone."""
+        self._deploy(self._deployed())
 
     def set_approver(self) -> None:
         """Set ``HITL_APPROVER_ENDPOINT`` again, and leave every other variable as it is."""

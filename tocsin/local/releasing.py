@@ -1,0 +1,40 @@
+"""The end of the mission: a person releases the switch by the link in the message, once the evals allow it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from tocsin import links
+from tocsin.local.evals import events, good, safe
+from tocsin.local.play import Stage
+
+NAME = "Release the killswitch"
+PERSON = {"X-MS-CLIENT-PRINCIPAL-NAME": "ada@ops.example", "X-MS-CLIENT-PRINCIPAL-ID": "ada"}
+"""What App Service's sign-in adds to a request."""
+
+
+def run_evals(stage: Stage, run: str, *, failing: int) -> None:
+    """Let the accelerator's evals run and tell of every case; so many red-team cases fail."""
+    world, now = stage.world, stage.world.clock.now()
+    cases = [*good(), *safe(failing=failing)]
+    begun = now - timedelta(seconds=len(cases))
+    world.telemetry.load("AppTraces", events(world.target().role_name, begun, cases, run))
+
+
+def release(stage: Stage) -> None:
+    """Open the newest link that releases, as a scanner would; then press its button, signed in."""
+    token = _token(stage)
+    links.answer("GET", {"token": token}, b"", stage.app)
+    pressed = urlencode({"token": token, "press": "release"}).encode()
+    answer = links.answer("POST", {}, pressed, stage.app, PERSON)
+    said = "ordered" if answer.status == 200 else "refused"
+    stage.witness.info("release", said=said, status=answer.status)
+    stage.witness.see("world", f"ada presses Release: {said}")
+
+
+def _token(stage: Stage) -> str:
+    """Return the token of the newest such link that was delivered; empty when none was."""
+    told = [each.notice for each in stage.engine.store.deliveries(1_000)]
+    found = [url for notice in told for name, url in notice.links if name == NAME]
+    return parse_qs(urlsplit(found[0]).query)["token"][0] if found else ""
