@@ -195,9 +195,9 @@ class Place:
             setattr(self, name, value)
         self.one = self.process()
 
-    def edit(self, **changes: str) -> None:
-        """Deploy the policy with these texts in the place of others: ``edit(old="firing_for: 1m", new="…")``."""
-        self.deploy(policies={**self.policies, POLICY: self.policies[POLICY].replace(changes["old"], changes["new"])})
+    def edit(self, old: str, new: str) -> None:
+        """Deploy the policy with one text in the place of another."""
+        self.deploy(policies={**self.policies, POLICY: self.policies[POLICY].replace(old, new)})
 
     # Time
 
@@ -229,13 +229,18 @@ class Place:
 
     def misconfigure(self) -> None:
         """Deploy the app without its approver, which serves at once."""
-        with self.at_once():
-            self.world.unset_approver()
+        self.provision(HITL_APPROVER_ENDPOINT=None)
 
     def mend(self) -> None:
         """Deploy the app with its approver again, which serves at once."""
+        self.provision(HITL_APPROVER_ENDPOINT=f"{self.world.url}/approver/approve")
+
+    def provision(self, **changes: str | None) -> None:
+        """Deploy the app's variables with these changes (None leaves one out), which serve at once."""
+        plain = {name: value for name, value in self.world.template_env().items() if not value.startswith("(")}
         with self.at_once():
-            self.world.set_approver()
+            wanted = {name: value for name, value in {**plain, **changes}.items() if value is not None}
+            self.world.arm.provision(self.target, wanted)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:

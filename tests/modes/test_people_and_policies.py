@@ -7,8 +7,6 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-import pytest
-
 from tests.modes.place import HOLD, POLICIES, POLICY, RULE, SWITCH, Place
 from tocsin.core.config import Target
 from tocsin.links import answer
@@ -23,16 +21,9 @@ def engaged(place: Place, **policies: str) -> None:
     assert place.switch == "on"
 
 
-def provisioned(place: Place, **changes: str) -> None:
-    """Deploy the app's variables as its template has them, without the switch, and these over them."""
-    env = {name: value for name, value in place.world.template_env().items() if name != SWITCH}
-    with place.at_once():
-        place.world.arm.provision(place.target, {**env, **changes})
-
-
 def test_17_provisioning_that_clears_the_switch_is_paged_and_engaged_again(place: Place) -> None:
     engaged(place, hold=HOLD)
-    provisioned(place)
+    place.provision(**{SWITCH: None})
     place.run(4)
     assert place.pages("killswitch_drift") == 1
     assert (place.patches, place.switch) == (2, "on")
@@ -43,7 +34,7 @@ def test_17_provisioning_that_clears_the_switch_is_paged_and_engaged_again(place
 
 def test_17_without_a_policy_that_holds_it_a_switch_that_is_cleared_is_paged(place: Place) -> None:
     engaged(place)
-    provisioned(place)
+    place.provision(**{SWITCH: None})
     place.event()
     place.run(3)
     assert place.pages("killswitch_drift") == 1
@@ -52,7 +43,7 @@ def test_17_without_a_policy_that_holds_it_a_switch_that_is_cleared_is_paged(pla
 
 def test_18_a_person_who_releases_while_it_fires_is_not_overruled(place: Place) -> None:
     engaged(place, hold=HOLD)
-    provisioned(place, **{SWITCH: "off"})
+    place.provision(**{SWITCH: "off"})
     place.run(6)
     assert RULE in place.alerts(), "it fires on"
     assert (place.patches, place.switch) == (1, "off")
@@ -62,7 +53,7 @@ def test_18_a_person_who_releases_while_it_fires_is_not_overruled(place: Place) 
 
 def test_19_a_switch_that_a_person_engaged_before_is_left_as_it_is(place: Place) -> None:
     place.misconfigure()
-    provisioned(place, **{SWITCH: "TRUE", "HITL_APPROVER_ENDPOINT": ""})
+    place.provision(**{SWITCH: "TRUE"})
     place.until("verified")
     assert (place.patches, place.switch) == (0, "TRUE")
     assert place.told("Done and proven") == 1
@@ -73,20 +64,19 @@ WRONG = {
     "no_such_action": POLICIES[POLICY].replace("killswitch.engage", "killswitch.enrage"),
     "no_such_target": POLICIES[POLICY].replace(f"rule: {RULE}", "labels: { target: sales-reserch }"),
     "no_such_receiver": POLICIES[POLICY].replace("escalate: oncall", "escalate: nobody"),
-    "not_allowed": POLICIES[POLICY].replace("killswitch.engage: { scope: tools }", "container_app.restart: {}"),
 }
+NOT_ALLOWED = POLICIES[POLICY].replace("killswitch.engage: { scope: tools }", "container_app.restart: {}")
 
 
 def test_23_a_policy_that_names_what_is_not_there_is_named_itself_and_the_others_act(place: Place) -> None:
-    place.policies |= WRONG
+    place.policies |= {**WRONG, "not_allowed": NOT_ALLOWED}
     place.misconfigure()
     place.run(6)
     problems = " ".join(place.app.health()["problems"])
     assert [name for name in WRONG if f"remediations/{name}.yaml:" not in problems] == [], problems
     assert [(each.policy, each.phase.value) for each in place.executions() if each.intended] == [(POLICY, "verified")]
     assert (place.patches, place.switch) == (1, "on")
-    assert set(place.world.template_env()) >= {SWITCH}
-    assert place.pages() == 1
+    assert place.told("not_allowed does nothing: sales-research does not allow container_app") >= 1
 
 
 def under_way(place: Place) -> None:
@@ -167,24 +157,20 @@ def test_28_the_global_switch_thrown_after_the_change_leaves_it_to_be_proven(pla
 
 # 29: a link that approves
 
-SIGNED_IN = {"X-MS-CLIENT-PRINCIPAL-NAME": "ada@example.com", "X-MS-CLIENT-PRINCIPAL-ID": "ada-id"}
+SIGNED_IN = {"X-MS-CLIENT-PRINCIPAL-NAME": "ada@ops.example", "X-MS-CLIENT-PRINCIPAL-ID": "ada-id"}
+
+EVE = {"X-MS-CLIENT-PRINCIPAL-NAME": "eve@ops.example", "X-MS-CLIENT-PRINCIPAL-ID": "eve-id"}
 
 
 def asked(place: Place) -> str:
     """Let the policy ask, and return the token of the link that the card has."""
-    place.settings |= {
-        "TOCSIN_LINK_SECRET": "a secret of the tests, 32 letters",
-        "TOCSIN_PUBLIC_URL": "https://tocsin.example",
-        "TOCSIN_APPROVERS": "ada@example.com",
-        "WEBSITE_AUTH_ENABLED": "true",
-    }
+    place.settings["TOCSIN_PUBLIC_URL"] = "https://tocsin.example"
     place.misconfigure()
     place.edit(old="mode: act", new="mode: ask")
     place.until("asked")
     place.run(1)
     (card,) = [each for each in place.cards() if "Approve or decline" in each]
-    found = re.findall(r'"title": "Approve or decline", "url": "([^"]+)"|"url": "([^"]+)", "title": "Approve', card)
-    (url,) = {one or two for one, two in found}
+    (url,) = set(re.findall(r'"title": "Approve or decline", "url": "([^"]+)"', card))
     return parse_qs(urlsplit(url).query)["token"][0]
 
 
@@ -204,7 +190,7 @@ def test_29_an_approval_link_acts_once_when_a_person_presses_the_button(place: P
     assert pressed(place, token).status == 410
     place.run(3)
     place.right()
-    assert any(entry["actor"] == "person ada@example.com" for entry in place.store.audit())
+    assert any(entry["actor"] == "person ada@ops.example" for entry in place.store.audit())
 
 
 def test_29_a_scanner_that_opens_a_link_or_presses_its_button_approves_nothing(place: Place) -> None:
@@ -213,7 +199,7 @@ def test_29_a_scanner_that_opens_a_link_or_presses_its_button_approves_nothing(p
         assert opened(place, token).status == 401
         assert opened(place, token, SIGNED_IN).status == 200
         assert pressed(place, token, ()).status == 401
-    assert pressed(place, token, {**SIGNED_IN, "X-MS-CLIENT-PRINCIPAL-NAME": "eve", "X-MS-CLIENT-PRINCIPAL-ID": "e"}).status == 403
+    assert pressed(place, token, EVE).status == 403
     place.run(3)
     assert (place.phases(), place.patches) == (["asked"], 0)
 
@@ -227,17 +213,20 @@ def test_29_an_approval_link_pressed_late_approves_nothing(place: Place) -> None
     assert "intended" not in place.audited()
 
 
-@pytest.mark.parametrize("when", ["before the press", "after the press"])
-def test_29_an_approval_of_what_has_resolved_does_nothing(place: Place, when: str) -> None:
+def test_29_an_approval_of_what_has_resolved_does_nothing(place: Place) -> None:
     token = asked(place)
-    if when == "after the press":
-        assert pressed(place, token).status == 200
     place.mend()
     place.run(10)
     assert RULE not in place.alerts()
     assert pressed(place, token).status == 410
     place.run(2)
-    assert place.patches == 0
-    assert "intended" not in place.audited()
+    assert (place.patches, "intended" in place.audited()) == (0, False)
 
 
+def test_29_an_approval_of_what_is_found_to_have_ended_does_nothing(place: Place) -> None:
+    token = asked(place)
+    place.mend()
+    place.wait(timedelta(minutes=6))
+    assert pressed(place, token).status == 200, "no tick has seen yet that it ended"
+    place.run(3)
+    assert (place.patches, "intended" in place.audited()) == (0, False)
