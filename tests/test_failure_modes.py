@@ -17,7 +17,7 @@ ROW = re.compile(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE
 
 
 def test_each_of_the_34_has_its_row_and_each_row_its_test() -> None:
-    rows = ROW.findall((ROOT / PAGE).read_text())
+    rows = ROW.findall(page())
     assert [int(number) for number, *_ in rows] == list(range(1, 35))
     for number, happens, does, tests in rows:
         assert happens.strip() and does.strip()
@@ -26,20 +26,22 @@ def test_each_of_the_34_has_its_row_and_each_row_its_test() -> None:
 
 def test_every_test_the_list_names_exists_once_and_every_test_of_a_failure_is_on_it() -> None:
     listed = named(ROOT / PAGE)
-    assert len(set(listed)) == len(listed) == (ROOT / PAGE).read_text().count("::")
-    there = [f"{path.relative_to(ROOT)}::{name}" for path in (ROOT / "tests").rglob("test_*.py") for name in tests(path)]
+    assert len(set(listed)) == len(listed) == page().count("::")
+    there = [
+        f"{path.relative_to(ROOT)}::{name}" for path in (ROOT / "tests").rglob("test_*.py") for name in functions(path)
+    ]
     assert [each for each in listed if there.count(each) != 1] == []
     assert {each for each in there if re.search(r"::test_\d\d_", each)} <= set(listed)
     for each in listed:
         number = re.search(r"::test_(\d\d)_", each)
-        assert number is None or re.search(rf"^\| {int(number[1])} \|.*{re.escape(each)}", text(), re.MULTILINE), each
+        assert number is None or re.search(rf"^\| {int(number[1])} \|.*{re.escape(each)}", page(), re.MULTILINE), each
 
 
-def text() -> str:
+def page() -> str:
     return (ROOT / PAGE).read_text()
 
 
-def tests(path: Path) -> list[str]:
+def functions(path: Path) -> list[str]:
     """Return the names of a module's tests; of two of one name, the interpreter would only know the later."""
     found = ast.parse(path.read_text()).body
     return [each.name for each in found if isinstance(each, ast.FunctionDef) and each.name.startswith("test_")]
@@ -78,18 +80,19 @@ def session(folder: Path, *arguments: str, names: list[str] = NAMES, **sample: s
     body = SAMPLE.format(**{"skipped": "0", "mark": "", "third": "pass", **sample})
     (folder / "tests" / "test_sample.py").write_text(body)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    # Without the plugins that happen to be installed, which take longer to load than all of this.
+    environment = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
     said = [line for line in run.stdout.splitlines() if "did not pass here" in line]
     return run.returncode, " ".join(said)
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["alone", "two workers"])
 def test_a_session_that_passes_every_test_of_the_list_is_good(tmp_path: Path, workers: tuple[str, ...]) -> None:
     assert session(tmp_path, *workers) == (0, "")
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist", "-n", "2")], ids=["alone", "two workers"])
 def test_a_session_in_which_one_of_them_is_skipped_fails(tmp_path: Path, workers: tuple[str, ...]) -> None:
     code, said = session(tmp_path, *workers, skipped="2")
     assert code == 1

@@ -142,7 +142,9 @@ def test_20_two_clocks_that_differ_by_minutes_act_once(place: Place) -> None:
 
 
 def test_15_an_alert_that_flaps_does_not_make_the_switch_flap(place: Place) -> None:
-    place.rules[RULE] = RULES[RULE].replace("over: 5m", "over: 1m").replace("keep_firing_for: 3m", "keep_firing_for: 0s")
+    place.rules[RULE] = (
+        RULES[RULE].replace("over: 5m", "over: 1m").replace("keep_firing_for: 3m", "keep_firing_for: 0s")
+    )
     for _ in range(3):
         place.misconfigure()
         place.run(3)
@@ -177,4 +179,3 @@ def test_34_a_record_that_was_tampered_with_is_found(place: Place, monkeypatch: 
     code, words = verified()
     assert code == 1
     assert f"record {number}" in words, words
-

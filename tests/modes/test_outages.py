@@ -147,5 +147,3 @@ def test_27_one_receiver_that_does_not_answer_keeps_nothing_from_the_other(place
     place.world.pagerduty.faults.clear()
     place.run(12)
     place.right()
-
-
