@@ -21,7 +21,7 @@ def named(page: Path) -> list[str]:
     return _NAMED.findall(page.read_text(encoding="utf-8")) if page.is_file() else []
 
 
-@dataclass
+@dataclass(eq=False)
 class Ran:
     """A plugin that hears of every test. With several workers it listens where their reports come together."""
 

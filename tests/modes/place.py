@@ -1,4 +1,4 @@
-"""Where the failures happen: the composed app and the local world, with files that a test may edit and a simulated clock."""
+"""Where failures happen: the composed app and the local world, with files that a test may edit and a clock it moves."""
 
 from __future__ import annotations
 
@@ -86,6 +86,7 @@ TARGET = """
     container_app: {app}
     labels: {{ env: prod }}
     offset: 0s
+    fresh_within: 5m
     allow: [killswitch.engage]
 """
 CONFIG = """
