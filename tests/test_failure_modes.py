@@ -1,4 +1,4 @@
-"""The list of failures names every one of them, each with tests that exist; and a session that skips one of these fails."""
+"""The list of failures names every one, each with tests that exist; and a session that skips one of these fails."""
 
 from __future__ import annotations
 

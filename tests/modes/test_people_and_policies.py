@@ -1,4 +1,4 @@
-"""People and files: whoever decides by hand wins, what was edited meanwhile changes no plan, and many at once are asked."""
+"""People and files: who decides by hand wins, what was edited meanwhile changes no plan, and many at once are asked."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_11_a_platform_that_is_busy_for_ever_is_told_of(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "more"),
-    [("throttled", {"retry_after": 3600}), ("error", {}), ("unavailable", {}), ("timeout", {}), ("disconnect", {})],
+    [("throttled", {"retry_after": 3600}), ("error", {}), ("disconnect", {})],
 )
 def test_12_a_platform_that_throttles_or_fails_is_asked_again_by_a_later_tick(
     place: Place, kind: str, more: dict[str, Any]
