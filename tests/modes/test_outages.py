@@ -1,4 +1,4 @@
-"""What cannot be seen, kept or told: silence proves nothing, half an answer starts nothing, no receiver is waited for."""
+"""What cannot be seen, kept or told: silence proves nothing, half an answer starts nothing, nobody is waited for."""
 
 from __future__ import annotations
 
