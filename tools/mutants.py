@@ -161,7 +161,6 @@ MUTANTS = (
         ("everything is taken back", "for each in self.plan if each.undo_on_failure}", "for each in self.plan}"),
         ("the oldest is taken back first", "for each in reversed(self.done) if", "for each in self.done if"),
         ("the last step is left out", "return self.step + 1 >= len(self.plan)", "return self.step + 2 >= len(self.plan)"),
-        ("a step inherits the former's proof", '"passed": (), ', ""),
         ("a step is done under the former's order", 'f"{execution.id}/{execution.planned.name}" if execution.step else execution.id', "execution.id"),
         ("a consent is to any plan", "for step in self.plan]\n        return f", "for step in ()]\n        return f"),
     ),
