@@ -219,7 +219,7 @@ MUTANTS = (
         CONSENTING,
         ("a question about another plan is answered", "if execution.asks != asks:", "if False:"),
         ("a question is answered twice", "if execution.consent is not None:", "if False:"),
-        ("a question outlives its alert", "not each.open for each in store", "False for each in store"),
+        ("a question outlives its alert", "if all(each.episode != execution.episode", "if False and all(each.episode != execution.episode"),
         ("the audit does not name who consented", 'actor=f"person {name}"', "actor=f\"policy {execution.policy}\""),
         ("the audit forgets the figures", "{**entry.detail, **evidence,", "{**entry.detail,"),
     ),
