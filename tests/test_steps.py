@@ -213,6 +213,14 @@ def test_a_switch_is_never_released_by_taking_a_step_back() -> None:
     assert "NOT taken back: one: killswitch.release is for a person" in bench.words()
 
 
+def test_what_was_so_before_is_none_of_its_doing_and_left() -> None:
+    bench = Bench(BACK)
+    bench.done["first"], bench.second.outcomes = True, [FAILED]
+    bench.acts(range(6))
+    assert (bench.execution.phase, bench.done["first"]) == (Phase.FAILED, True)
+    assert "taken back" not in bench.words()
+
+
 def test_what_nothing_takes_back_is_told_and_not_passed_over() -> None:
     bench = Bench(BACK)
     bench.first.undo, bench.second.outcomes = False, [FAILED]
@@ -308,7 +316,7 @@ def test_a_consent_is_acted_on_by_the_next_tick_and_holds_until_the_whole_is_don
     bench.act(1)
     assert bench.execution.phase is Phase.APPLIED
     bench.done["first"] = True
-    bench.acts(range(14, 19))  # the second step begins more than a quarter of an hour after the consent
+    bench.acts(range(16, 19))  # the second step begins more than a quarter of an hour after the consent
     assert bench.execution.phase is Phase.VERIFIED
     assert changed(bench) == ["second True"]
 

@@ -66,6 +66,7 @@ def test_what_was_asked_in_a_storm_is_not_done_unasked_as_it_thins_out_not_even_
 def test_those_begun_a_moment_ago_count_and_those_of_a_quarter_of_an_hour_ago_do_not() -> None:
     stage = bench()
     stage.act(0, *firing(stage, 0, 3))
+    stage.act(1, *firing(stage, 1, 3))
     stage.act(14, *firing(stage, 14, 4))
     assert phases(stage)[3] is Phase.ASKED
     later = bench()
