@@ -85,10 +85,17 @@ class Range:
         (self.root / "tocsin.yaml").write_text(text.replace(old, new))
 
 
+def unwatched(root: Path) -> Path:
+    """Copy the shipped files below ``root``, without the rule on the switch: no watcher ticks that would tell of it."""
+    project(root)
+    (root / "rules" / "killswitch_engaged.yaml").unlink()
+    return root
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Range]:
     with World(T0, seed=1) as world:
-        made = Range(world, project(tmp_path), monkeypatch)
+        made = Range(world, unwatched(tmp_path), monkeypatch)
         monkeypatch.setattr(drilling, "load_app", made.app)
         monkeypatch.setattr(drilling, "pause", made.pause)
         yield made
@@ -404,7 +411,7 @@ def test_a_process_that_is_told_to_end_releases_first(tmp_path: Path, number: in
         world.arm.ready_after = timedelta()
         settings = {**world.settings(), "TOCSIN_STATE": str(tmp_path / "state.sqlite")}
         command = [sys.executable, "-c", "from tocsin.cli.commands import program; program()", "drill", "killswitch"]
-        options = ["-t", NAME, "--yes-production", "--root", str(project(tmp_path)), "-o", "json"]
+        options = ["-t", NAME, "--yes-production", "--root", str(unwatched(tmp_path)), "-o", "json"]
         process = subprocess.Popen(
             [*command, *options], cwd=ROOT, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True
         )

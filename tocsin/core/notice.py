@@ -245,7 +245,7 @@ _PHRASES = {
     Phase.VERIFIED: "Done and proven",
     Phase.UNVERIFIED: "Done but NOT proven",
     Phase.FAILED: "Could NOT be done",
-    Phase.STOOD_DOWN: "No longer needed",
+    Phase.STOOD_DOWN: "Not gone on with",
     Phase.UNDOING: "Being taken back",
     Phase.DECLINED: "Declined by a person",
 }
