@@ -30,7 +30,7 @@ from tocsin.scenarios import rows
 from tocsin.scenarios.format import Case, Scenarios
 from tocsin.scenarios.judging import Look, Miss, Told, judge
 from tocsin.scenarios.listening import Foreseen, ListeningEngine
-from tocsin.scenarios.reading import target_of
+from tocsin.scenarios.reading import looked_at, target_of
 from tocsin.scenarios.stand import (
     EngineLog,
     Faults,
@@ -143,7 +143,8 @@ class _Play:
         config = self.given.config
         automation = self.case.automation or config.automation
         changes = {"targets": (self.target,), "watchdog": None, "automation": automation}
-        terms = {self.target.name: next(iter(self.given.terms.values()))} if self.given.terms else {}
+        asked = self.given.terms.get(looked_at(self.scenarios.rule, self.given).name)
+        terms = {self.target.name: asked} if asked else {}
         return replace(self.given, rules=rules, config=config.model_copy(update=changes), terms=terms)
 
     def _made(self, store: Any = None) -> ListeningEngine:

@@ -145,12 +145,16 @@ def target_of(made: Scenarios, changes: Mapping[str, object], project: Project) 
 
     Raises LookupError where there is none, ValidationError for changes that make no target.
     """
-    rule = next(each for each in project.rules if each.id == made.rule)
+    return Target.model_validate({**looked_at(made.rule, project).model_dump(), **made.target, **changes})
+
+
+def looked_at(name: str, project: Project) -> Target:
+    """Return the first target that a rule selects. Raises LookupError where there is none."""
+    rule = next(each for each in project.rules if each.id == name)
     found = [target for target in project.config.targets if selects(rule, target)]
     if not found:
         raise LookupError(f"no target of tocsin.yaml is one that {rule.id} looks at")
-    merged = {**found[0].model_dump(), **made.target, **changes}
-    return Target.model_validate(merged)
+    return found[0]
 
 
 def _names(case: Case, node: Node, project: Project) -> Iterator[Problem]:
