@@ -11,6 +11,7 @@ from tocsin import __version__
 from tocsin.cli import audit, people
 from tocsin.cli.options import Form, Root
 from tocsin.cli.output import Output
+from tocsin.cli.reports import Report
 
 program = typer.Typer(
     name="tocsin",
@@ -45,12 +46,22 @@ def check(
     folder: Annotated[
         Path | None, typer.Argument(help="Folder to check; default: the nearest with tocsin.yaml.")
     ] = None,
-    output: Form = Output.TEXT,
+    report: Annotated[
+        Report, typer.Option("--output", "-o", help="text for people; the others for programs and CI.")
+    ] = Report.TEXT,
+    changed: Annotated[
+        str, typer.Option("--changed", metavar="BASE", help="Only what the change since this commit touches.")
+    ] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are bad news, too.")] = False,
+    kql_parser: Annotated[
+        bool | None,
+        typer.Option("--kql-parser/--no-kql-parser", help="Microsoft's parser for queries; default: where it is."),
+    ] = None,
 ) -> None:
-    """Read every rule, policy and tocsin.yaml, and report every problem with its place."""
-    from tocsin.cli.checking import run
+    """Read every rule, policy and tocsin.yaml, and report every problem and every warning with its place."""
+    from tocsin.cli.checking import Checking, run
 
-    run(folder, output)
+    run(folder, Checking(report, changed, strict, kql_parser))
 
 
 @program.command()
