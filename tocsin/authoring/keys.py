@@ -8,7 +8,7 @@ import textwrap
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from enum import Enum
 from functools import cache
 from itertools import pairwise
@@ -26,6 +26,7 @@ class Key:
     """One key: ``default`` is as an author would write it, None where there is none or it means to say nothing."""
 
     name: str
+    kind: str
     needed: bool
     default: str | bool | int | None
     meaning: str
@@ -39,6 +40,7 @@ def keys(model: type[BaseModel]) -> tuple[Key, ...]:
     return tuple(
         Key(
             found.alias or name,
+            kind(found.annotation),
             found.is_required(),
             written(found),
             meanings.get(name, ""),
@@ -64,6 +66,33 @@ def written(found: FieldInfo) -> str | bool | int | None:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d}"
     return value if isinstance(value, bool | int) or (isinstance(value, str) and value) else None
+
+
+_KINDS: Mapping[type, str] = {
+    timedelta: "duration",
+    datetime: "day or time",
+    time: "time of day",
+    float: "number",
+    bool: "true or false",
+    int: "whole number",
+    str: "text",
+    Rate: "rate",
+    Spread: "rate",
+}
+
+
+def kind(annotation: Any) -> str:
+    """Return what a value is, in a word or two."""
+    origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
+    if choices(annotation) and origin is not tuple:
+        return "choice"
+    if origin in (tuple, list):
+        return "list"
+    if origin is dict:
+        return "mapping"
+    if isinstance(annotation, type):
+        return _KINDS.get(annotation, "text" if annotation.__name__ in ("OutOf", "Matcher") else "mapping")
+    return next((kind(each) for each in inside if each is not type(None)), "anything")
 
 
 def choices(annotation: Any) -> tuple[str, ...]:

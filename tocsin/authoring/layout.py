@@ -224,7 +224,35 @@ def _indented(text: str) -> str:
         yaml.dump(_quoted(made), out)
     except Exception as error:  # whatever a round trip cannot carry stays as it is
         raise Unchanged(f"it cannot be written back: {type(error).__name__}") from None
-    return out.getvalue()
+    return _aligned(out.getvalue())
+
+
+_BLOCK = re.compile(r"(?:^|[:-])\s+[|>][+-]?\d?[+-]?\s*(?:\s#.*)?$")
+
+
+def _aligned(text: str) -> str:
+    """Return the text with each comment that stands alone as deep as its neighbours; what is in a block stays."""
+    lines = text.splitlines()
+    block = -1
+    for at, line in enumerate(lines):
+        depth = _depth(line)
+        if not line.strip() or (block >= 0 and depth > block):
+            continue
+        block = depth if _BLOCK.search(line) else -1
+        if line.lstrip().startswith("#"):
+            around = [_depth(each) for each in (_said(lines[:at][::-1]), _said(lines[at + 1 :])) if each]
+            if around and depth not in around:
+                lines[at] = " " * around[-1] + line.lstrip()
+    return "\n".join(lines) + "\n"
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _said(lines: Sequence[str]) -> str:
+    """Return the first line that says something."""
+    return next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
 
 
 def _quoted(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tocsin import __version__
-from tocsin.cli import audit, people
+from tocsin.cli import audit, people, writing
 from tocsin.cli.options import Form, Root
 from tocsin.cli.output import Output
 from tocsin.cli.reports import Report
@@ -24,6 +24,7 @@ killswitch = typer.Typer(no_args_is_help=True, help="See, engage or release a ta
 program.add_typer(killswitch, name="killswitch")
 people.register(program)
 audit.register(program)
+writing.register(program)
 
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A target's name in tocsin.yaml.")]
 Scope = Annotated[str, typer.Option("--scope", help="tools, workflow or all.")]
