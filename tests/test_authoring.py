@@ -227,10 +227,10 @@ summary: s
         == """summary: s
 on: { rule: x }
 do:
-# First the tools.
+  # First the tools.
   - killswitch.engage: { scope: tools }
     id: tools
-# Then everything.
+  # Then everything.
   - killswitch.engage: { scope: all }
 guard: { mode: act }
 """

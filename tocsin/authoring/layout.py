@@ -231,7 +231,7 @@ _BLOCK = re.compile(r"(?:^|[:-])\s+[|>][+-]?\d?[+-]?\s*(?:\s#.*)?$")
 
 
 def _aligned(text: str) -> str:
-    """Return the text with each comment that stands alone as deep as its neighbours; what is in a block stays."""
+    """Return the text with each comment that stands alone as deep as what follows it, or as what it ends."""
     lines = text.splitlines()
     block = -1
     for at, line in enumerate(lines):
@@ -240,9 +240,10 @@ def _aligned(text: str) -> str:
             continue
         block = depth if _BLOCK.search(line) else -1
         if line.lstrip().startswith("#"):
-            around = [_depth(each) for each in (_said(lines[:at][::-1]), _said(lines[at + 1 :])) if each]
-            if around and depth not in around:
-                lines[at] = " " * around[-1] + line.lstrip()
+            above, below = _said(lines[:at][::-1]), _said(lines[at + 1 :])
+            ends = _depth(above) > _depth(below) and depth == _depth(above)
+            if below and depth != _depth(below) and not ends:
+                lines[at] = " " * _depth(below) + line.lstrip()
     return "\n".join(lines) + "\n"
 
 

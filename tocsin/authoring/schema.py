@@ -19,7 +19,7 @@ from tocsin.core.signal import Signal
 MODELS: Mapping[str, type[BaseModel]] = {"rule": Rule, "policy": Policy, "tocsin": Config}
 """Kind of file → its model."""
 
-_TEXT = {"type": ["string", "number", "boolean", "null"]}
+_TEXT: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
 _CONDITIONS = (*(op.value for op in Op), "change", "unusual", "burn_rate", "absent_for")
 _SETTING = {"type": "string", "pattern": r"\$\{\w*\}"}
 _SCALARS = frozenset({"type", "enum", "const", "pattern", "minimum", "maximum", "minLength", "maxLength"})
@@ -160,7 +160,7 @@ def _step(found: Schema, actions: Mapping[str, Takes]) -> Schema:
 
 def _action(takes: Takes) -> Schema:
     # `{scope}` stands for what has gone, in a policy that holds a switch.
-    args = {
+    args: Schema = {
         name: {"enum": [*arg.choices, "{scope}"]} if arg.choices else dict(_TEXT) for name, arg in takes.args.items()
     }
     for name, arg in takes.args.items():

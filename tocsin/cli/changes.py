@@ -54,14 +54,19 @@ def _changed(root: Path, base: str) -> set[str]:
 
 def _laid(root: Path, base: str, folder: Path) -> None:
     """Lay the YAML files as they were at ``base`` into a folder; of a folder that was not there, none."""
-    within = _git(root, "rev-parse", "--show-prefix").strip()
-    listed = _git(root, "ls-tree", "-r", "--name-only", "-z", f"{base}:{within}".rstrip("/")).split("\0")
+    within, top = _git(root, "rev-parse", "--show-prefix").strip(), _top(root)
+    listed = _git(top, "ls-tree", "-r", "--name-only", "-z", f"{base}:{within}".rstrip("/")).split("\0")
     names = [name for name in listed if name.endswith((".yaml", ".yml"))]
     if not names:
         return
-    data = _run(root, "archive", "--format=tar", f"{base}:{within}".rstrip("/"), "--", *names)
+    data = _run(top, "archive", "--format=tar", f"{base}:{within}".rstrip("/"), "--", *names)
     with tarfile.open(fileobj=io.BytesIO(data)) as packed:
         packed.extractall(folder, filter="data")
+
+
+def _top(root: Path) -> Path:
+    """Return the repository's own folder, from which Git names whole trees."""
+    return Path(_git(root, "rev-parse", "--show-toplevel").strip())
 
 
 def _git(root: Path, *arguments: str) -> str:
