@@ -8,12 +8,19 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.ran import PAGE, Ran, named
+
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 
 settings.register_profile("here", deadline=None, print_blob=True)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch over the tests that the list of failures names."""
+    config.pluginmanager.register(Ran(ROOT, named(ROOT / PAGE)), "named-tests-ran")
 
 
 @pytest.fixture

@@ -107,6 +107,7 @@ EXECUTION = Execution(
     action="killswitch.engage",
     args={"scope": "tools"},
     phase=Phase.VERIFIED,
+    passed=(("KILLSWITCH_TOOLS", FIRED + 7 * MINUTE),),
     reason="KILLSWITCH_TOOLS seen at 03:12:00; side_effect_tools seen at 03:16:00",
     before="sales-research-api--r1",
     after="sales-research-api--r2",

@@ -52,12 +52,24 @@ def shipped() -> dict[str, Rule]:
     }
 
 
-def compiled(rule: Rule, *slots: datetime) -> Query:
-    """Return the one query of a rule over logs for these slots."""
+def queries(rule: Rule, *slots: datetime) -> list[Query]:
+    """Return every query of a rule over logs for these slots: one a source, and one a length of window."""
     signal = signals.known().get(rule.when.signal or "")
     sources = [source for source in signal.sources if isinstance(source, Logs)] if signal else [None]
-    ((ask,),) = [compile_logs(rule, signal, source, TARGET, windows(rule, slots)) for source in sources]
-    return ask.query
+    asked = [compile_logs(rule, signal, source, TARGET, windows(rule, slots)) for source in sources]
+    return [ask.query for asks in asked for ask in asks]
+
+
+def compiled(rule: Rule, *slots: datetime) -> Query:
+    """Return the one query of a rule over logs for these slots."""
+    (query,) = queries(rule, *slots)
+    return query
+
+
+def _named(rule: Rule) -> dict[str, Query]:
+    """Return a rule's queries by name: the first by the rule's own, the others numbered."""
+    found = enumerate(queries(rule, AT), 1)
+    return {rule.id if number == 1 else f"{rule.id}_{number}": query for number, query in found}
 
 
 def _side_effects() -> Query:
@@ -69,9 +81,9 @@ def _side_effects() -> Query:
 def cases() -> dict[str, Query]:
     """Return every golden query by name."""
     return {
-        **{name: compiled(rule, AT) for name, rule in shipped().items()},
+        **{name: query for rule in shipped().values() for name, query in _named(rule).items()},
         "catch_up": compiled(shipped()["high_error_rate"], AT - 2 * MINUTE, AT - MINUTE, AT),
-        "cost_per_call": compiled(PER_CALL, AT),
+        "dear_calls": compiled(PER_CALL, AT),
         "own_kql": compiled(OWN, AT),
         "side_effect_tools": _side_effects(),
         "freshness": freshness(TARGET, AT - 4 * MINUTE, AT),

@@ -18,7 +18,7 @@ from tocsin.core.read import Project
 from tocsin.core.remedy import Applied, Did
 from tocsin.core.rule import Rule
 from tocsin.engine.tick import Engine
-from tocsin.ports import Meter, Mirror, Store, WorkQueue
+from tocsin.ports import Actuator, Meter, Mirror, Store, WorkQueue
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.telemetry.embedded import EmbeddedTelemetry
 from tocsin.testing import Heard
@@ -172,6 +172,10 @@ class Stage:
         self.oncall, self.team = Receiver(self.note), Receiver(self.note)
         self.platform = Platform(self.note, {"HITL_APPROVER_ENDPOINT": "https://approver"})
         self.meters: dict[str, Meter] = {}
+        self.actuators: dict[str, Actuator] = {
+            "killswitch.engage": self.platform,
+            "killswitch.release": self.platform,
+        }
         self.queue: WorkQueue | None = None
         self.mirror: Mirror | None = None
         self.log = Heard()
@@ -193,7 +197,7 @@ class Stage:
             telemetry=self,
             configuration=self.platform,
             notifiers={"oncall": self.oncall, "team": self.team},
-            actuators={"killswitch.engage": self.platform, "killswitch.release": self.platform},
+            actuators=self.actuators,
             log=self.log,
             owner="test",
             meters=self.meters,

@@ -206,6 +206,28 @@ def test_what_the_platform_has_not_finished_is_not_finished_once_automation_is_o
     assert stage.happened.count("applied") == before + 2
 
 
+def test_what_the_platform_has_not_finished_is_left_once_a_person_has_released_it() -> None:
+    from dataclasses import replace
+
+    from tocsin.core.audit import Record
+
+    stage = misconfigured()
+    stage.platform.outcomes = [Applied(Did.DONE, "sent")] * 9
+    read = stage.platform.read
+
+    def shared(target: Any) -> Any:
+        app = read(target)
+        return replace(app, multiple=True, env={**app.env, SWITCH: "on"})  # type: ignore[type-var]
+
+    stage.platform.read = shared  # type: ignore[method-assign]
+    stage.run(range(8))
+    before = stage.happened.count("applied")
+    assert [entry["event"] for entry in stage.inner.audit()].count("finishing") > 0
+    stage.inner.record(None, [Record(T0 + 8 * MINUTE, "person ann", "release intended", "sales", "killswitch", {})])
+    stage.run(range(8, 12))
+    assert stage.happened.count("applied") == before
+
+
 def test_a_lock_is_held_by_the_clock_and_not_by_the_ticks_instant() -> None:
     from tocsin.engine.acting import Actor
 

@@ -35,7 +35,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 
 def test_the_shipped_files_have_no_problem(root: Path) -> None:
-    assert "6 rules, 2 policies, 1 targets: no problems" in run("check", str(root))
+    assert "39 rules, 8 policies, 1 targets: no problems" in run("check", str(root))
     assert json.loads(run("check", str(root), "-o", "json"))["problems"] == []
 
 
@@ -109,6 +109,15 @@ def test_the_switch_is_shown_engaged_and_released_by_a_person_with_a_reason(worl
     released = run("killswitch", "release", "-t", "sales-research", *reason, "--override")
     assert "every serving revision has it" in released
     assert world.template_env()["KILLSWITCH_TOOLS"] == "off"
+
+
+def test_where_traffic_is_pinned_a_person_engages_what_serves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tocsin.cli.switching._PAUSE", 0.0)
+    world.arm.ready_after = timedelta()
+    world.arm.create(world.target(), {"HITL_APPROVER_ENDPOINT": "https://approver"}, multiple=True)
+    engaged = json.loads(run("killswitch", "engage", "-t", "sales-research", "--reason", "drill", "--output", "json"))
+    assert engaged["verified"] is True
+    assert world.serving_env()["KILLSWITCH_TOOLS"] == "on"
 
 
 def test_what_a_person_does_is_in_the_audit_before_and_after(world: World, tmp_path: Path) -> None:

@@ -448,21 +448,36 @@ def test_made_up_cases_are_what_the_files_hold() -> None:
     assert json.loads(evals("sales", T0)[RUN])["target"] == "sales"
 
 
-def limit(made: Project) -> float | None:
-    rule = next(rule for rule in made.rules if rule.id == "p95_latency")
-    return made.held_to(rule, "sales-research").when.above
+def limit(made: Project, name: str = "p95_latency") -> float | None:
+    rule = next(rule for rule in made.rules if rule.id == name)
+    found = made.held_to(rule, "sales-research").when.limit
+    return found[1] if found else None
 
 
 def test_the_latency_rule_takes_its_limit_from_the_accelerators_file_unless_it_is_tuned(tmp_path: Path) -> None:
     own = "acceptance: { p95_latency_ms: 42000 }\n"
     made = reading(tmp_path / "a", own)
     assert limit(made) == 42_000
-    assert all(made.held_to(rule, "sales-research") is rule for rule in made.rules if rule.id != "p95_latency")
+    assert limit(made, "p95_latency_elevated") == 21_000, "it warns at half of that"
+    others = [rule for rule in made.rules if not rule.id.startswith("p95_latency")]
+    assert all(made.held_to(rule, "sales-research") is rule for rule in others)
     assert limit(reading(tmp_path / "b", "acceptance: { quality_threshold: 0.8 }\n")) == 180_000
     assert limit(reading(tmp_path / "c", "acceptance: { p95_latency_ms: soon }\n")) == 180_000
     tuned = reading(tmp_path / "d", own)
     tuned = replace(tuned, config=tuned.config.model_copy(update={"tuning": {"p95_latency": {"when": {"above": "1"}}}}))
     assert limit(tuned) == 180_000, "the rule was read with its tuning, and is left as it is"
+
+
+@pytest.mark.parametrize(
+    ("rule", "own", "shipped"),
+    [("cost_per_call", 0.2, 0.55), ("groundedness_drop", 0.6, 0.85), ("quality_drop", 0.9, 0.75)],
+)
+def test_what_was_agreed_on_is_what_rules_about_it_hold_a_target_to(
+    tmp_path: Path, rule: str, own: float, shipped: float
+) -> None:
+    agreed = "acceptance: { cost_per_call_usd: 0.2, groundedness_threshold: 0.6, quality_threshold: 0.9 }\n"
+    assert limit(reading(tmp_path / "a", agreed), rule) == own
+    assert limit(reading(tmp_path / "b", "acceptance: { redteam_must_pass: true }\n"), rule) == shipped
 
 
 @pytest.mark.parametrize(("asked", "kinds"), [(800.0, ["fired"]), (1_000.0, [])])

@@ -167,9 +167,16 @@ def binder() -> Iterator[Binder]:
 # How few
 
 
-def test_the_shipped_rules_are_three_queries_and_another_table_a_fourth() -> None:
+def test_the_shipped_rules_are_a_query_for_each_table_and_one_for_each_stretch_far_back() -> None:
     queries = fuse(numbered(*shipped().values(), OWN), TARGET)
-    assert sorted(len(each.shares) for each in queries) == [1, 1, 1, 3]
+    assert sorted(len(each.shares) for each in queries) == [1, 1, 1, 1, 1, 2, 2, 4, 12]
+
+
+def test_the_shipped_rules_of_every_minute_are_a_query_for_each_table_and_one_for_arrivals() -> None:
+    every_minute = [each for each in shipped().values() if each.every <= MINUTE]
+    queries = fuse(numbered(*every_minute), TARGET)
+    assert sorted(each.query.end - each.query.start for each in queries)[-1] == timedelta(days=3, minutes=10)
+    assert len(queries) == 3
 
 
 def test_rules_that_measure_the_same_share_one_part() -> None:
@@ -215,8 +222,11 @@ def test_what_cannot_stand_beside_others_is_asked_by_itself(text: str) -> None:
 def test_windows_that_reach_back_a_week_do_not_make_the_others_read_it() -> None:
     asks = numbered(*shipped().values())
     spans = sorted(each.query.end - each.query.start for each in fuse(asks, TARGET))
-    # Near ones; arrivals, which may have been emitted long before; and the week that costs are compared over.
-    assert spans == [timedelta(hours=1), timedelta(days=3, minutes=10), timedelta(days=8)]
+    # Near ones of four tables; six hours, a day and three for a budget that burns, the day for tokens too; arrivals,
+    # which may have been emitted long before; and the week that costs are compared over.
+    near = [timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=15), timedelta(hours=2)]
+    far = [timedelta(hours=6), timedelta(days=1), timedelta(days=3), timedelta(days=3, minutes=10), timedelta(days=8)]
+    assert spans == [*near, *far]
 
 
 # The guilty part

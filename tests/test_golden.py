@@ -84,12 +84,51 @@ def traces() -> Iterator[dict[str, Any]]:
     yield event("tool.executed", minutes(3), external_system="send_email")
     # Cost.
     agents = {"args_redacted__agent": "planner", "args_redacted__model": "gpt"}
+    agents |= {"args_redacted__input_tokens": 100, "args_redacted__output_tokens": 20}
     yield event("cost.call", minutes(30), value=0.3, **agents)
     yield event("cost.call", minutes(20), 2, value=0.2, **{**agents, "args_redacted__agent": "writer"})
     yield event("cost.call", AT - 7 * DAY - MINUTE, value=0.5)
     yield event("cost.call", AT - 3 * DAY, value=9.0)
     yield event("cost.call", AT - 8 * DAY - MINUTE, value=9.0)
     yield event("cost.call", AT - 7 * DAY, value=9.0)
+    # What the shipped rules count besides.
+    for at, count, error in ((9, 3, "Foundry: 503"), (11, 50, "Foundry: 503"), (9, 4, "KeyError")):
+        yield event("worker.completed", minutes(at), count, ok="False", error=error, external_system="planner")
+    yield event("worker.completed", minutes(9), 3, ok="True", external_system="planner")
+    yield event("tool.failed", minutes(14), ok="false", error="TimeoutError")
+    yield event("tool.failed", minutes(14), 50, ok="false", error="killswitch engaged: tools")
+    yield event("tool.failed", minutes(14), 50, ok="false", error="Reviewer denied tool=send_email")
+    yield event("retrieval.returned", minutes(14), 3, value=4, unit="chunks")
+    yield event("retrieval.returned", minutes(14), ok="false", error="HTTP 403")
+    yield event("retrieval.returned", minutes(4.5), 2, ok="false", error="[Errno -2] Name or service not known")
+    yield event("eval.result", minutes(600), args_redacted__score=1, args_redacted__groundedness=0.9)
+    yield event("eval.result", minutes(600), 3, args_redacted__score=0, args_redacted__groundedness="")
+    yield event("request.received", minutes(55), 458)
+
+
+def other_tables() -> Iterator[tuple[str, dict[str, Any]]]:
+    def row(table: str, at: float, **columns: Any) -> tuple[str, dict[str, Any]]:
+        return table, {"TimeGenerated": minutes(at), "AppRoleName": TARGET.role_name, **columns}
+
+    for name, success, code, count in (
+        ("POST /api/x", True, "200", 3),
+        ("POST /api/x", False, "500", 1),
+        ("GET /nowhere", False, "404", 1),
+        ("GET /healthz", True, "200", 100),
+    ):
+        yield row("AppRequests", 12, Name=name, Success=success, ResultCode=code, ItemCount=count)
+    for at, kind, host, code, count in (
+        (10, "HTTP", "search", "503", 1),
+        (10, "HTTP", "search", "404", 10),
+        (10, "InProc", "search", "0", 100),
+        (4.5, "HTTP", "foundry", "0", 2),
+        (4.5, "SQL", "database", "0", 7),
+    ):
+        told = {"DependencyType": kind, "Target": host, "ResultCode": code, "ItemCount": count}
+        yield row("AppDependencies", at, Success=False, **told)
+    yield row("AppDependencies", 10, Success=True, DependencyType="HTTP", Target="search", ResultCode="200")
+    yield row("AppExceptions", 4.5, ExceptionType="socket.gaierror", ItemCount=2)
+    yield row("AppExceptions", 4.5, ExceptionType="OSError", OuterMessage="Cannot connect to host x:443")
 
 
 def exception(kind: str, role: str, count: int, at: datetime) -> dict[str, Any]:
@@ -100,6 +139,8 @@ def exception(kind: str, role: str, count: int, at: datetime) -> dict[str, Any]:
 def telemetry() -> Iterator[EmbeddedTelemetry]:
     telemetry = EmbeddedTelemetry()
     telemetry.load("AppTraces", traces())
+    for table, row in other_tables():
+        telemetry.load(table, [row])
     telemetry.load("AppRequests", [{"TimeGenerated": minutes(3.5), "AppRoleName": TARGET.role_name}])
     role = TARGET.role_name
     telemetry.load("AppExceptions", [exception("ValueError", role, 3, minutes(60)), exception("KeyError", role, 1, AT)])
@@ -109,7 +150,46 @@ def telemetry() -> Iterator[EmbeddedTelemetry]:
     telemetry.close()
 
 
+def one(value: float, events: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"_window": 0, "value": value, "events": events, **more}]
+
+
+BURNING = one(102 / 128, 128)
+OWN = [each for each in traces() if each["AppRoleName"] == TARGET.role_name]
+RECENT = sum(each["ItemCount"] for each in OWN if minutes(30) <= each["TimeGenerated"] < AT)
+
 BY_HAND: dict[str, list[dict[str, Any]]] = {
+    "api_down": one(4, 4),
+    "cost_per_call": one(0.7 / 3, 3),
+    "dependency_failures": [
+        {"_window": 0, "host": "database", "value": 1.0, "events": 7},
+        {"_window": 0, "host": "foundry", "value": 1.0, "events": 2},
+        {"_window": 0, "host": "search", "value": 1 / 12, "events": 12},
+    ],
+    "error_rate_elevated": BURNING,
+    "groundedness_drop": one(0.9, 1),
+    "ingestion_lag": one(0.0, RECENT),
+    "model_outage": one(3 / 117, 117),
+    "no_output": one(0.5, 458),
+    "p95_latency_elevated": [],
+    "private_endpoint_dns": one(2, 2, detail="errors of the app"),
+    "private_endpoint_dns_2": one(2, 2, detail="calls without an answer"),
+    "private_endpoint_dns_3": one(3, 3, detail="exceptions"),
+    "quality_drop": one(0.25, 4),
+    "retrieval_failures": one(0.5, 6),
+    "slo_burn": BURNING,
+    "slo_burn_2": one(0.0, 4),
+    "slo_burn_3": BURNING,
+    "slo_burn_4": one(102 / 108, 108),
+    **dict.fromkeys(("slo_burn_slow", "slo_burn_slow_2", "slo_burn_slow_3", "slo_burn_slow_4"), BURNING),
+    "success_rate_low": one(4 / 6, 6),
+    "token_budget": one(360, 3),
+    "token_budget_spent": one(360, 3),
+    "tool_failures": one(0.2, 5),
+    "worker_failures": [
+        {"_window": 0, "agent": "", "value": 1.0, "events": 100},
+        {"_window": 0, "agent": "planner", "value": 57 / 60, "events": 60},
+    ],
     "high_error_rate": [{"_window": 0, "value": 0.25, "events": 8}],
     "catch_up": [
         {"_window": 0, "value": 102 / 104, "events": 104},
@@ -120,11 +200,15 @@ BY_HAND: dict[str, list[dict[str, Any]]] = {
     "hitl_misconfigured": [{"_window": 172_800, "value": 3.0, "events": 3, "detail": "event tool.hitl_misconfigured"}],
     "hitl_rejection_spike": [{"_window": 0, "value": 3.0, "events": 3}],
     "cost_jump": [{"_window": 0, "value": 0.5, "events": 1}, {"_window": 604800, "value": 0.7, "events": 3}],
-    "cost_per_call": [
+    "dear_calls": [
         {"_window": 0, "agent": "planner", "model": "gpt", "value": 0.3, "events": 1},
         {"_window": 0, "agent": "writer", "model": "gpt", "value": 0.2, "events": 2},
     ],
-    "own_kql": [{"_window": 0, "exception": "ValueError", "value": 4.0}],
+    "own_kql": [
+        {"_window": 0, "exception": "OSError", "value": 1.0},
+        {"_window": 0, "exception": "ValueError", "value": 4.0},
+        {"_window": 0, "exception": "socket.gaierror", "value": 2.0},
+    ],
     "side_effect_tools": [{"_window": 0, "value": 2.0, "events": 2}],
     "freshness": [
         {"minute": minutes(4), "events": 1, "lag": 0.0},
@@ -150,7 +234,7 @@ def test_the_query_finds_what_was_counted_by_hand(telemetry: EmbeddedTelemetry, 
 
 
 def order(row: dict[str, Any]) -> str:
-    return repr((row.get("_window"), row.get("minute"), row.get("agent")))
+    return repr((row.get("_window"), row.get("minute"), *map(row.get, ("agent", "host", "exception"))))
 
 
 def test_a_window_without_events_has_no_row(telemetry: EmbeddedTelemetry) -> None:
@@ -241,7 +325,7 @@ def test_the_accelerators_own_records_give_what_they_say(data: Path) -> None:
     assert (errors["value"], errors["events"]) == (1.0, 1)
     (latency,) = found(telemetry, compiled(rules["p95_latency"], AT))
     assert (latency["value"], latency["events"]) == (1234.5, 1)
-    (call,) = found(telemetry, cases()["cost_per_call"])
+    (call,) = found(telemetry, cases()["dear_calls"])
     assert (call["value"], call["events"]) == (pytest.approx(0.0008), 1)
     (sign,) = found(telemetry, compiled(rules["hitl_misconfigured"], AT))
     assert (sign["value"], sign["events"]) == (2.0, 2)

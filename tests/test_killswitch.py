@@ -537,19 +537,19 @@ def test_what_is_wrong_with_the_approval_is_read_from_the_app(
     platform.arm.create(TARGET, env)
     app = platform.apps.get(target)
     assert isinstance(app, App)
-    assert container.approver_findings(app, target) == found
+    assert container.approver_findings(app, target, T0) == found
 
 
 def test_a_revision_that_crashes_is_found_and_one_that_starts_is_not(platform: Platform) -> None:
     findings = container.FINDINGS["revisions"]
-    assert findings(platform.read(), TARGET) == []
+    assert findings(platform.read(), TARGET, T0) == []
     platform.engage()
-    assert findings(platform.read(), TARGET) == [], "the new revision is only starting"
+    assert findings(platform.read(), TARGET, T0) == [], "the new revision is only starting"
     platform.wait()
     platform.arm.failing = "Container crashing: api"
     platform.release()
     platform.wait()
-    assert findings(platform.read(), TARGET) == ["sales-api--0000003 is Failed: Container crashing: api"]
+    assert findings(platform.read(), TARGET, T0) == ["sales-api--0000003 is Failed: Container crashing: api"]
 
 
 def test_an_approver_address_kept_as_a_secret_counts_as_set(platform: Platform) -> None:
@@ -557,4 +557,28 @@ def test_an_approver_address_kept_as_a_secret_counts_as_set(platform: Platform) 
     template["containers"][0]["env"] = [{"name": "HITL_APPROVER_ENDPOINT", "secretRef": "approver"}]
     platform.arm.set_template(TARGET, template)
     platform.wait()
-    assert container.approver_findings(platform.read(), PRODUCTION) == []
+    assert container.approver_findings(platform.read(), PRODUCTION, T0) == []
+
+
+# The opposite on its way
+
+
+def test_engaging_while_a_release_is_rolling_out_is_no_engaged_switch(platform: Platform) -> None:
+    platform.engage()
+    platform.wait()
+    platform.release()
+    assert platform.arm.serving_env(TARGET)[SWITCH] == "on", "the revision with the switch still serves"
+    assert platform.engage().did is Did.BUSY
+    platform.wait()
+    assert platform.engage().did is Did.DONE
+    platform.wait()
+    assert platform.proven()
+
+
+def test_releasing_while_an_engage_is_rolling_out_is_no_released_switch(platform: Platform) -> None:
+    platform.arm.never_ready = True
+    platform.engage()
+    assert platform.release().did is Did.BUSY
+    platform.wait()
+    assert platform.release().did is Did.DONE
+    assert platform.arm.template_env(TARGET)[SWITCH] == "off"

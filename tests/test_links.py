@@ -352,7 +352,7 @@ def test_the_page_runs_nothing_is_kept_nowhere_and_sends_its_address_to_nobody(d
     policy = HEADERS["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    assert (HEADERS["Cache-Control"], HEADERS["Referrer-Policy"]) == ("no-store", "no-referrer")
+    assert (HEADERS["Cache-Control"], HEADERS["Referrer-Policy"]) == ("no-store", "same-origin")
 
 
 def test_no_group_holds_a_link(desk: Desk) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import ROOT
-from tools.mutants import ALERT, MUTANTS, SCHEDULE, Mutant, applied
+from tools.mutants import ALERT, EXECUTION, GUARD, MUTANTS, SCHEDULE, Mutant, applied
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -18,3 +18,4 @@ def test_a_mutant_applies_and_still_compiles(mutant: Mutant) -> None:
 
 def test_there_are_enough_of_them() -> None:
     assert sum(1 for mutant in MUTANTS if mutant.file in (ALERT, SCHEDULE)) >= 20
+    assert sum(1 for mutant in MUTANTS if mutant.file in (GUARD, *EXECUTION)) >= 60

@@ -139,7 +139,7 @@ def test_a_mode_nobody_knows_never_acts(tmp_path: Path, mode: str) -> None:
     (root / "tocsin.yaml").write_text(text)
     made = read_project(root, SETTINGS, app.known())
     assert made.config.automation is Automation.OBSERVE
-    assert made.config.targets[0].allow == ("killswitch.engage",)
+    assert made.config.targets[0].allow == ("killswitch.engage", "container_app.rollback")
 
 
 def test_a_target_that_lost_a_part_is_watched_and_never_acted_on(tmp_path: Path) -> None:
@@ -156,8 +156,9 @@ def test_a_route_that_lost_a_part_does_not_end_the_search(tmp_path: Path) -> Non
     root = project(tmp_path)
     text = (root / "tocsin.yaml").read_text().replace("to: [oncall, team]", "to: [oncall, team]\n      until: noon")
     (root / "tocsin.yaml").write_text(text)
-    (route,) = read_project(root, SETTINGS, app.known()).config.routes.routes
+    *others, route = read_project(root, SETTINGS, app.known()).config.routes.routes
     assert route.continue_
+    assert not any(each.continue_ for each in others)
 
 
 # Files that are no documents

@@ -113,11 +113,11 @@ def test_a_receiver_may_be_named_as_the_project_names_it(root: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing", "-r", "teams"], "no rule 'nothing'; known: cost_jump"),
+        (["nothing", "-r", "teams"], "no rule 'nothing'; known: api_down"),
         ([RULE, "-r", "fax"], "no receiver 'fax'; known: "),
         ([RULE, "-r", "teams", "--kind", "bored"], "known: fired, acted, blind, resolved, failed"),
         ([RULE, "-r", "teams", "-t", "nobody"], "no target 'nobody'; known: sales-research"),
-        (["high_error_rate", "-r", "teams", "--kind", "acted"], "no policy answers the rule"),
+        (["p95_latency", "-r", "teams", "--kind", "acted"], "no policy answers the rule"),
         ([RULE, "-r", "pagerduty", "--picture", "x.png"], "Teams cards only"),
     ],
 )

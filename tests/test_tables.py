@@ -123,10 +123,12 @@ def test_a_settled_message_is_not_unsettled_by_whoever_held_it_before(table: str
     assert [each.state for each in store.deliveries()] == [Settled.DELIVERED]
 
 
-def test_a_service_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+def test_a_service_that_is_not_there_is_unavailable_and_keeps_no_app_from_being_composed(tmp_path: Path) -> None:
     nowhere = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;TableEndpoint=http://127.0.0.1:1/a;"
-    with pytest.raises(StoreUnavailable):
-        connect(nowhere)
+    store = connect(nowhere)
+    for call in (lambda: store.waiting(T0), store.open_alerts, lambda: store.beat(T0)):
+        with pytest.raises(StoreUnavailable):
+            call()
 
 
 def test_the_store_is_a_table_store(table: str) -> None:

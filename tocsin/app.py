@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from tocsin.engine.counting import CountedTelemetry, counted
 from tocsin.engine.react import enter, react, take
 from tocsin.engine.releasing import Gate
 from tocsin.engine.tick import Engine, Ticked
+from tocsin.engine.unstored import LastResort, Outage
 from tocsin.evaluations import Sources
 from tocsin.parts import (
     apps_of,
@@ -81,6 +82,8 @@ class App:
     """What signs the links in messages; None where there are none."""
     evaluations: Evaluations = NO_EVALUATIONS
     approvers: Approvers = NOBODY
+    outage: Outage = field(default_factory=Outage)
+    """What this process has seen of a store that does not answer."""
 
     @property
     def gate(self) -> Gate:
@@ -88,8 +91,19 @@ class App:
         return Gate(self.engine.project, self.engine.store, self.engine.configuration, self.evaluations)
 
     def tick(self) -> Ticked:
-        """Run one tick now."""
-        return counted(self.engine.tally, "timer", lambda: self.engine.tick(self.clock.now()))
+        """Run one tick now. Raises ``StoreUnavailable``, of which the fallback is told when it lasts."""
+        return counted(self.engine.tally, "timer", self._ticked)
+
+    def _ticked(self) -> Ticked:
+        now, engine = self.clock.now(), self.engine
+        anybody = LastResort(engine.notifiers, engine.project.config.fallback, engine.log)
+        try:
+            ticked = engine.tick(now)
+        except StoreUnavailable as error:
+            self.outage.lasts(anybody, str(error), now)
+            raise
+        self.outage.over(anybody, now)
+        return ticked
 
     def react(self, event: Mapping[str, Any]) -> Ticked | None:
         """Evaluate what an event concerns, now."""

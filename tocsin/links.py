@@ -22,7 +22,7 @@ from tocsin.core.units import spell
 from tocsin.engine import personal, standing
 from tocsin.pages import button, page
 from tocsin.ports import Conflict, Store, StoreUnavailable
-from tocsin.signing_in import Person, signed_in
+from tocsin.signing_in import Person, forged, signed_in
 from tocsin.tokens import Claim, Does, Expired, Refused, Signed
 from tocsin.webhook import Answer
 
@@ -44,6 +44,8 @@ def answer(
     app = app or composition.current()
     if app.links is None:
         return page(404, "No such link", "Links are not set up here.")
+    if method == "POST" and forged(headers):
+        return page(403, "Not from here", "Another page has sent this. Open the link itself. Nothing was changed.")
     posted = _form(body) if method == "POST" else {}
     token = posted.get("token", "") if method == "POST" else query.get("token", "")
     try:

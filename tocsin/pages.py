@@ -17,7 +17,8 @@ HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_HASH}'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "no-referrer",
+    # With "no-referrer" a browser posts the form with `Origin: null`, which App Service's sign-in takes for forged.
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "X-Robots-Tag": "noindex, nofollow",
@@ -29,7 +30,7 @@ def page(status: int, title: str, *told: str, form: str = "") -> Answer:
     said = "".join(f"<p>{escape(scrub(each, 600))}</p>" for each in told)
     text = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><meta name="referrer" content="no-referrer">'
+        '<meta name="viewport" content="width=device-width"><meta name="referrer" content="same-origin">'
         f"<title>Tocsin</title><style>{_STYLE}</style></head>"
         f"<body><h1>{escape(scrub(title, 200))}</h1>{said}{form}</body></html>\n"
     )

@@ -54,6 +54,12 @@ def signed_in(headers: Mapping[str, str], known: Approvers) -> Person | None:
     return Person(scrub(name, 100) or scrub(identity, 100), scrub(identity, 100))
 
 
+def forged(headers: Mapping[str, str]) -> bool:
+    """Return whether a browser says that the request was made by a page that is not ours, whoever sits before it."""
+    site = {name.lower(): value for name, value in headers.items()}.get("sec-fetch-site", "")
+    return site.strip().lower() in ("cross-site", "same-site")
+
+
 def sign_in(path: str) -> str:
     """Return where a person signs in and comes back to ``path``."""
     return f"/.auth/login/aad?post_login_redirect_uri={quote(path, safe='')}"

@@ -1,4 +1,4 @@
-"""Hand-made faults in the state machine, the schedule and the guard, each of which the tests must notice.
+"""Hand-made faults in the state machine, the schedule, the guard and execution, each of which the tests must notice.
 
     python -m tools.mutants            all of them
     python -m tools.mutants slot       those whose name holds a word
@@ -21,10 +21,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ALERT, SCHEDULE, GUARD = "tocsin/core/alert.py", "tocsin/core/schedule.py", "tocsin/core/guard.py"
+REMEDY, ACTING, JUDGING = "tocsin/core/remedy.py", "tocsin/engine/acting.py", "tocsin/engine/judging.py"
+CARRYING, HOLD, SWITCHES = "tocsin/engine/carrying.py", "tocsin/core/hold.py", "tocsin/engine/switches.py"
+CONSENTING, DECIDING, SIGNING_IN = "tocsin/engine/consenting.py", "tocsin/deciding.py", "tocsin/signing_in.py"
+EXECUTION = (REMEDY, ACTING, JUDGING, CARRYING)
+_STEPS = ["tests/test_steps.py", "tests/test_storms.py"]
+_PAGES = ["tests/test_deciding.py", "-m", "not slow"]
 TESTS = {
     ALERT: ["tests/test_alert.py"],
     SCHEDULE: ["tests/test_schedule.py"],
     GUARD: ["tests/test_guard.py"],
+    REMEDY: _STEPS,
+    ACTING: _STEPS,
+    JUDGING: _STEPS,
+    CARRYING: _STEPS,
+    HOLD: ["tests/test_hold.py", "-k", "told_from_what or shared_out"],
+    SWITCHES: ["tests/test_hold.py", "-k", "by_hand or twice"],
+    CONSENTING: _PAGES,
+    DECIDING: _PAGES,
+    SIGNING_IN: _PAGES,
 }
 
 
@@ -48,6 +63,10 @@ def _schedule(name: str, old: str, new: str) -> Mutant:
 
 def _guard(name: str, old: str, new: str) -> Mutant:
     return Mutant(name, GUARD, old, new)
+
+
+def _in(file: str, *faults: tuple[str, str, str]) -> tuple[Mutant, ...]:
+    return tuple(Mutant(name, file, old, new) for name, old, new in faults)
 
 
 HELD = "held = alert.held + (step if alert.last is Verdict.BREACHED else timedelta())"
@@ -102,7 +121,7 @@ MUTANTS = (
     _schedule("a disabled rule runs", "if not rule.enabled:", "if False:"),
     _guard("off asks", "Automation.OFF: Ruling.REFUSE", "Automation.OFF: Ruling.ASK"),
     _guard("the highest switch decides", "lowest = min(", "lowest = max("),
-    _guard("any action is allowed", "if action in case.target.allow:", "if True:"),
+    _guard("any action is allowed", "if action not in case.target.allow or action in", "if action in"),
     _guard("a recovering alert is acted on", "if alert.state is not State.FIRING:", "if not alert.open:"),
     _guard("an unknown verdict is acted on", "if alert.last is not Verdict.BREACHED:", "if alert.last is Verdict.CLEAR:"),
     _guard("an old verdict is acted on", "if alert.slot is None or alert.slot < oldest:", "if alert.slot is None:"),
@@ -113,8 +132,111 @@ MUTANTS = (
     _guard("at most one more", "if recent >= rate.count:", "if recent > rate.count:"),
     _guard("at most counts every target", "(each.policy, each.target) == own and", "each.policy == own[0] and"),
     _guard("two policies act at once", "if others:", "if False:"),
-    _guard("an execution is in its own way", "others = [each for each in busy if each != mine]", "others = busy"),
+    _guard("an execution is in its own way", "others = [each for each in busy if each != _this(case)]", "others = busy"),
     _guard("the budget is one too large", "if recent >= case.actions_per_hour:", "if recent > case.actions_per_hour:"),
+    *_in(
+        GUARD,
+        ("a policy releases a switch", "or action in FOR_A_PERSON]", "]"),
+        ("only the first step must be allowed", "[each.action for each in case.stored.plan] if", "[case.stored.action] if"),
+        ("a person who released is overruled", "and case.released >= since:", "and case.released > case.now:"),
+        ("a silence stops no action", "Ruling.REFUSE if case.silenced else None", "None"),
+        ("it acts outside its hours", 'Check("hours", Ruling.ASK,', 'Check("hours", None,'),
+        ("it acts outside its hours alone", "if hours is None or hours.open(case.now):", "if hours is None or not hours.open(case.now):"),
+        ("what is in force is asked for", "is Automation.ACT else Ruling.REFUSE\n    return Check(\"already", "is Automation.ACT else None\n    return Check(\"already"),
+        ("an unknown deployment is none", 'if found == "":', "if not found:"),
+        ("a deployment is not waited for", "Ruling.REFUSE if waits else None, words", "None, words"),
+        ("the blast radius counts executions and not targets", "len(touched | {own}) > most", "len(touched) > most"),
+        ("the blast radius never forgets", "case.now - each.first_intended < radius.per", "True"),
+        ("the blast radius counts other policies", "if each.policy == case.policy.id and each.first_intended", "if each.first_intended"),
+        ("a storm is one larger", "case.wanting > case.actions_at_once else", "case.wanting > case.actions_at_once + 1 else"),
+        ("a storm is forgotten as it thins", "Ruling.ASK if before or case.wanting", "Ruling.ASK if case.wanting"),
+        ("a refusal in a storm marks it", "answer.ruling is Ruling.ASK and not answer.passed(STORM)", "not answer.passed(STORM)"),
+        ("a consent never lapses", "given.at <= self.now and not given.lapsed(self.now)", "given.at <= self.now"),
+        ("a consent overrides a refusal", "if each.ruling is Ruling.ASK else each for", "if each.ruling else each for"),
+        ("the budget counts a person's orders", "and not each.by)", ")"),
+    ),
+    *_in(
+        REMEDY,
+        ("a consent holds a moment too long", "now - self.at >= CONSENT_HOLDS", "now - self.at > CONSENT_HOLDS"),
+        ("everything is taken back", "for each in self.plan if each.undo_on_failure}", "for each in self.plan}"),
+        ("the oldest is taken back first", "for each in reversed(self.done) if", "for each in self.done if"),
+        ("the last step is left out", "return self.step + 1 >= len(self.plan)", "return self.step + 2 >= len(self.plan)"),
+        ("a step is done under the former's order", 'f"{execution.id}/{execution.planned.name}" if execution.step else execution.id', "execution.id"),
+        ("a consent is to any plan", "for step in self.plan]\n        return f", "for step in ()]\n        return f"),
+    ),
+    *_in(
+        ACTING,
+        ("what a person declined is done", "if stored and (stored.phase.acting or stored.phase.over):", "if stored and stored.phase.acting:"),
+        ("a changed plan keeps its consent", "args=new.args, consent=None,", "args=new.args,"),
+        ("the next step is not judged anew", "if answer.ruling is not Ruling.PERMIT:\n            stopped =", "if False:\n            stopped ="),
+        ("an intent is not judged anew", "if answer.ruling is not Ruling.PERMIT:\n            return self._carrier.let_go", "if False:\n            return self._carrier.let_go"),
+        ("the next step does not wait for the proof", "if found.missing is not None:", "if found.late:"),
+        ("a raised mode is never asked", "was == (phase, answer.check)", "was[1] == answer.check"),
+        ("a lapsed consent is not asked anew", "== (phase, answer.check) and not lapsed", "== (phase, answer.check)"),
+        ("a lapsed consent stays", "consent=None if lapsed else held.consent, ", ""),
+        ("a storm leaves no mark", "stormy=held.stormy or guard.in_storm(answer)", "stormy=held.stormy"),
+        ("a refusal after a consent is not told", "execution.consent is not None and answer.check not in", "False and answer.check not in"),
+        ("an end after a consent is not told", "late = [each for each in executions if", "late = [each for each in () if"),
+        ("a storm has no page", "if answer.check == guard.STORM:", "if False:"),
+    ),
+    *_in(
+        JUDGING,
+        ("an unreadable app deploys nothing", "return World(already, None)", 'return World(already, "")'),
+        ("what is unknown is let go", "and alert.last is Verdict.UNKNOWN else answer", "and False else answer"),
+        ("a consent lapses between two steps", "return replace(execution, consent=replace(given, at=now))", "return execution"),
+        ("what has begun is not in the storm", "return (wanted - ended) | begun", "return wanted - ended"),
+        ("what is only asked makes a storm", "self.reporter.project.config.automation) is Automation.ACT", "self.reporter.project.config.automation) is not Automation.OFF"),
+    ),
+    *_in(
+        CARRYING,
+        ("a step is done by two at once", "if not (mine and self._newest(execution)):\n                return 0\n            outcome = self.actuators[execution.action]", "if not mine:\n                return 0\n            outcome = self.actuators[execution.action]"),
+        ("what is not done is taken back", "done=done if outcome.did is Did.DONE else execution.done", "done=done"),
+        ("what was found done is forgotten", "applied=now, done=done)", "applied=now)"),
+        ("what may be asked is let go", "if answer.ruling is Ruling.ASK and readable", "if False and readable"),
+        ("what is let go is not told", "Kind.FAILED if firing else", "None if firing else"),
+        ("a switch is released by taking back", "if undo.action in guard.FOR_A_PERSON:", "if False:"),
+        ("what is not allowed is taken back", "undo.action not in self.actuators or undo.action not in target.allow", "undo.action not in self.actuators"),
+        ("what is switched off is taken back", 'return "" if self._may(execution, target) else', 'return "" if True else'),
+        ("a busy platform is asked for ever", "execution.attempts < _MOST_TRIES", "True"),
+        ("what is left is not named", "if left else execution.reason", "if False else execution.reason"),
+        ("the policy's proofs come first", "if policy and execution.last_step else ()", "if policy else ()"),
+    ),
+    *_in(
+        HOLD,
+        ("an empty value is a person's word", 'env.get(variable, "").lower() == RELEASED', 'not engaged(env.get(variable, "off"))'),
+        ("other changes are a person's", "if runs(app.template, target, variable) == since.runs and", "if"),
+        ("a secret is held", "SECRET in (*values.values(), app.env.get(variable))", "False"),
+        ("one revision that serves is enough", "if not gone and not coming:", "if len(gone) < len(values) and not coming:"),
+        ("the next revision is not looked at", "coming = app.template_serves and", "coming = False and"),
+    ),
+    *_in(
+        SWITCHES,
+        ("a release by hand is not recorded", 'store.record(None, [Record(now, BY_HAND, "release seen"', 'store.record(None, [Record(now, BY_HAND, "seen"'),
+        ("what was released is still missed", "        released(store, target, each.scope)\n    return", "    return"),
+        ("a deployment under the switch is forgotten", "if standing is Standing.HELD:", "if False:"),
+    ),
+    *_in(
+        CONSENTING,
+        ("a question about another plan is answered", "if execution.asks != asks:", "if False:"),
+        ("a question is answered twice", "if execution.consent is not None:", "if False:"),
+        ("a question outlives its alert", "if all(each.episode != execution.episode", "if False and all(each.episode != execution.episode"),
+        ("the audit does not name who consented", 'actor=f"person {name}"', "actor=f\"policy {execution.policy}\""),
+        ("the audit forgets the figures", "{**entry.detail, **evidence,", "{**entry.detail,"),
+    ),
+    *_in(
+        DECIDING,
+        ("whoever is signed in may decide", "if not app.approvers.allows(person):", "if False:"),
+        ("a red gate has a button", "if not verdict.green:", "if False:"),
+        ("any button approves", 'if press not in ("approve", "decline"):', "if press is None:"),
+        ("no is yes", 'if press == "approve" else consenting.decline', 'if press else consenting.decline'),
+        ("what could not be kept uses the link up", "(Over, Conflict, StoreUnavailable):\n        personal.unuse(store, claim.id)", "(Over, Conflict, StoreUnavailable):"),
+    ),
+    *_in(
+        SIGNING_IN,
+        ("anybody's headers count", "if not known.trusted or not identity:", "if not identity:"),
+        ("a name without an id counts", "if not known.trusted or not identity:", "if not known.trusted:"),
+        ("another site presses the button", 'in ("cross-site", "same-site")', 'in ("none",)'),
+    ),
     _guard("a person is asked what would be refused", "(Ruling.REFUSE, Ruling.OBSERVE, Ruling.ASK)", "(Ruling.ASK, Ruling.OBSERVE, Ruling.REFUSE)"),
 )  # fmt: skip
 

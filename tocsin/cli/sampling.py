@@ -145,7 +145,11 @@ def _proven(begun: Execution, policy: Policy, target: Target) -> Execution:
     at = FIRED + policy.on.firing_for + _MINUTE
     seen = "; ".join(f"{name} seen at {at + number * _MINUTE:%H:%M:%S}" for number, name in enumerate(checks))
     app = target.container_app
-    return replace(begun.moved(Phase.VERIFIED, seen, applied=at), before=f"{app}--r1", after=f"{app}--r2")
+    return replace(
+        begun.moved(Phase.VERIFIED, seen, applied=at, passed=tuple((name, at) for name in checks)),
+        before=f"{app}--r1",
+        after=f"{app}--r2",
+    )
 
 
 def _failed(begun: Execution) -> Execution:

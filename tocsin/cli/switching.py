@@ -81,7 +81,7 @@ def carry_out(app: App, order: Order, output: Output) -> None:
         switches.released(app.engine.store, target, scope)
     outcome = _apply(app, target, verb, scope, order.wait)
     record(app, target, f"{verb} {outcome.did.value}", {"scope": scope, "detail": outcome.detail})
-    proven = outcome.did is not Did.FAILED and order.wait and _await(app, target, SCOPES[scope], on=verb == "engage")
+    proven = outcome.did is not Did.FAILED and order.wait and _await(app, target, verb, scope)
     if proven:
         record(app, target, f"{verb} verified", {"scope": scope})
     if proven and verb == "engage":
@@ -135,15 +135,21 @@ def _apply(app: App, target: Target, verb: str, scope: str, wait: bool) -> Appli
         time.sleep(_PAUSE)
 
 
-def _await(app: App, target: Target, variable: str, *, on: bool) -> bool:
-    """Return whether every serving revision was seen with the switch as wanted within the patience."""
+def _await(app: App, target: Target, verb: str, scope: str) -> bool:
+    """Return whether every serving revision was seen with the switch as wanted within the patience.
+
+    Where traffic is shared out, it follows only once the new revision runs: the same is then applied once more.
+    """
     until = time.monotonic() + _PATIENCE
     with console(stderr=True).status(f"waiting for every serving revision of {target.name} …"):
         while True:
-            if container.verify(_read(app, target), variable, on).holds:
+            read = _read(app, target)
+            if container.verify(read, SCOPES[scope], verb == "engage").holds:
                 return True
             if time.monotonic() >= until:
                 return False
+            if read.multiple and read.traffic:
+                _apply(app, target, verb, scope, wait=False)
             time.sleep(_PAUSE)
 
 

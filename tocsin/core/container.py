@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.core.config import Target
@@ -202,7 +203,7 @@ def manual(target: Target, variable: str, value: str) -> str:
     return f"az containerapp update -n {name} -g {group} --subscription {subscription} --set-env-vars {setting}"
 
 
-def approver_findings(app: App, target: Target) -> list[str]:
+def approver_findings(app: App, target: Target, at: datetime) -> list[str]:  # noqa: ARG001
     """Return what is wrong with the human approval of a production target, judged on the revisions that serve.
 
     A target that is not labelled ``env: prod`` has no findings, nor has one that declares no side-effect tools.
@@ -221,14 +222,31 @@ def approver_findings(app: App, target: Target) -> list[str]:
 _BEGINNING = ("Processing", "Activating")
 
 
-def revision_findings(app: App, target: Target) -> list[str]:  # noqa: ARG001
+def revision_findings(app: App, target: Target, at: datetime) -> list[str]:  # noqa: ARG001
     """Return the active revisions that do not run, with the platform's reason; one that is just starting is none."""
     down = (each for each in app.revisions if each.active and not each.running)
     return [f"{each.name} is {each.state or 'down'}" for each in down if not each.state.startswith(_BEGINNING)]
 
 
-FINDINGS: Mapping[str, Callable[[App, Target], list[str]]] = {
+_MODELS = ("AZURE_AI_FOUNDRY_MODEL", "AZURE_AI_FOUNDRY_MODEL_MAP")
+_CHANGED_LATELY = timedelta(hours=1)
+
+
+def model_findings(app: App, target: Target, at: datetime) -> list[str]:  # noqa: ARG001
+    """Return the serving revisions, not an hour old, that name other models than the revision made just before them."""
+    made = sorted(((each.created, each) for each in app.revisions if each.created), key=lambda pair: pair[0])
+    return [
+        f"{variable} changed on {new.name}"
+        for (_, old), (created, new) in itertools.pairwise(made)
+        if new.serving and at - created <= _CHANGED_LATELY
+        for variable in _MODELS
+        if new.env.get(variable) != old.env.get(variable)
+    ]
+
+
+FINDINGS: Mapping[str, Callable[[App, Target, datetime], list[str]]] = {
     "approver": approver_findings,
     "revisions": revision_findings,
+    "model": model_findings,
 }
-"""What a ``Configured`` signal source may name."""
+"""What a ``Configured`` signal source may name: what an app shows, at the instant it is judged for."""

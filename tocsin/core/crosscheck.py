@@ -125,6 +125,9 @@ def policy_problems(
     if policy.on.rule in native and policy.on.firing_for:
         words = "nobody looks again while an alert of Azure Monitor's own fires: it is answered at once or never"
         yield node.at("on", "firing_for").problem("never-fires-so-long", words)
+    targets, named = {each.name for each in config.targets}, policy.on.labels.get("target")
+    if named is not None and named not in targets:
+        yield missing(node.at("on", "labels", "target"), "unknown-target", "target", named, targets)
     yield from _hold_problems(policy, node)
     for number, step in enumerate(policy.do):
         yield from _step_problems(step, policy, node.at("do", number), known)

@@ -13,7 +13,7 @@ from tocsin.core.answer import NoAnswer, Rows
 from tocsin.core.compile import Ask, Window
 from tocsin.core.condition import Point, compare, judge, together
 from tocsin.core.rule import Rule
-from tocsin.core.signal import Configured, Signal
+from tocsin.core.signal import Configured, Logs, Signal, Source
 
 TWO_ROWS = "two rows for one instance: the `by` columns do not tell them apart"
 """Why an answer cannot be judged."""
@@ -66,6 +66,8 @@ class _Source:
     """One source made ready: its points, or why there are none. ``found`` is what the configuration holds now."""
 
     configured: bool = False
+    denies: bool = False
+    """Whether it says only that what the other sources see is no breach."""
     points: Mapping[_Key, Mapping[Instance, Point]] = field(default_factory=dict)
     refused: Mapping[_Key, str] = field(default_factory=dict)
     found: Point | None = None
@@ -146,8 +148,16 @@ class Measured:
     def _instance(self, by: Instance, alert: Alert | None, live: _Liveness) -> Seen:
         """A rule with ``by`` asks the configuration of its own instance only, and the rows of all the others."""
         own = by == self._configuration
-        asked = [source for source in self.sources if not by or source.configured == own]
-        return together([self._source(source, by, alert, live) for source in asked])
+        asked = [source for source in self.sources if not source.denies and (not by or source.configured == own)]
+        seen = together([self._source(source, by, alert, live) for source in asked])
+        return self._denied(seen, live.slot)
+
+    def _denied(self, seen: Seen, slot: datetime) -> Seen:
+        """Return clear for a breach that another source denies. One that does not answer denies nothing."""
+        denials = (source.at(slot).get(()) for source in self.sources if source.denies)
+        if seen.verdict is Verdict.BREACHED and any(point is not None and point.value for point in denials):
+            return Seen(Verdict.CLEAR, seen.value, "denied by telemetry", seen.detail)
+        return seen
 
     def _source(self, source: _Source, by: Instance, alert: Alert | None, live: _Liveness) -> Seen:
         refusal = source.refusal(live.slot)
@@ -240,15 +250,16 @@ def measure(rule: Rule, signal: Signal | None, heard: Sequence[Heard], newest: d
     ``newest`` is the newest slot due, to which a reading of the configuration belongs.
     """
     kinds = signal.sources if signal and len(signal.sources) == len(heard) else (None,) * len(heard)
-    sources = (_source(rule, each, isinstance(kind, Configured)) for kind, each in zip(kinds, heard, strict=True))
+    sources = (_source(rule, each, kind) for kind, each in zip(kinds, heard, strict=True))
     return Measured(rule, signal.counting if signal else False, tuple(sources), newest)
 
 
-def _source(rule: Rule, heard: Heard, configured: bool) -> _Source:
+def _source(rule: Rule, heard: Heard, kind: Source | None) -> _Source:
+    configured, denies = isinstance(kind, Configured), isinstance(kind, Logs) and kind.denies
     if heard.findings is not None:
         return _Source(True, found=Point(float(len(heard.findings)), None, "; ".join(heard.findings)))
     if heard.refused is not None:
-        return _Source(configured, silenced=heard.refused.why.value)
+        return _Source(configured, denies, silenced=heard.refused.why.value)
     points: dict[_Key, dict[Instance, Point]] = {}
     refused: dict[_Key, str] = {}
     for ask, answer in heard.answers:
@@ -259,7 +270,7 @@ def _source(rule: Rule, heard: Heard, configured: bool) -> _Source:
             if by in points.setdefault(key, {}):
                 refused[key] = TWO_ROWS
             points[key][by] = point
-    return _Source(False, points, refused)
+    return _Source(False, denies, points, refused)
 
 
 def _points(rule: Rule, ask: Ask, rows: Rows) -> Iterator[tuple[_Key, Instance, Point]]:

@@ -14,7 +14,7 @@ from tocsin.core.alert import Alert, State, Verdict
 from tocsin.core.config import Target
 from tocsin.core.fields import Automation
 from tocsin.core.policy import Policy
-from tocsin.core.remedy import CONSENT_HOLDS, Consent, Execution, identity
+from tocsin.core.remedy import Consent, Execution, identity
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import delay
 from tocsin.core.units import spell
@@ -58,7 +58,7 @@ class World:
 
     already: bool | None
     """Whether the first step's wanted state is there."""
-    deploying: str = ""
+    deploying: str | None = ""
     """What is being deployed, in the platform's word; empty when nothing is."""
 
 
@@ -92,7 +92,7 @@ class Case:
     def consent(self) -> Consent | None:
         """The consent that still holds."""
         given = self.stored.consent if self.stored else None
-        return given if given and timedelta() <= self.now - given.at < CONSENT_HOLDS else None
+        return given if given and given.at <= self.now and not given.lapsed(self.now) else None
 
 
 def permit(case: Case) -> Answer:
@@ -210,10 +210,11 @@ DEPLOYING = "deployment in progress"
 
 def _deployment(case: Case) -> Check:
     found = case.world.deploying if case.world else ""
-    if not found:
+    if found == "":
         return Check(DEPLOYING, None, "none in progress" if case.world else "nobody looked yet")
     waits = "no deployment in progress" in case.policy.guard.needs
-    return Check(DEPLOYING, Ruling.REFUSE if waits else None, f"a deployment is in progress: {found}")
+    words = "whether one is in progress cannot be read" if found is None else f"a deployment is in progress: {found}"
+    return Check(DEPLOYING, Ruling.REFUSE if waits else None, words)
 
 
 def _blast_radius(case: Case) -> Check:
@@ -234,8 +235,13 @@ STORM = "storm"
 def _storm(case: Case) -> Check:
     """What was asked for in a storm stays a question: as the storm thins out, none of it is done unasked."""
     words = f"{case.wanting} actions are wanted at once, at most {case.actions_at_once} go unasked"
-    before = case.stored is not None and case.stored.stopped_by == STORM
+    before = case.stored is not None and case.stored.stormy
     return Check(STORM, Ruling.ASK if before or case.wanting > case.actions_at_once else None, words)
+
+
+def in_storm(answer: Answer) -> bool:
+    """Return whether it is asked, and too much was wanted at once."""
+    return answer.ruling is Ruling.ASK and not answer.passed(STORM)
 
 
 def _cooldown(case: Case) -> Check:
@@ -304,5 +310,8 @@ _CHECKS: tuple[Callable[[Case], Check], ...] = (
 DUE = ("still firing", "firing long enough")
 """The checks that tell whether the moment has come; until then nothing is refused that was promised."""
 
-BREAKS_A_PROMISE = frozenset({"held off", "silenced", DEPLOYING, "cooldown", "at most", "blast radius", "budget"})
+BREAKS_A_PROMISE = frozenset({"held off", "silenced", "cooldown", "at most", "blast radius", "budget"})
 """Checks that a message written when the alert fired could not foresee."""
+
+PASSING = frozenset({DEPLOYING, "one at a time"})
+"""Checks that stand in the way for minutes at most: what a person consented to waits for them, and is not refused."""

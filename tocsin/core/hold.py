@@ -56,18 +56,19 @@ def judge(since: Engaged, app: App, target: Target) -> tuple[Standing, str]:
     if not gone and not coming:
         return Standing.HELD, f"{variable} is on wherever requests go"
     where = ", ".join(gone) or "the next revision"
-    if (
-        variable in app.env
-        and runs(app.template, target, variable) == since.runs
-        and _nothing_else(app, gone, variable)
-    ):
+    if runs(app.template, target, variable) == since.runs and _says_so(app, gone, variable):
         return Standing.RELEASED, f"{variable} was set to '{app.env[variable]}' on {where} and nothing else changed"
     return Standing.DRIFTED, f"{variable} is gone from {where}"
 
 
-def _nothing_else(app: App, gone: list[str], variable: str) -> bool:
-    """Return whether every revision without the switch says so itself."""
-    return not engaged(app.env.get(variable)) and all(variable in each.env for each in app.serving if each.name in gone)
+RELEASED = "off"
+"""The one value that says so. A template's empty default is not engaged either, and nobody's word."""
+
+
+def _says_so(app: App, gone: list[str], variable: str) -> bool:
+    """Return whether the template, and every revision without the switch, has the word of a person in it."""
+    without = (each.env for each in app.serving if each.name in gone)
+    return all(env.get(variable, "").lower() == RELEASED for env in (app.env, *without))
 
 
 def runs(template: Mapping[str, Any], target: Target, variable: str) -> str:

@@ -202,7 +202,7 @@ def story(
         target=target.name,
         severity=rule.severity,
         at=at,
-        title=scrub(f"{_PHRASES[execution.phase]}: {execution.action} on {target.name} ({execution.policy})", 300),
+        title=scrub(f"{_phrase(execution)}: {execution.action} on {target.name} ({execution.policy})", 300),
         text=scrub(policy.summary),
         facts=tuple(facts),
         first_step=_first_step(rule),
@@ -229,6 +229,13 @@ def _what_for(alert: Alert, rule: Rule, target: Target, unit: str, at: datetime)
     return found
 
 
+def _phrase(execution: Execution) -> str:
+    """Return how it stands. Of what nothing can be read back of, only what the other side answered is known."""
+    if execution.phase is Phase.VERIFIED and not execution.passed:
+        return "Done and accepted"
+    return _PHRASES[execution.phase]
+
+
 _PHRASES = {
     Phase.REFUSED: "Not done",
     Phase.ASKED: "A person must decide",
@@ -238,7 +245,7 @@ _PHRASES = {
     Phase.VERIFIED: "Done and proven",
     Phase.UNVERIFIED: "Done but NOT proven",
     Phase.FAILED: "Could NOT be done",
-    Phase.STOOD_DOWN: "No longer needed",
+    Phase.STOOD_DOWN: "Not gone on with",
     Phase.UNDOING: "Being taken back",
     Phase.DECLINED: "Declined by a person",
 }

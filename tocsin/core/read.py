@@ -25,8 +25,14 @@ MOST = 100
 """How many problems of one file are told; a file with more is something else altogether."""
 
 
-P95_LATENCY = "p95_latency"
-"""The shipped rule whose limit an ``accelerator.yaml`` sets."""
+ACCEPTED: Mapping[str, tuple[str, str, float]] = {
+    "p95_latency": ("above", "p95_latency_ms", 1.0),
+    "p95_latency_elevated": ("above", "p95_latency_ms", 0.5),
+    "cost_per_call": ("above", "cost_per_call_usd", 1.0),
+    "groundedness_drop": ("below", "groundedness_threshold", 1.0),
+    "quality_drop": ("below", "quality_threshold", 1.0),
+}
+"""The shipped rules whose limit an ``accelerator.yaml`` sets: the comparison, the key of ``acceptance``, the share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +51,19 @@ class Project:
     terms: Mapping[str, Terms] = field(default_factory=dict)
 
     def held_to(self, rule: Rule, target: str) -> Rule:
-        """Return the rule as it is judged on a target: P95 latency by what the target's ``accelerator.yaml`` says.
+        """Return the rule as it is judged on a target: those of ``ACCEPTED`` by what its ``accelerator.yaml`` says.
 
         What an operator wrote under ``tuning`` is nearer than the accelerator's file, and stands.
         """
         asked = self.terms.get(target, Terms()).acceptance
-        tuned = self.config.tuning.get(P95_LATENCY, {}).get("when") or {}
-        said = asked is not None and "p95_latency_ms" in asked.model_fields_set
-        plain = rule.when.above is not None and rule.resolve is None and "above" not in tuned
-        if asked is None or not said or not plain or rule.id != P95_LATENCY:
+        op, key, share = ACCEPTED.get(rule.id, ("", "", 1.0))
+        if asked is None or key not in asked.model_fields_set:
             return rule
-        return rule.model_copy(update={"when": rule.when.model_copy(update={"above": asked.p95_latency_ms})})
+        tuned = self.config.tuning.get(rule.id, {}).get("when") or {}
+        if getattr(rule.when, op) is None or rule.resolve is not None or op in tuned:
+            return rule
+        limit = share * float(getattr(asked, key))
+        return rule.model_copy(update={"when": rule.when.model_copy(update={op: limit})})
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,11 @@ class Phase(StrEnum):
         """Whether the world may be, or is being, changed."""
         return self in (Phase.INTENDED, Phase.APPLIED, Phase.UNDOING)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether it may still be begun."""
+        return self in (Phase.REFUSED, Phase.ASKED, Phase.OBSERVED)
+
 
 _OVER = frozenset({Phase.VERIFIED, Phase.UNVERIFIED, Phase.FAILED, Phase.STOOD_DOWN, Phase.DECLINED})
 
@@ -103,6 +108,10 @@ class Consent:
     by: str
     at: datetime
 
+    def lapsed(self, now: datetime) -> bool:
+        """Return whether it is too old to be acted upon."""
+        return now - self.at >= CONSENT_HOLDS
+
 
 CONSENT_HOLDS = timedelta(minutes=15)
 """How long after a person's consent it may be acted upon: the world they saw is not that of an hour later."""
@@ -146,6 +155,8 @@ class Execution:
     consent: Consent | None = None
     by: str = ""
     """The person who ordered it; empty for a policy's."""
+    stormy: bool = False
+    """Whether it was ever asked because too much was wanted at once: from then on it is never done unasked."""
 
     def moved(self, phase: Phase, reason: str, **changes: Any) -> Execution:
         """Return the next version of this execution, in ``phase``."""
@@ -179,9 +190,9 @@ class Execution:
         return self.done[0].at if self.done else self.intended
 
     def to_undo(self) -> tuple[Done, ...]:
-        """Return what has to be taken back once it has failed, the newest first."""
+        """Return what has to be taken back once it has failed, the newest first, also what nothing can take back."""
         wanted = {each.name for each in self.plan if each.undo_on_failure}
-        return tuple(each for each in reversed(self.done) if each.name in wanted and each.undo)
+        return tuple(each for each in reversed(self.done) if each.name in wanted)
 
     def next_step(self, reason: str, now: datetime) -> Execution:
         """Return it with the next step intended."""

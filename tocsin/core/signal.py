@@ -19,6 +19,9 @@ class Logs:
     yields a number; ``events`` an aggregate that yields how many events were seen, for ``minimum``. Rows are sampled,
     so events are ``sum(ItemCount)``, never ``count()``. ``detail`` is an optional aggregate that yields one safe word
     of evidence: a word of the author's, never a text out of the telemetry.
+
+    One that ``denies`` is no measurement: where its value is not 0, a breach that the signal's other sources see is
+    none. Of what they see less of it proves nothing. Its signal has no dimensions.
     """
 
     table: str
@@ -26,6 +29,7 @@ class Logs:
     value: str
     events: str = "sum(ItemCount)"
     detail: str = ""
+    denies: bool = False
 
 
 @dataclass(frozen=True, slots=True)

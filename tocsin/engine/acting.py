@@ -64,8 +64,12 @@ class Actor:
         for target in known.values():
             self._safely(self._look_for_releases, None, target, now)
         alerts = [alert for alert in self.store.open_alerts() if alert.open and alert.target in known]
-        under_way = [each for each in self.store.executions() if each.phase.acting and each.target in known]
+        executions = [each for each in self.store.executions() if each.target in known]
+        under_way = [each for each in executions if each.phase.acting]
         changed = sum(self._safely(self._consider, alert, known[alert.target], now) for alert in alerts)
+        episodes = {alert.episode for alert in alerts}
+        late = [each for each in executions if each.phase.waiting and each.consent and each.episode not in episodes]
+        changed += sum(self._safely(self._lapse, each, known[each.target], now) for each in late)
         return changed + sum(self._safely(self._resume, each, known[each.target], now) for each in under_way)
 
     def _lagging(self, target: Target) -> Target:
@@ -132,17 +136,26 @@ class Actor:
             self.reporter.save(intended, self._decision(intended, alert, answer, policy, rule, target, now))
         return intended
 
+    def _lapse(self, execution: Execution, _: Target, now: datetime) -> int:
+        """The alert ended before what somebody consented to could be done: they are told, as the page promised."""
+        ended = execution.moved(Phase.STOOD_DOWN, "its alert has ended: it is not needed any more", ended=now)
+        return self.reporter.saved(ended, "stood down", now, Kind.ACTED)
+
     def _hold_back(
         self, before: Execution, alert: Alert, answer: Answer, policy: Policy, rule: Rule, target: Target, now: datetime
     ) -> int:
         """Record what stands in the way, once; a deployment that goes on and on is told of."""
-        same = before.version > 0 and before.stopped_by.removesuffix(_TOLD) == answer.check
+        phase = _HELD[answer.ruling]
+        lapsed = phase is Phase.ASKED and before.consent is not None and before.consent.lapsed(now)
+        was = (before.phase, before.stopped_by.removesuffix(_TOLD))
+        same = before.version > 0 and was == (phase, answer.check) and not lapsed
         waited = same and answer.check == guard.DEPLOYING and before.stopped and now - before.stopped >= PATIENCE
         if same and (not waited or before.stopped_by.endswith(_TOLD)):
             return 0
         stopped_by = answer.check + (_TOLD if waited else "")
         since = before.stopped if same else now
-        held = before.moved(_HELD[answer.ruling], answer.reason, stopped_by=stopped_by, stopped=since)
+        held = before.moved(phase, answer.reason, stopped_by=stopped_by, stopped=since)
+        held = replace(held, consent=None if lapsed else held.consent, stormy=held.stormy or guard.in_storm(answer))
         news = self._tell_held(held, answer, now, waited=bool(waited))
         self.reporter.save(held, self._decision(held, alert, answer, policy, rule, target, now), news)
         if answer.check == guard.STORM:
@@ -150,10 +163,11 @@ class Actor:
         return 1
 
     def _tell_held(self, execution: Execution, answer: Answer, now: datetime, *, waited: bool) -> list[Delivery]:
-        """Tell what is only noted or asked, and what was promised and is refused: the page said it would be done."""
+        """Tell what is only noted or asked, and what was promised and is refused: by a message, or by a page."""
         if execution.phase in (Phase.ASKED, Phase.OBSERVED):
             return self.reporter.news(execution, Kind.ACTED, now)
         broken = answer.check in guard.BREAKS_A_PROMISE and answer.passed(*guard.DUE)
+        broken = broken or (execution.consent is not None and answer.check not in guard.PASSING)
         return self.reporter.news(execution, Kind.FAILED, now) if broken or waited else []
 
     def _decision(
@@ -185,11 +199,11 @@ class Actor:
 
     def _go_on(self, execution: Execution, words: str, target: Target, now: datetime) -> int:
         """Begin the next step, as the first: only what is still permitted, and only once the intent is recorded."""
-        permitted = self._judge.still(execution, target, now)
-        if permitted is None:
+        answer = self._judge.still(execution, target, now)
+        if answer is None:
             return 0
-        if permitted:
-            stopped = execution.moved(Phase.STOOD_DOWN, f"{words}; not gone on with: {permitted}", ended=now)
+        if answer.ruling is not Ruling.PERMIT:
+            stopped = execution.moved(Phase.STOOD_DOWN, f"{words}; not gone on with: {answer.reason}", ended=now)
             return self.reporter.saved(stopped, "stood down", now, Kind.ACTED)
         further = execution.next_step(words, now)
         self.reporter.saved(further, "intended", now)
@@ -199,12 +213,12 @@ class Actor:
         """An intent without an outcome: a busy platform, or a crash. What is still wanted is applied, else let go."""
         if execution.intended and now - execution.intended > execution.planned.within:
             return self._carrier.too_late(execution, target, now)
-        permitted = self._judge.still(execution, target, now)
-        if permitted is None:
+        answer = self._judge.still(execution, target, now)
+        if answer is None:
             return 0
-        if permitted:
-            return self._carrier.let_go(execution, target, permitted, now)
-        return self._carrier.apply(execution, target, now)
+        if answer.ruling is not Ruling.PERMIT:
+            return self._carrier.let_go(execution, target, answer, now)
+        return self._carrier.apply(execution, target, now, resumed=True)
 
 
 _HELD = {Ruling.REFUSE: Phase.REFUSED, Ruling.ASK: Phase.ASKED, Ruling.OBSERVE: Phase.OBSERVED}

@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin.core import guard, remedy
+from tocsin.core.action import Undo
 from tocsin.core.config import Target
 from tocsin.core.container import SCOPES
 from tocsin.core.evidence import step
 from tocsin.core.fields import Automation
+from tocsin.core.guard import Answer, Ruling
 from tocsin.core.message import Kind
-from tocsin.core.policy import Policy
 from tocsin.core.remedy import Applied, Did, Done, Execution, Phase
-from tocsin.engine import switches
+from tocsin.engine import storms, switches
+from tocsin.engine.recalling import released
 from tocsin.engine.reporting import Reporter
 from tocsin.engine.verifying import Found, Verifier
 from tocsin.ports import Actuator, Store
@@ -49,13 +51,19 @@ class Carrier:
             if mine:
                 self.store.unlock(name, self.owner)
 
-    def apply(self, execution: Execution, target: Target, now: datetime) -> int:
-        """Do what is intended, unless something else is being done to the target at this moment."""
+    def apply(self, execution: Execution, target: Target, now: datetime, *, resumed: bool = False) -> int:
+        """Do what is intended, unless something else is being done to the target, or another has done it meanwhile."""
         with self.alone(target.name, now) as mine:
-            if not mine:
+            if not (mine and self._newest(execution)):
                 return 0
             outcome = self.actuators[execution.action].apply(remedy.order(execution, target))
+        if resumed and outcome.did is Did.ALREADY:
+            return self._found_applied(execution, outcome.detail, now)
         return self._outcome(execution, outcome, target, now)
+
+    def _newest(self, execution: Execution) -> bool:
+        stored = self.store.execution(execution.id)
+        return stored is not None and stored.version == execution.version
 
     def _outcome(self, execution: Execution, outcome: Applied, target: Target, now: datetime) -> int:
         if outcome.did is Did.FAILED:
@@ -79,38 +87,55 @@ class Carrier:
         """Call a person, unless the change had been sent before a crash: then it stands and is verified."""
         holds = self._holds(execution, target)
         if holds:
-            return self._found_applied(execution, now)
+            return self._found_applied(execution, "found applied after a restart", now)
         unsure = "" if holds is False else "; whether it was made cannot be read now"
         reason = f"not applied within {execution.planned.within.total_seconds() / 60:g} minutes{unsure}"
         return self.give_up(execution, reason, target, now)
 
-    def let_go(self, execution: Execution, target: Target, reason: str, now: datetime) -> int:
-        """Nothing more is wanted: but if the change had been sent before a crash, it stands and is verified."""
+    def let_go(self, execution: Execution, target: Target, answer: Answer, now: datetime) -> int:
+        """It is not permitted any more: but if the change had been sent before a crash, it stands and is verified.
+
+        What a person may decide is asked; what was promised and is let go while the alert fires is told.
+        """
         readable = self.actuators[execution.action].readable
         holds = self._holds(execution, target) if readable else False
         if holds is None:
             return 0
         if holds:
-            return self._found_applied(execution, now)
-        sent = execution.attempts or not readable
-        unsure = "; whether it had been sent before cannot be read" if sent and not readable else ""
-        stopped = execution.moved(Phase.STOOD_DOWN, reason + unsure, ended=now)
-        return self.reporter.saved(stopped, "stood down", now)
+            return self._found_applied(execution, "found applied after a restart", now)
+        if answer.ruling is Ruling.ASK and readable and not execution.step:
+            return self._ask(execution, answer, now)
+        unsure = "" if readable else "; whether it had been sent before cannot be read"
+        stopped = execution.moved(Phase.STOOD_DOWN, answer.reason + unsure, ended=now)
+        firing = bool(answer.checks) and answer.passed("still firing")
+        kind = Kind.FAILED if firing else Kind.ACTED if unsure or execution.consent or execution.step else None
+        return self.reporter.saved(stopped, "stood down", now, kind)
+
+    def _ask(self, execution: Execution, answer: Answer, now: datetime) -> int:
+        """Nothing was changed yet, so that a person can still decide it."""
+        stormy = execution.stormy or guard.in_storm(answer)
+        asked = execution.moved(Phase.ASKED, answer.reason, intended=None, attempts=0, consent=None, stormy=stormy)
+        self.reporter.saved(replace(asked, stopped_by=answer.check, stopped=now), "asked", now, Kind.ACTED)
+        if answer.check == guard.STORM:
+            storms.page(self.store, asked, answer.reason, now)
+        return 1
 
     def _holds(self, execution: Execution, target: Target) -> bool | None:
         return self.actuators[execution.action].holds(remedy.order(execution, target))
 
-    def _found_applied(self, execution: Execution, now: datetime) -> int:
-        applied = execution.moved(Phase.APPLIED, "found applied after a restart", applied=now)
-        return self.reporter.saved(applied, "applied", now)
+    def _found_applied(self, execution: Execution, words: str, now: datetime) -> int:
+        """What is so by now may be this execution's own doing, of which nothing is known that takes it back."""
+        done = (*execution.done, Done(execution.planned.name, now))
+        applied = execution.moved(Phase.APPLIED, words, applied=now, done=done)
+        return self.reporter.saved(applied, "applied", now, Kind.ACTED)
 
     def look(self, execution: Execution, target: Target, now: datetime) -> Found:
         """Return how far the proof of what was applied has come; the policy's own checks follow its last step."""
         policy = self.reporter.policy(execution.policy)
         checks = policy.verify if policy and execution.last_step else ()
         found = self.verifier.look(execution, checks, target, now, self.actuators.get(execution.action))
-        if found.again and policy:
-            self._finish(execution, policy, target, now)
+        if found.again:
+            self._finish(execution, target, now)
         self._remember(execution, found, target, now)
         return found
 
@@ -138,19 +163,39 @@ class Carrier:
             who = execution.by or f"policy {execution.policy}"
             switches.engaged(self.store, self.verifier.configuration, target, scope, who, now)
 
-    def _finish(self, execution: Execution, policy: Policy, target: Target, now: datetime) -> None:
-        """Apply once more what the platform has not finished by itself, unless somebody has switched that off."""
-        may = guard.mode_of(policy, target, self.reporter.project.config.automation) is Automation.ACT
-        if not ((may or execution.consent) and execution.action in target.allow):
+    def _may(self, execution: Execution, target: Target) -> bool:
+        """Return whether automation is still on for what was begun; a person's order needs none."""
+        if execution.by:
+            return True
+        policy = self.reporter.policy(execution.policy) or remedy.lost_policy(execution)
+        mode = guard.mode_of(policy, target, self.reporter.project.config.automation)
+        return mode is Automation.ACT or (mode is Automation.ASK and execution.consent is not None)
+
+    def _finish(self, execution: Execution, target: Target, now: datetime) -> None:
+        """Apply once more what the platform has not finished by itself, unless a person has switched that off."""
+        if self._taken_back(execution, target):
+            return
+        if not (self._may(execution, target) and (execution.by or execution.action in target.allow)):
             return
         with self.alone(target.name, now) as mine:
-            if not mine:
+            if not (mine and self._newest(execution)):
                 return
             self.store.record(None, [step("finishing", execution, now)])
             outcome = self.actuators[execution.action].apply(remedy.order(execution, target))
         if outcome.did is not Did.ALREADY:
             said = execution.moved(execution.phase, outcome.detail)
             self.store.record(None, [step(f"finishing {outcome.did.value}", said, now)])
+
+    def _taken_back(self, execution: Execution, target: Target) -> bool:
+        """Whether a person has released the switch since it was to be engaged: what is on its way is left where it is.
+
+        A release finds nothing to change while the old revisions serve, so that the template still says otherwise.
+        """
+        since = execution.intended
+        if execution.action != "killswitch.engage" or since is None:
+            return False
+        by_person = released(self.store, target.name, since)
+        return by_person is not None and by_person >= since
 
     # When it goes wrong
 
@@ -171,24 +216,33 @@ class Carrier:
         if not left:
             return self._undone(execution, "", now)
         newest = left[0]
-        undo = newest.undo
-        if undo is None or undo.action not in self.actuators or undo.action not in target.allow:
-            allowed = f"{target.name} does not allow {undo.action}" if undo else "nothing takes it back"
-            return self._undone(execution, f"{newest.name} was NOT taken back: {allowed}", now)
+        undo, barred = newest.undo, self._barred(execution, newest.undo, target)
+        if undo is None or barred:
+            return self._undone(execution, barred, now)
         with self.alone(target.name, now) as mine:
-            if not mine:
+            if not (mine and self._newest(execution)):
                 return 0
             outcome = self.actuators[undo.action].apply(remedy.order_to_undo(execution, newest, target))
         return self._undo_outcome(execution, newest, outcome, now)
 
+    def _barred(self, execution: Execution, undo: Undo | None, target: Target) -> str:
+        """Return why a step may not be taken back, or an empty text."""
+        if undo is None:
+            return "nothing is known that takes it back"
+        if undo.action in guard.FOR_A_PERSON:
+            return f"{undo.action} is for a person"
+        if undo.action not in self.actuators or undo.action not in target.allow:
+            return f"{target.name} does not allow {undo.action}"
+        return "" if self._may(execution, target) else "automation is not on any more"
+
     def _undo_outcome(self, execution: Execution, newest: Done, outcome: Applied, now: datetime) -> int:
         if outcome.did is Did.FAILED:
-            return self._undone(execution, f"{newest.name} was NOT taken back: {outcome.detail}", now)
+            return self._undone(execution, outcome.detail, now)
         if outcome.did is Did.BUSY and execution.attempts < _MOST_TRIES:
             waiting = execution.moved(Phase.UNDOING, execution.reason, attempts=execution.attempts + 1)
             return self.reporter.saved(waiting, "taking back busy", now)
         if outcome.did is Did.BUSY:
-            return self._undone(execution, f"{newest.name} was NOT taken back: {outcome.detail}", now)
+            return self._undone(execution, outcome.detail, now)
         done = tuple(each for each in execution.done if each is not newest)
         less = execution.moved(
             Phase.UNDOING, f"{execution.reason}; {newest.name} was taken back", done=done, attempts=0
@@ -196,8 +250,10 @@ class Carrier:
         self.reporter.saved(less, "taken back", now)
         return 1 + (self._undone(less, "", now) if not less.to_undo() else 0)
 
-    def _undone(self, execution: Execution, words: str, now: datetime) -> int:
-        reason = f"{execution.reason}; {words}" if words else execution.reason
+    def _undone(self, execution: Execution, why: str, now: datetime) -> int:
+        """Say that it is over. ``why`` tells why what is left is not taken back, all of which is named."""
+        left = ", ".join(each.name for each in execution.to_undo())
+        reason = f"{execution.reason}; NOT taken back: {left}: {why}" if left else execution.reason
         return self.reporter.saved(execution.moved(Phase.FAILED, reason, ended=now), "failed", now, Kind.FAILED)
 
 

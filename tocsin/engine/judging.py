@@ -42,25 +42,24 @@ class Judge:
             return answer
         return guard.permit(replace(case, world=self._world(stored, target)))
 
-    def still(self, execution: Execution, target: Target, now: datetime) -> str | None:
-        """Return an empty text while what was begun is still permitted, else why not; None while nobody can tell."""
+    def still(self, execution: Execution, target: Target, now: datetime) -> Answer | None:
+        """Return the answer on going on with what was begun; None while nobody can tell."""
         if execution.by:
-            return ""
+            return Answer(Ruling.PERMIT, f"ordered by {execution.by}", ())
         policy, alert = self.reporter.policy(execution.policy), self.reporter.alert(execution)
         rule = self.reporter.rule(alert.rule) if alert else None
         if not (policy and rule and alert):
-            return "its policy, rule or alert is gone"
+            return Answer(Ruling.REFUSE, "its policy, rule or alert is gone", ())
         answer = guard.permit(self._case(policy, rule, alert, target, now, _as_consented(execution, now)))
-        if answer.ruling is Ruling.PERMIT:
-            return ""
-        return None if alert.last is Verdict.UNKNOWN else answer.reason
+        return None if answer.ruling is not Ruling.PERMIT and alert.last is Verdict.UNKNOWN else answer
 
     def _world(self, execution: Execution, target: Target) -> World:
         actuator = self.actuators[execution.action]
         already = actuator.holds(remedy.order(execution, target)) if actuator.readable else None
         app = self.configuration.read(target) if target.container_app else None
-        known = app is not None and not isinstance(app, NoAnswer)
-        state = app.provisioning if known else ""  # type: ignore[union-attr]
+        if isinstance(app, NoAnswer):
+            return World(already, None)
+        state = app.provisioning if app else ""
         return World(already, state if state in DEPLOYING else "")
 
     def _case(self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime, stored: Execution) -> Case:

@@ -152,7 +152,7 @@ class Measurer:
         heard = []
         for source in each.sources:
             if isinstance(source, Configured):
-                heard.append(self._inspect(source, world))
+                heard.append(self._inspect(source, world, each.due.slots[-1]))
             elif isinstance(source, Gauged):
                 heard.append(_gauged(each, source, world))
             else:
@@ -162,7 +162,7 @@ class Measurer:
             self.log.warning("no answer", rule=each.rule.id, target=world.target.name, why=each_why)
         return measure(each.rule, each.signal, heard, each.due.slots[-1])
 
-    def _inspect(self, source: Configured, world: World) -> Heard:
+    def _inspect(self, source: Configured, world: World, at: datetime) -> Heard:
         """Return what the app's configuration says; a target that names no app has none to inspect."""
         if not world.target.container_app:
             return Heard(findings=())
@@ -171,7 +171,7 @@ class Measurer:
             return Heard(refused=app)
         if not app.serving:
             return Heard(refused=NoAnswer(Why.MISSING, "no revision serves"))
-        return Heard(findings=tuple(FINDINGS[source.finding](app, world.target)))
+        return Heard(findings=tuple(FINDINGS[source.finding](app, world.target, at)))
 
     def _freshness(self, target: Target, slots: Sequence[datetime]) -> Freshness:
         if not slots:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tocsin.core import container, hold
@@ -46,12 +46,25 @@ def look_for_releases(store: Store, configuration: Configuration, target: Target
     if app is None or isinstance(app, NoAnswer):
         return 0
     judged = [(each, *hold.judge(each, app, target)) for each in mine]
+    for each, standing, _ in judged:
+        if standing is Standing.HELD:
+            _deployed(store, each, app, target)
     by_hand = [(each, words) for each, standing, words in judged if standing is Standing.RELEASED]
     for each, words in by_hand:
         detail = {"scope": each.scope, "detail": words, "engaged by": each.by, "engaged": each.at.isoformat()}
         store.record(None, [Record(now, BY_HAND, "release seen", target.name, "killswitch", detail)])
         released(store, target, each.scope)
     return len(by_hand)
+
+
+def _deployed(store: Store, since: Engaged, app: App, target: Target) -> None:
+    """Remember what was deployed under the switch: a release by hand is told by what it leaves as it was."""
+    now_runs = hold.runs(app.template, target, SCOPES[since.scope])
+    kept = store.kept(Engaged).get(since.key)
+    if now_runs == since.runs or kept is None or not container.engaged(app.env.get(SCOPES[since.scope])):
+        return
+    with suppress(Conflict):
+        store.keep(Engaged, since.key, replace(since, runs=now_runs), kept.etag)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,8 @@ class Verifier:
                 late = execution.applied is not None and now - execution.applied > check.within
                 return Found(passed, name, words, late, again)
             passed = (*passed, (name, now))
-        return Found(passed, None, "; ".join(f"{name} seen at {at:%H:%M:%S}" for name, at in passed))
+        words = "; ".join(f"{name} seen at {at:%H:%M:%S}" for name, at in passed)
+        return Found(passed, None, words or "the other side accepted it; nothing of it can be read back")
 
     def _holds(self, check: Check, target: Target, since: datetime, now: datetime) -> tuple[bool, str, bool]:
         if check.container_env:

@@ -81,12 +81,12 @@ class ContainerAppsStandIn:
             app.configuration = first_configuration(app.name(1))
         app.begin(self.now())
         with self._mutex:
-            self._apps[_key(target.resource_group, target.container_app)] = app
+            self._apps[_key(target.subscription, target.resource_group, target.container_app)] = app
 
     def delete(self, target: Target) -> None:
         """Remove the app."""
         with self._mutex:
-            del self._apps[_key(target.resource_group, target.container_app)]
+            del self._apps[_key(target.subscription, target.resource_group, target.container_app)]
 
     def provision(self, target: Target, env: Mapping[str, str]) -> None:
         """Deploy as ``azd provision`` does: the template's variables are written back, whatever was set by hand."""
@@ -216,8 +216,8 @@ class ContainerAppsStandIn:
             return failed
         with self._mutex:
             params = request.path_params
-            app = self._apps.get(_key(params["group"], params["name"]))
-            if app is None or app.target.subscription.lower() != params["subscription"].lower():
+            app = self._apps.get(_key(params["subscription"], params["group"], params["name"]))
+            if app is None:
                 return _error(404, "ResourceNotFound", f"the app {params['name']} was not found")
             return answer(self._settled(app))
 
@@ -276,7 +276,7 @@ class ContainerAppsStandIn:
     # What the app comes to
 
     def _app(self, target: Target) -> LocalApp:
-        return self._apps[_key(target.resource_group, target.container_app)]
+        return self._apps[_key(target.subscription, target.resource_group, target.container_app)]
 
     def _settled(self, app: LocalApp) -> LocalApp:
         app.settle(self.now())
@@ -319,8 +319,8 @@ def merged(old: Any, new: Any) -> Any:
     return result
 
 
-def _key(group: str, name: str) -> str:
-    return f"{group}/{name}".lower()
+def _key(subscription: str, group: str, name: str) -> str:
+    return f"{subscription}/{group}/{name}".lower()
 
 
 def _error(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -17,7 +17,7 @@ from tocsin.core.alert import Alert, Instance
 from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
-from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark
+from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
 from tocsin.stores import keys
 from tocsin.stores.codec import Audited, dump, load
 from tocsin.stores.partition import HEAD, Change, Ledger, Row, body_of, reached
@@ -40,13 +40,16 @@ class TableStore(Audited):
         self._ledger = Ledger(table)
         self._places: dict[str, str] = {}
         """In which partition the deliveries stand that were last seen waiting; any other is searched for everywhere."""
+        self._prepared = False
 
     def prepare(self) -> None:
-        """Make the table unless it is there."""
+        """Make the table unless it is there, once."""
         from azure.core.exceptions import ResourceExistsError
 
-        with reached(), suppress(ResourceExistsError):
-            self._table.create_table()
+        if not self._prepared:
+            with reached(), suppress(ResourceExistsError):
+                self._table.create_table()
+        self._prepared = True
 
     def close(self) -> None:
         """Close the connections."""
@@ -110,6 +113,7 @@ class TableStore(Audited):
 
     def waiting(self, now: datetime) -> list[Delivery]:
         """Return unsettled deliveries whose time has come, oldest first; none that another writer holds."""
+        self.prepare()  # a tick begins here: what could not be done when the app was composed is done now
         self._ledger.unfinished()
         rows = list(self._found(keys.OUT, Settled.WAITING.value))
         found = [(load(Delivery, body_of(each)), float(each["Held"])) for each in rows]
@@ -244,10 +248,8 @@ class TableStore(Audited):
         """Free the lock if ``owner`` holds it."""
         head = self._ledger.head(keys.lock(name))
         if head.body and json.loads(head.body)["owner"] == owner:
-            try:
+            with suppress(Conflict):
                 self._ledger.write(keys.lock(name), head.etag, Change(""))
-            except Conflict:
-                return
 
     def beat(self, now: datetime) -> None:
         """Write the heartbeat: the last thing a tick does."""
@@ -284,10 +286,9 @@ class TableStore(Audited):
 
     def _found(self, kind: str, state: str | None = None) -> list[Any]:
         text = "Kind eq @kind" + ("" if state is None else " and State eq @state")
+        known = {"kind": kind, **({} if state is None else {"state": state})}
         with reached():
-            found = self._table.query_entities(
-                text, parameters={"kind": kind, **({} if state is None else {"state": state})}
-            )
+            found = self._table.query_entities(text, parameters=known)
             return [{"Held": 0.0, **each, "etag": each.metadata["etag"]} for each in found]
 
     def _place(self, identity: str) -> Any:
@@ -334,5 +335,6 @@ def connect(where: str, client_id: str | None = None, static_token: str | None =
     else:
         table = TableClient.from_connection_string(where, TABLE, **options)
     store = TableStore(table)
-    store.prepare()
+    with suppress(StoreUnavailable):  # an app that could not be composed could not even say that its state is gone
+        store.prepare()
     return store

@@ -64,8 +64,6 @@ class EmbeddedTelemetry:
         # Without this a query could read any file of this machine by its name.
         config = {"enable_external_access": "false"}
         self._database = duckdb_kql.connect(str(path) if path else ":memory:", config=config)
-        self._translating = threading.Lock()
-        self._translated = lru_cache(maxsize=512)(self._translate)
         landing.prepare(self._database)
 
     def ask(self, query: Query, target: Target) -> Rows | NoAnswer:  # noqa: ARG002
@@ -82,7 +80,7 @@ class EmbeddedTelemetry:
         start, end = bounds(query)
         now = self.now() if self.now else None
         text, times = _without_times(query.text)
-        sql, slots, clock = self._translated(text)
+        sql, slots, clock = _translated(text)
         bound = {slot: landing.naive(times[name]) for name, slot in slots.items()}
         if clock:
             bound[clock] = landing.naive(now or end)
@@ -129,24 +127,29 @@ class EmbeddedTelemetry:
         finally:
             session.close()
 
-    def _translate(self, text: str) -> tuple[str, dict[str, str], str]:
-        """Return the SQL of a query, the slot of each named time it uses, and the clock's slot if it has one."""
-        import duckdb_kql
-        from duckdb_kql.translate import CLOCK_SLOT
 
-        schema = {table: list(landing.columns(table)) for table in TABLES}
-        try:
-            with self._translating:
-                sql = duckdb_kql.to_sql(
-                    text.replace(ARRIVED, landing.INGESTED), schema=schema, allow_write=False, query_now=landing.EVER
-                )
-        except duckdb_kql.KqlError as error:
-            syntax = isinstance(error, duckdb_kql.KqlSyntaxError)
-            raise _refused("syntax" if syntax else "semantic", str(error)) from error
-        except Exception as error:  # the translator is young, and the text may be anybody's
-            raise Refused("semantic", f"cannot be translated: {type(error).__name__}: {error}"[:500]) from error
-        slots = {each.name: each.slot for each in sql.declarations if each.slot in sql.slots}
-        return str(sql), slots, CLOCK_SLOT if CLOCK_SLOT in sql.parameters else ""
+_TRANSLATING = threading.Lock()
+
+
+@lru_cache(maxsize=512)
+def _translated(text: str) -> tuple[str, dict[str, str], str]:
+    """Return the SQL of a query, the slot of each named time it uses, and the clock's slot if it has one."""
+    import duckdb_kql
+    from duckdb_kql.translate import CLOCK_SLOT
+
+    schema = {table: list(landing.columns(table)) for table in TABLES}
+    try:
+        with _TRANSLATING:
+            sql = duckdb_kql.to_sql(
+                text.replace(ARRIVED, landing.INGESTED), schema=schema, allow_write=False, query_now=landing.EVER
+            )
+    except duckdb_kql.KqlError as error:
+        syntax = isinstance(error, duckdb_kql.KqlSyntaxError)
+        raise _refused("syntax" if syntax else "semantic", str(error)) from error
+    except Exception as error:  # the translator is young, and the text may be anybody's
+        raise Refused("semantic", f"cannot be translated: {type(error).__name__}: {error}"[:500]) from error
+    slots = {each.name: each.slot for each in sql.declarations if each.slot in sql.slots}
+    return str(sql), slots, CLOCK_SLOT if CLOCK_SLOT in sql.parameters else ""
 
 
 def _without_times(text: str) -> tuple[str, dict[str, datetime]]:

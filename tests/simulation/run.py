@@ -1,0 +1,106 @@
+"""Seeds, one after the other, each a story of an hour or so; the first that ends wrong is told.
+
+python -m tests.simulation.run [SEEDS] [FROM]        how many, and from which on
+python -m tests.simulation.run 1 417 --trace         tells one story, whatever becomes of it
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from tests.simulation.chance import HOUR, MINUTE, SECOND
+from tests.simulation.seams import pinned
+from tests.simulation.story import Story
+from tests.simulation.witness import Wrong
+from tests.simulation.world import World
+from tocsin.core.message import Settled
+
+TICKS = 24
+
+
+@dataclass(frozen=True)
+class Told:
+    """One seed's story. ``wrong`` is what must not have been, or empty."""
+
+    seed: int
+    story: Story
+    wrong: str
+
+
+def play(seed: int) -> Told:
+    """Play one seed to its end."""
+    world = World(seed)
+    try:
+        with pinned(world):
+            _live(world)
+            world.heal()
+            _until_quiet(world)
+            world.witness.end()
+    except Wrong as wrong:
+        return Told(seed, world.story, str(wrong))
+    finally:
+        world.store.close()
+    return Told(seed, world.story, "")
+
+
+def _live(world: World) -> None:
+    chance = world.chance
+    world.people.light(world.targets[0])
+    for _ in range(TICKS):
+        world.now += chance.whole(25, 75) * SECOND
+        if chance.fault(0.3):
+            world.people.act()
+        if chance.fault(0.04):
+            world.now += chance.whole(5, 18) * MINUTE
+            world.tell("world", "nobody has watched for a while")
+        _tick(world)
+
+
+def _tick(world: World) -> None:
+    chance = world.chance
+    name = chance.one(("one", "one", "one", "two"))
+    kind = chance.one(("timer",) * 7 + ("event", "word"))
+    world.tell(name, f"ticks ({kind})")
+    if kind == "event":
+        world.tick(name, [chance.one(world.targets).name])
+    else:
+        world.tick(name, evaluate=kind == "timer")
+
+
+def _until_quiet(world: World) -> None:
+    """Tick until nothing is under way and nothing waits, for as long as that may take."""
+    ends, least = world.now + 3 * HOUR, world.now + 4 * MINUTE
+    while world.now < ends and (world.now < least or _busy(world)):
+        world.now += 2 * MINUTE
+        world.tick("one")
+
+
+def _busy(world: World) -> bool:
+    waiting = any(each.state is Settled.WAITING for each in world.store.deliveries(10_000))
+    return waiting or any(each.phase.acting for each in world.store.executions())
+
+
+def main(seeds: int = 2000, first: int = 0, *, trace: bool = False) -> int:
+    """Play seeds until one ends wrong; return 1 when one did."""
+    begun, counts = time.monotonic(), Counter[str]()
+    for number in range(seeds):
+        told = play(first + number)
+        counts.update(told.story.counts)
+        if told.wrong or trace:
+            print(told.story)
+            print(f"seed={told.seed} digest={told.story.digest} {told.wrong or 'all is as it must be'}")
+        if told.wrong:
+            print(f"again: make simulate SEEDS=1 FROM={told.seed} TRACE=1")
+            return 1
+        if (number + 1) % 100 == 0:
+            print(f"{number + 1:>6} seeds, {(number + 1) / (time.monotonic() - begun):.1f} a second", flush=True)
+    print("; ".join(f"{what} {count}" for what, count in sorted(counts.items())))
+    return 0
+
+
+if __name__ == "__main__":
+    given = [int(each) for each in sys.argv[1:] if each.isdigit()]
+    sys.exit(main(*given, trace="--trace" in sys.argv))

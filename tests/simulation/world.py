@@ -1,0 +1,162 @@
+"""One clock, one store, one platform, two engines: every call of an engine's is a seam where the world may move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from tests.simulation import platform, setting
+from tests.simulation.chance import SECOND, T0, Chance
+from tests.simulation.people import People
+from tests.simulation.platform import Apps, Dials
+from tests.simulation.receivers import Inbox, Notified
+from tests.simulation.seams import Crash, Process, Seamed
+from tests.simulation.story import Story
+from tests.simulation.telemetry import Truth, Workspace
+from tests.simulation.witness import Witness
+from tocsin import signals
+from tocsin.core import container
+from tocsin.core.config import Target
+from tocsin.engine.tick import Engine
+from tocsin.local.container_apps import ContainerAppsStandIn
+from tocsin.ports import StoreUnavailable
+from tocsin.stores.sqlite import SqliteStore
+from tocsin.telemetry.container_app import ContainerAppConfiguration
+from tocsin.testing import Heard
+
+SHARED = 5
+"""In every so many-th seed the apps share out their traffic: an old revision serves until somebody says otherwise."""
+
+_SIGNALS = signals.known()
+
+
+@dataclass
+class _Log(Heard):
+    """Keeps failures alone: a defect that the engine isolates must not stay hidden."""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def info(self, event: str, /, **fields: object) -> None:
+        """Forget it."""
+
+    warning = info
+
+
+class World:
+    """Everything there is in one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance, self.story, self.now = Chance(seed), Story(), T0
+        self.project = setting.drawn(self.chance)
+        self.store: Any = SqliteStore(":memory:")
+        self.arm = ContainerAppsStandIn(lambda: self.now)
+        self.truth = {each.name: Truth() for each in self.targets}
+        self.inboxes = {name: Inbox() for name in setting.RECEIVERS}
+        self.version = {each.name: 1 for each in self.targets}
+        self.shown: dict[str, tuple[int, container.App]] = {}
+        self.dials, self.called, self.log = Dials(), list[str](), _Log()
+        self.witness, self.people = Witness(self), People(self)
+        self.running: list[Process] = []
+        for target in self.targets:
+            self.arm.create(target, dict(setting.APPROVER), multiple=seed % SHARED == 0)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What is watched."""
+        return self.project.config.targets
+
+    def tell(self, who: str, what: str) -> None:
+        """Add a line to the story."""
+        self.story.tell(self.now, who, what)
+
+    # What may happen at any call
+
+    def seam(self, process: Process, what: str, likely: float = 1.0) -> None:
+        """Let the process die here, be slow, be overtaken by another, or find that the world has moved meanwhile."""
+        if process.dead:
+            raise Crash
+        chance = self.chance
+        if chance.quiet or process.name == "ann" or not chance.fault(0.016 * likely):
+            return
+        happens = chance.one(("die", "slow", "other", "other", "other", "people", "people"))
+        if happens == "die":
+            process.dead = True
+            self.tell(process.name, f"dies at {what}")
+            self.story.count("crash")
+            raise Crash
+        if happens == "slow":
+            self.now += chance.whole(1, 8) * SECOND
+        elif happens == "other" and len(self.running) < 2:
+            self.tell(process.name, f"is overtaken at {what}")
+            self.story.count("overtaken")
+            self.tick("two" if process.name == "one" else "one")
+        elif happens == "people":
+            self.people.act(f"while {process.name} is at {what}")
+
+    def tick(self, name: str, only: list[str] | None = None, *, evaluate: bool = True) -> None:
+        """Let one engine tick once, as a process of its own."""
+        process = Process(name, self.witness.moment, self.project, self.now)
+        self.running.append(process)
+        try:
+            self._engine(process).tick(self.now, only, evaluate=evaluate)
+        except Crash:
+            pass
+        except StoreUnavailable:
+            self.tell(name, "gives this tick up")
+        finally:
+            self.running.remove(process)
+            process.dead = True
+
+    def _engine(self, process: Process) -> Engine:
+        apps = Apps(self, process)
+        store: Any = Seamed(self, process)
+        notifiers: Any = {each: Notified(self, process, each) for each in setting.RECEIVERS}
+        return Engine(
+            project=process.project,
+            signals=_SIGNALS,
+            store=store,
+            telemetry=Workspace(self, process),
+            configuration=ContainerAppConfiguration(apps),
+            notifiers=notifiers,
+            actuators=platform.actuators(self, process, apps),
+            log=self.log,
+            owner=process.name,
+        )
+
+    # What becomes of apps
+
+    def rollout(self) -> None:
+        """Draw how the next revision goes."""
+        chance, arm = self.chance, self.arm
+        arm.ready_after = chance.whole(35, 150) * SECOND
+        fails = "" if not chance.fault(0.06) else chance.one(("failing", "never", "stuck"))
+        arm.failing, arm.never_ready, arm.stuck = (
+            "ImagePull" if fails == "failing" else "",
+            fails == "never",
+            fails == "stuck",
+        )
+        if fails:
+            self.story.count(f"rollout {fails}")
+
+    def changed(self, target: Target) -> None:
+        """Note that the app is another than before."""
+        self.version[target.name] += 1
+
+    def look(self, target: Target) -> None:
+        """Note since when the tools of a target are switched off, by what serves now."""
+        serving = self.arm._settled(self.arm._app(target)).revisions
+        app = platform.read(self, target)
+        truth = self.truth[target.name]
+        off = bool(app.serving) and all(container.engaged(each.env.get(setting.SWITCH)) for each in app.serving)
+        since = max((each.ready or T0 for each in serving if each.active), default=T0)
+        truth.safe_since = since if off else None
+
+    def heal(self) -> None:
+        """End everything that is wrong, so that what was promised can come to its end."""
+        self.chance.quiet = True
+        self.arm.failing, self.arm.never_ready, self.arm.stuck = "", False, False
+        self.arm.ready_after = timedelta(seconds=60)
+        self.people.put_right()
+        self.tell("world", "everything is well from here on")

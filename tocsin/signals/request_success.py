@@ -1,0 +1,20 @@
+"""The share of HTTP requests that the API answers without a failure of its own."""
+
+from tocsin.core.signal import Logs, Signal
+
+SIGNAL = Signal(
+    name="request_success",
+    summary="Share of the HTTP requests that were answered and not by a server error, those of health checks aside.",
+    unit="ratio",
+    sources=(
+        Logs(
+            table="AppRequests",
+            # Health checks are many and succeed longest: they would hide what users get.
+            where="not(Name endswith '/healthz')",
+            # A client's own mistakes (4xx) say nothing of the API.
+            value="todouble(sumif(ItemCount, Success == true or ResultCode startswith '4')) / sum(ItemCount)",
+        ),
+    ),
+    needs="`AppRequests`, which Azure Monitor OpenTelemetry exports. A streamed answer that fails later is a success "
+    "here and an error of `response_errors`.",
+)

@@ -1,0 +1,22 @@
+"""The share of requests that nothing came of."""
+
+from tocsin.core.signal import Logs, Signal
+
+_RECEIVED = "sumif(ItemCount, tostring(Properties.event_name) == 'request.received')"
+_RETURNED = "sumif(ItemCount, tostring(Properties.event_name) == 'response.returned')"
+
+SIGNAL = Signal(
+    name="unanswered_requests",
+    summary="By how much the responses, failed ones too, fall short of the requests, as a share of the requests. Those "
+    "still being answered count: choose a window much longer than an answer takes.",
+    unit="ratio",
+    sources=(
+        Logs(
+            table="AppTraces",
+            where="tostring(Properties.event_name) in ('request.received', 'response.returned')",
+            value=f"todouble({_RECEIVED} - {_RETURNED}) / {_RECEIVED}",
+            events=_RECEIVED,
+        ),
+    ),
+    needs="`request.received` and `response.returned`, which every accelerator emits.",
+)

@@ -1,0 +1,21 @@
+"""The share of an agent's runs that fail."""
+
+from types import MappingProxyType
+
+from tocsin.core.signal import Logs, Signal
+
+SIGNAL = Signal(
+    name="worker_failures",
+    summary="Share of the workers' runs that failed.",
+    unit="ratio",
+    sources=(
+        Logs(
+            table="AppTraces",
+            where="tostring(Properties.event_name) == 'worker.completed' and "
+            "isnotnull(tobool(tostring(Properties.ok)))",
+            value="todouble(sumif(ItemCount, tobool(tostring(Properties.ok)) == false)) / sum(ItemCount)",
+        ),
+    ),
+    dimensions=MappingProxyType({"agent": "tostring(Properties.external_system)"}),
+    needs="`worker.completed`, which every accelerator emits with the agent's name.",
+)
