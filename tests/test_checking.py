@@ -29,6 +29,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(f"GIT_{name}_NAME", "test")
         monkeypatch.setenv(f"GIT_{name}_EMAIL", "test@example.com")
     root = project(tmp_path)
+    for path in (*root.glob("rules/*"), *root.glob("remediations/*")):
+        if path.stem not in ("high_error_rate", "hitl_misconfigured", "queue_depth", "stop_unsafe_tools"):
+            path.unlink()
     git(root, "init", "--quiet", "--initial-branch=main")
     commit(root)
     return root
@@ -60,7 +63,7 @@ def test_warnings_alone_end_well_and_with_strict_they_do_not(folder: Path) -> No
     (folder / "rules" / "doubtful.yaml").write_text(DOUBTFUL)
     told = check(folder)
     assert "rules/doubtful.yaml:3:7: warning[ratio-without-minimum]" in told
-    assert told.endswith("7 rules, 2 policies, 1 targets: 1 warning\n")
+    assert told.endswith("4 rules, 1 policies, 1 targets: 1 warning\n")
     check(folder, "--strict", code=1)
     (folder / "rules" / "broken.yaml").write_text(BROKEN)
     assert check(folder, code=1).endswith("1 problem and 1 warning\n")

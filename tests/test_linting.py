@@ -35,9 +35,21 @@ def expected(path: Path) -> list[str]:
     return sorted(each if "/" in each else f"{subject(kind)}:{each}" for each in found)
 
 
+def few(folder: Path) -> Path:
+    """Return a folder with a rule of each kind and the policy on one of them."""
+    root, kept = (
+        project(folder),
+        ("high_error_rate", "hitl_misconfigured", "cost_jump", "queue_depth", "stop_unsafe_tools"),
+    )
+    for path in (*root.glob("rules/*"), *root.glob("remediations/*")):
+        if path.stem not in kept:
+            path.unlink()
+    return root
+
+
 def written(path: Path, folder: Path) -> Written:
-    """Return the shipped project with the file in it, and a rule whose window is short."""
-    root = project(folder)
+    """Return a few of the shipped files with this one among them, and a rule whose window is short."""
+    root = few(folder)
     shutil.copy(path, root / subject(kind_of(path)))
     if "later_than_the_window" in path.name:
         (root / "rules" / "late.yaml").write_text(RULE)
@@ -91,7 +103,7 @@ def test_the_shipped_files_give_no_warning() -> None:
     ],
 )
 def test_a_policy_on_a_rule_that_cannot_fire_is_doubted(tmp_path: Path, line: str, words: str) -> None:
-    root = project(tmp_path)
+    root = few(tmp_path)
     rule = root / "rules" / "hitl_misconfigured.yaml"
     rule.write_text(f"{rule.read_text()}{line}\n")
     (problem,) = found(read_written(root, SETTINGS, app.known()))
@@ -102,7 +114,7 @@ def test_a_policy_on_a_rule_that_cannot_fire_is_doubted(tmp_path: Path, line: st
 
 @pytest.mark.parametrize(("area", "doubted"), [("sales", False), ("support", True)])
 def test_a_policy_for_labels_that_no_rule_has_is_doubted(tmp_path: Path, area: str, doubted: bool) -> None:
-    root = project(tmp_path)
+    root = few(tmp_path)
     policy = f"summary: s\non: {{ severity: P1, labels: {{ source: {area} }} }}\nguard: {{ mode: act }}\n"
     (root / "remediations" / "subject.yaml").write_text(f"{policy}do: [killswitch.engage: {{ scope: tools }}]\n")
     for path in (root / "rules").glob("*.yaml"):
@@ -122,11 +134,22 @@ def test_an_expired_comment_brings_the_warning_back_on_its_day(tmp_path: Path) -
 
 def test_warnings_are_no_problems_of_the_running_app(tmp_path: Path) -> None:
     (path,) = [each for each in CASES if each.stem == "rows_counted"]
-    root = project(tmp_path)
+    root = few(tmp_path)
     shutil.copy(path, root / "rules" / "subject.yaml")
     made = read_project(root, SETTINGS, app.known())
     assert made.problems == ()
     assert "subject" in {rule.id for rule in made.rules}
+
+
+def test_a_step_towards_a_worse_alert_that_hides_it_is_no_duplicate(tmp_path: Path) -> None:
+    root = few(tmp_path)
+    text = (root / "rules" / "high_error_rate.yaml").read_text()
+    (root / "rules" / "step.yaml").write_text(text.replace("5%", "2%"))
+    assert {each.id for each in found(read_written(root, SETTINGS, app.known()))} == {"duplicate-rule"}
+    config = root / "tocsin.yaml"
+    hides = "  - { source: { match: { rule: high_error_rate } }, target: { match: { rule: step } }, equal: [target] }\n"
+    config.write_text(config.read_text().replace("inhibit:\n", f"inhibit:\n{hides}"))
+    assert found(read_written(root, SETTINGS, app.known())) == ()
 
 
 # Microsoft's parser
@@ -150,7 +173,7 @@ QUERIES = {
 @pytest.mark.parametrize("name", sorted(QUERIES))
 def test_microsofts_parser_names_what_it_does_not_know_at_its_place(tmp_path: Path, name: str) -> None:
     query, place, word = QUERIES[name]
-    root = project(tmp_path)
+    root = few(tmp_path)
     body = "".join(f"    {line}\n" for line in query.splitlines())
     text = f"summary: s\nseverity: P3\nwhen:\n  kql: |\n{body}  above: 1\n  over: 1h\n"
     (root / "rules" / "subject.yaml").write_text(text)

@@ -8,6 +8,8 @@ from datetime import timedelta
 from tocsin.core.config import Config, Target
 from tocsin.core.errors import Problem
 from tocsin.core.fields import AUTO
+from tocsin.core.matching import accepted
+from tocsin.core.mute import Inhibit
 from tocsin.core.node import Node
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import selects
@@ -80,7 +82,17 @@ def _repeats(rule: Rule, other: Rule, config: Config) -> bool:
     """Return whether two rules are one: a ladder of severities with a limit each is none."""
     if not other.enabled or _identity(rule) != _identity(other) or _watched(rule, config) != _watched(other, config):
         return False
+    if any(_hides(rule, other, each.rule) or _hides(other, rule, each.rule) for each in config.inhibit):
+        return False
     return rule.severity == other.severity or rule.when == other.when
+
+
+def _hides(rule: Rule, other: Rule, inhibit: Inhibit) -> bool:
+    """Return whether one rule's alerts are not told while the other's fire."""
+    source, target = (
+        {**each.labels, "rule": each.id, "severity": each.severity.value, "target": ""} for each in (rule, other)
+    )
+    return accepted(inhibit.source, source) and accepted(inhibit.target, target)
 
 
 def _identity(rule: Rule) -> tuple[object, ...]:
