@@ -239,3 +239,14 @@ def test_a_lock_is_held_by_the_clock_and_not_by_the_ticks_instant() -> None:
     with actor._carrier.alone(TARGET.name, T0) as mine:
         assert not mine
     assert seen == [T0 + 3 * MINUTE]
+
+
+def test_two_checks_of_one_signal_are_two_checks() -> None:
+    from tocsin.core.policy import Check
+    from tocsin.engine.verifying import named
+
+    few, none = (
+        Check.model_validate({"signal": "side_effect_tools", "at_most": most, "over": "2m", "within": "20m"})
+        for most in ("5", "0")
+    )
+    assert [name for name, _ in named([few, none])] == ["side_effect_tools", "side_effect_tools (2)"]

@@ -19,6 +19,7 @@ from tocsin.core.config import Target
 from tocsin.core.remedy import Did
 from tocsin.local.container_apps import ContainerAppsStandIn
 from tocsin.local.serve import Served
+from tocsin.ports import Provable
 from tocsin.testing import FrozenClock
 from tocsin.testing.actuator_contract import ActuatorContract, ActuatorRefusals, Case
 
@@ -360,3 +361,25 @@ def test_a_preview_without_an_intent_still_tells_what_would_be_restarted(make: C
     case = make("container_app.restart")
     restart = actuators.made(Connections(case.apps))["container_app.restart"]
     assert restart.preview(Order("x", TARGET, {})) == Preview(("sales-api--0000003: 1 replicas restart",))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_change_is_proven_once_its_revision_serves_and_not_because_the_template_has_it(
+    make: Callable[..., Case], mode: str
+) -> None:
+    case = make("container_app.scale", {"max": "20"}, mode)
+    actuator, order = actuators.made(Connections(case.apps))["container_app.scale"], Order("o", TARGET, {"max": "20"})
+    assert isinstance(actuator, Provable)
+    assert not actuator.look(order).holds
+    case.arm.never_ready = True
+    assert actuator.apply(order).did is Did.DONE
+    case.wait(600)
+    assert not actuator.look(order).holds, "its revision never came to run"
+
+
+def test_a_change_that_serves_is_proven(make: Callable[..., Case]) -> None:
+    case = make("container_app.scale", {"max": "20"})
+    case.finish()
+    actuator = actuators.made(Connections(case.apps))["container_app.scale"]
+    assert isinstance(actuator, Provable)
+    assert actuator.look(Order("o", TARGET, {"max": "20"})).holds

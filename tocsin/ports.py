@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from tocsin.core.action import Order, Preview
 from tocsin.core.alert import Alert, Instance
 from tocsin.core.answer import NoAnswer, Query, Rows, Why
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
-from tocsin.core.container import App
+from tocsin.core.container import App, Look
 from tocsin.core.copying import Place
 from tocsin.core.evals import Results
 from tocsin.core.gauge import Reading
@@ -143,6 +143,14 @@ class Actuator(Protocol):
 
     def holds(self, order: Order) -> bool | None:
         """Return whether the target already is in the wanted state; None when that cannot be read now, or ever."""
+
+
+@runtime_checkable
+class Provable(Protocol):
+    """An actuator that can tell whether what it does has come to serve, which may be later than that it was taken."""
+
+    def look(self, order: Order) -> Look:
+        """Return whether everything that serves is in the wanted state and runs, and in words what is not."""
 
 
 Links = Callable[[Notice, datetime], tuple[tuple[str, str], ...]]

@@ -105,6 +105,19 @@ class Change:
             return None
         return _wanted(app, order.target, wish)
 
+    def look(self, order: Order) -> Look:
+        """Return whether all that serves, and what serves next, is as wanted and runs."""
+        app = self.apps.get(order.target)
+        try:
+            wish = self.wish(order)
+        except ValueError as error:
+            return Look(False, str(error))
+        if isinstance(app, NoAnswer):
+            return Look(False, f"the app could not be read: {app.why.value}")
+        if app.template_serves and not wish.has(app.template):
+            return Look(False, "what serves next does not have it")
+        return wish.look(app)
+
     def _bring(self, order: Order, wish: Wish) -> Applied:
         target = order.target
         app = steady(self.apps, target, lambda app: _wanted(app, target, wish))

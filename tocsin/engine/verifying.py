@@ -8,15 +8,17 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from tocsin.core import container
+from tocsin.core.action import Order
 from tocsin.core.answer import NoAnswer, Rows
 from tocsin.core.compile import compile_signal, freshness
 from tocsin.core.config import Target
+from tocsin.core.container import Look
 from tocsin.core.policy import Check
 from tocsin.core.remedy import Execution, order
 from tocsin.core.schedule import settled
 from tocsin.core.signal import Logs, Signal
 from tocsin.core.units import spell
-from tocsin.ports import Actuator, Configuration, Telemetry
+from tocsin.ports import Actuator, Configuration, Provable, Telemetry
 
 SWITCH_WITHIN = timedelta(minutes=10)
 """How long the platform may take to serve a revision with the switch, where a policy does not say."""
@@ -53,10 +55,27 @@ def proofs(execution: Execution, checks: Sequence[Check]) -> tuple[Check, ...]:
     return (Check(container_env=variable, is_=wanted, within=SWITCH_WITHIN), *checks)
 
 
+def named(checks: Sequence[Check]) -> list[tuple[str, Check]]:
+    """Return the checks by their names; the second about one thing has its number, for it is a check of its own."""
+    about = [check.container_env or check.signal or "" for check in checks]
+    numbers = [about[: at + 1].count(name) for at, name in enumerate(about)]
+    return [
+        (name if number == 1 else f"{name} ({number})", check)
+        for name, number, check in zip(about, numbers, checks, strict=True)
+    ]
+
+
 def _reads_back(actuator: Actuator, execution: Execution) -> bool:
     """Return whether the action's own state is still to be read; a switch is proven on the revisions that serve."""
     name = execution.action
     return actuator.readable and not name.startswith("killswitch.") and execution.check_passed(name) is None
+
+
+def _look(actuator: Actuator, given: Order) -> Look:
+    if isinstance(actuator, Provable):
+        look = actuator.look(given)
+        return Look(look.holds, f": {look.words}")
+    return Look(bool(actuator.holds(given)), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +97,12 @@ class Verifier:
         """Return how far the proof has come at ``now``. What was done comes first: ``actuator`` reads it back."""
         name, passed = execution.action, execution.passed
         if actuator is not None and _reads_back(actuator, execution):
-            if not actuator.holds(order(execution, target)):
+            look = _look(actuator, order(execution, target))
+            if not look.holds:
                 late = execution.applied is not None and now - execution.applied > execution.planned.within
-                return Found(passed, name, f"{name} is not seen in force yet", late, actuator.finishes)
+                return Found(passed, name, f"{name} is not seen in force yet{look.words}", late, actuator.finishes)
             passed = (*passed, (name, now))
-        for check in proofs(execution, checks):
-            name = check.container_env or check.signal or ""
+        for name, check in named(proofs(execution, checks)):
             if name in dict(passed):
                 continue
             since = passed[-1][1] if passed else execution.applied or now
