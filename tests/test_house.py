@@ -14,6 +14,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.reading_cases import problems
+from tocsin.app import known
+from tocsin.authoring.schema import schemas
 from tocsin.core.config import Budgets, Config, Evals, Route, Target
 from tocsin.core.evals import Acceptance
 from tocsin.core.policy import Check, Guard, Policy, Trigger
@@ -132,6 +134,11 @@ def test_no_machine_path_and_no_registry_host_is_in_the_repository() -> None:
 @pytest.mark.parametrize("name", sorted(catalogue.pages()))
 def test_the_catalogues_say_what_the_code_says(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == catalogue.pages()[name], "python -m tools.catalogue"
+
+
+def test_the_schemas_say_what_the_models_say() -> None:
+    found = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "schemas").glob("*.json")}
+    assert found == schemas(known()), "python -m tools.catalogue"
 
 
 def test_every_link_in_the_docs_leads_somewhere() -> None:

@@ -14,7 +14,7 @@ from tocsin.core.errors import Problem, nearest
 from tocsin.core.evals import Acceptance, Terms
 from tocsin.core.node import Node, tuned, with_texts
 from tocsin.core.policy import Policy
-from tocsin.core.read import M, Project, build, build_what_can_be
+from tocsin.core.read import M, Project, Written, build, build_what_can_be
 from tocsin.core.rule import Rule
 from tocsin.document import Parsed, parse
 
@@ -29,7 +29,12 @@ def read_project(root: Path, settings: Mapping[str, str], known: Known) -> Proje
 
     Never raises for what a file holds: a bad rule is left out and named, and the others stand.
     """
-    return _Reading(root, settings, known).project()
+    return _Reading(root, settings, known).written().project
+
+
+def read_written(root: Path, settings: Mapping[str, str], known: Known) -> Written:
+    """Return what ``read_project`` does, with the places where everything stands."""
+    return _Reading(root, settings, known).written()
 
 
 class _Reading:
@@ -40,8 +45,9 @@ class _Reading:
         self._problems: list[Problem] = []
         self._digests: dict[str, str] = {}
         self._accepted: dict[str, Terms] = {}
+        self._texts: dict[str, str] = {}
 
-    def project(self) -> Project:
+    def written(self) -> Written:
         """Read all files and check them against each other."""
         config, config_node = self._config()
         rules = self._folder("rules", Rule, config_node)
@@ -56,7 +62,7 @@ class _Reading:
             labels |= {key for rule, _ in rules for key in (*rule.labels, *rule.when.by)}
             self._problems += config_problems(config, config_node, names, labels, self._known)
         terms = {target.name: self._terms(target.accelerator) for target in config.targets}
-        return self._gathered([rule for rule, _ in rules], [policy for policy, _ in policies], config, terms)
+        return self._gathered(rules, policies, (config, config_node), terms)
 
     def _config(self) -> tuple[Config, Node | None]:
         """Return the configuration as far as it can be used, and the nodes it was made of."""
@@ -97,13 +103,19 @@ class _Reading:
         return made, f"{name}{aside}"
 
     def _gathered(
-        self, rules: list[Rule], policies: list[Policy], config: Config, terms: Mapping[str, Terms]
-    ) -> Project:
+        self,
+        rules: list[tuple[Rule, Node]],
+        policies: list[tuple[Policy, Node]],
+        config: tuple[Config, Node | None],
+        terms: Mapping[str, Terms],
+    ) -> Written:
         """Leave out every rule and policy that has a problem of its own; what is wrong elsewhere does not touch it."""
         bad = {problem.path for problem in self._problems}
-        kept_rules = tuple(rule for rule in rules if rule.file not in bad)
-        kept_policies = tuple(policy for policy in policies if policy.file not in bad)
-        return Project(kept_rules, kept_policies, config, worst_first(self._problems), self._digests, terms)
+        kept = tuple(each for each in rules if each[0].file not in bad)
+        done = tuple(each for each in policies if each[0].file not in bad)
+        ids, found = tuple(rule for rule, _ in kept), worst_first(self._problems)
+        made = Project(ids, tuple(policy for policy, _ in done), config[0], found, self._digests, terms)
+        return Written(made, kept, done, config[1], self._texts)
 
     def _folder(self, name: str, model: type[M], config: Node | None) -> list[tuple[M, Node]]:
         found = []
@@ -146,6 +158,7 @@ class _Reading:
         except OSError as error:
             return self._told(Problem(shown, 1, 1, "no-file", f"the file cannot be read: {error.strerror}"))
         self._digests[shown] = hashlib.sha256(data).hexdigest()[:12]
+        self._texts[shown] = data.decode("utf-8-sig", "replace")
         read = parse(shown, data)
         self._problems += read.problems
         return read

@@ -1,4 +1,4 @@
-"""Write ``docs/signals.md``, ``docs/receivers.md`` and ``docs/actions.md`` from what the code says of itself.
+"""Write ``docs/{signals,receivers,actions}.md`` and ``schemas/`` from what the code says of itself.
 
 python -m tools.catalogue
 """
@@ -9,10 +9,13 @@ import importlib
 from pathlib import Path
 
 from tocsin import actuators, notifiers, signals
+from tocsin.app import known
+from tocsin.authoring.schema import schemas
 from tocsin.core.action import Arg, Takes
 from tocsin.core.signal import Configured, Gauge, Signal
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 _MADE = "<!-- python -m tools.catalogue writes this page. -->\n"
 
 
@@ -97,6 +100,9 @@ def main() -> None:
     for name, text in pages().items():
         (DOCS / name).write_text(text, encoding="utf-8")
         print(f"docs/{name}")
+    for name, text in schemas(known()).items():
+        (ROOT / "schemas" / name).write_text(text, encoding="utf-8")
+        print(f"schemas/{name}")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from tocsin import __version__
-from tocsin.cli import audit, people
+from tocsin.cli import audit, people, writing
 from tocsin.cli.drill import drill
 from tocsin.cli.options import Form, Root
 from tocsin.cli.output import Output
+from tocsin.cli.reports import Report
 
 program = typer.Typer(
     name="tocsin",
@@ -25,6 +26,7 @@ program.add_typer(killswitch, name="killswitch")
 program.add_typer(drill, name="drill")
 people.register(program)
 audit.register(program)
+writing.register(program)
 
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A target's name in tocsin.yaml.")]
 Scope = Annotated[str, typer.Option("--scope", help="tools, workflow or all.")]
@@ -47,12 +49,22 @@ def check(
     folder: Annotated[
         Path | None, typer.Argument(help="Folder to check; default: the nearest with tocsin.yaml.")
     ] = None,
-    output: Form = Output.TEXT,
+    report: Annotated[
+        Report, typer.Option("--output", "-o", help="text for people; the others for programs and CI.")
+    ] = Report.TEXT,
+    changed: Annotated[
+        str, typer.Option("--changed", metavar="BASE", help="Only what the change since this commit touches.")
+    ] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are bad news, too.")] = False,
+    kql_parser: Annotated[
+        bool | None,
+        typer.Option("--kql-parser/--no-kql-parser", help="Microsoft's parser for queries; default: where it is."),
+    ] = None,
 ) -> None:
-    """Read every rule, policy and tocsin.yaml, and report every problem with its place."""
-    from tocsin.cli.checking import run
+    """Read every rule, policy and tocsin.yaml, and report every problem and every warning with its place."""
+    from tocsin.cli.checking import Checking, run
 
-    run(folder, output)
+    run(folder, Checking(report, changed, strict, kql_parser))
 
 
 @program.command()

@@ -30,6 +30,7 @@ class Receiver(Model):
     """One place messages go. ``type`` is a file under ``notifiers/``; the options are that notifier's own."""
 
     type: str
+    """How it is told."""
     resolved: Flag = True
     """Whether it hears that something is over."""
     at_most: PerTime | None = None
@@ -65,7 +66,9 @@ class Selector(Model):
     """Which alerts are meant: ``match`` names accepted values by label, ``matchers`` say more than that."""
 
     match: dict[str, Texts] = {}
+    """Accepted values by label."""
     matchers: tuple[Matching, ...] = ()
+    """Conditions like ``severity=~"P[01]"`` or ``env!=test``."""
 
     @property
     def matching(self) -> tuple[Matcher, ...]:
@@ -80,20 +83,30 @@ class Route(Selector):
     """
 
     to: Texts = ()
+    """The receivers."""
     continue_: Flag = Field(default=False, alias="continue")
+    """Whether the search goes on after this route."""
     group_by: Texts = ()
+    """Labels whose alerts are told together; ``...`` is every label."""
     group_wait: Wait | None = None
+    """How long the first of a group waits for others."""
     group_interval: Duration | None = None
+    """How long what joins a group waits."""
     repeat_interval: Duration | None = None
+    """After how long what still fires is told again."""
     routes: tuple[Route, ...] = ()
+    """Routes below: the first that matches wins."""
 
 
 class Inhibition(Model):
     """While an alert of ``source`` fires, those of ``target`` with ``equal`` labels are not told."""
 
     source: Selector
+    """The alerts that hide others."""
     target: Selector
+    """Those that are hidden."""
     equal: Texts = ()
+    """Labels in which both have to agree."""
 
     @property
     def rule(self) -> Inhibit:
@@ -109,11 +122,17 @@ class QuietHours(Selector):
     """Hours in which some alerts are not told: by the wall clock of ``time_zone``, on ``weekdays``, on ``dates``."""
 
     name: str = Field(min_length=1, max_length=60)
+    """What reasons call them."""
     time_zone: Zone = "UTC"
+    """Whose clock it is."""
     from_: ClockTime = Field(default=time(0), alias="from")
+    """When they begin."""
     to: ClockTime = time(0)
+    """When they end; before they begin means the next day."""
     weekdays: tuple[Weekday, ...] = ()
+    """The days they are on; without any, every day."""
     dates: tuple[Days, ...] = ()
+    """Dates they are on, like ``2026-12-24..2026-12-26``."""
 
     @property
     def hours(self) -> Quiet:
@@ -126,13 +145,21 @@ class SilenceAsCode(Selector):
     """A silence that stands in the file. With ``recurs`` (an RRULE) it comes again, ``lasts`` long each time."""
 
     author: str = Field(min_length=1, max_length=100)
+    """Who wants it."""
     comment: str = Field(min_length=1, max_length=500)
+    """Why."""
     starts: Instant = datetime(2020, 1, 1, tzinfo=UTC)
+    """When it begins."""
     ends: Instant
+    """When it is over for good."""
     recurs: str = ""
+    """An RRULE, where it comes again."""
     lasts: Wait = timedelta()
+    """How long each time."""
     time_zone: Zone = "UTC"
+    """Whose clock it recurs by."""
     actions: Literal["", "too"] = ""
+    """``too`` stops policies as well."""
 
     @model_validator(mode="after")
     def _whole(self) -> SilenceAsCode:
@@ -169,7 +196,9 @@ class Escalation(Selector):
     """Who else is told of what nobody acknowledges: after 15 minutes for P0, 30 for P1, 2 hours for P2, or as said."""
 
     to: Texts
+    """Who is told besides."""
     unacknowledged_for: Duration | None = None
+    """After how long; otherwise by severity."""
 
     def after(self, severity: str) -> timedelta | None:
         """Return how long an alert of this severity may fire unacknowledged; None for one that is not escalated."""

@@ -29,8 +29,11 @@ class Queue(Model):
     """
 
     queue: str = Field(min_length=1, max_length=260)
+    """Its name."""
     storage: str = Field(default="", pattern=r"^(https://[^/\s]+|http://(127\.0\.0\.1|localhost)[:/]\S+)?/?$")
+    """A Queue service's address."""
     service_bus: str = Field(default="", pattern=_NAMESPACE)
+    """A Service Bus namespace's resource id."""
 
     @model_validator(mode="after")
     def _one_service(self) -> Queue:
@@ -49,9 +52,13 @@ class Probe(Model):
     """One address that is asked every time a rule wants to know. ``status`` is what a good answer has."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    """What alerts call it."""
     url: str = Field(pattern=r"^https?://[^\s@/]+(/\S*)?$")
+    """What is asked."""
     status: Some = 200
+    """What a good answer has."""
     within: Annotated[Duration, AfterValidator(_soon)] = timedelta(seconds=10)
+    """How long an answer may take."""
 
 
 def _repository(name: str) -> str:
@@ -77,11 +84,17 @@ class Evals(Model):
     """
 
     files: str = ""
+    """A folder with the results."""
     github: Annotated[str, AfterValidator(_repository)] = ""
+    """The repository whose workflow leaves them: ``OWNER/NAME``."""
     workflow: Annotated[str, AfterValidator(_workflow)] = "evals.yml"
+    """The workflow's file."""
     artifact: str = Field(default="evals", min_length=1, max_length=200)
+    """The artifact's name."""
     token_setting: str = ""
+    """The app setting that holds a token."""
     events: Flag = False
+    """Whether they are in the target's telemetry."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Evals:
@@ -96,32 +109,47 @@ class Target(Model):
     """One watched system: its telemetry, its Container App, and what may be done to it."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    """What alerts, routes and commands call it."""
     workspace: str
+    """The Log Analytics workspace's id."""
     workspace_resource: str = Field(
         default="", pattern=r"^(/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/\S+)?$"
     )
     """The workspace's whole resource id; with it, messages link to the query behind a value."""
     role_name: str
+    """The role name its telemetry carries."""
     subscription: str = ""
+    """Its Container App's subscription."""
     resource_group: str = ""
+    """Its Container App's resource group."""
     container_app: str = ""
+    """Its Container App's name."""
     container: str = "api"
+    """The container whose variables count."""
     region: str = ""
     """Where its metrics are kept; without it, where its Container App is."""
     queues: tuple[Queue, ...] = ()
+    """The queues it works off."""
     probes: tuple[Probe, ...] = ()
+    """Addresses that are asked whether it is there."""
     side_effect_tools: tuple[str, ...] = ("crm_write_contact", "send_email")
+    """Its tools that change something outside."""
     accelerator: str = ""
     """Where its ``accelerator.yaml`` is, relative to the folder of ``tocsin.yaml``."""
     evals: Evals | None = None
     """Where the results are that allow a release of its killswitch; without them there is none but by override."""
     labels: dict[str, str] = {}
+    """Labels of its alerts; ``env: prod`` makes it production."""
     allow: tuple[str, ...] = ()
+    """Actions that policies may do to it; anything else is refused."""
     automation: Automation = Automation.ACT
+    """How far Tocsin may go on it; lower than elsewhere, never higher."""
     offset: Offset = timedelta(minutes=2)
+    """How long windows are waited for; ``auto`` follows how late telemetry arrives."""
     lag: Wait = timedelta(minutes=2)
     """How long telemetry takes to arrive, as ``offset: auto`` takes it until it has been measured."""
     fresh_within: Duration = timedelta(minutes=15)
+    """How old its newest telemetry may be before it counts as silent."""
 
     @field_validator("queues", "probes")
     @classmethod
@@ -156,9 +184,11 @@ class Budgets(Model):
     """Upper bounds on what the watcher itself may use."""
 
     queries_at_once: Some = 4
+    """Queries under way at the same time."""
     queries_per_minute: Some = 300
     """Three quarters of what the service takes from one identity: 200 requests in 30 seconds."""
     actions_per_hour: Count = 6
+    """Actions in an hour, over all policies."""
     actions_at_once: Some = 3
     """When policies want to do more than so much at once, none of it is done before a person has said so."""
     evaluations_inline: Some = 2_000
@@ -169,18 +199,31 @@ class Config(Model):
     """The whole of ``tocsin.yaml``."""
 
     automation: Automation = Automation.OBSERVE
+    """The one switch above every policy."""
     targets: tuple[Target, ...] = ()
+    """What is watched."""
     receivers: dict[str, Annotated[Receiver, BeforeValidator(receiver)]] = {}
+    """Who can be told: a ``type`` with its options; secrets by the names of app settings."""
     routes: Route = Route()
+    """Which alerts go to whom."""
     budgets: Budgets = Budgets()
+    """What the watcher itself may use."""
     tuning: dict[str, dict[str, Any]] = {}
+    """Changes to shipped rules, by rule."""
     catch_up: Duration = timedelta(minutes=15)
+    """How far missed looks are made up for."""
     give_up_after: Duration = timedelta(hours=1)
+    """How long a message is tried."""
     fallback: str = ""
+    """The receiver that hears what another did not take."""
     inhibit: tuple[Inhibition, ...] = ()
+    """Alerts that are not told while others fire."""
     quiet_hours: tuple[QuietHours, ...] = ()
+    """Hours in which some alerts are not told."""
     silences: tuple[SilenceAsCode, ...] = ()
+    """What is not told until a day."""
     escalate: tuple[Escalation, ...] = ()
+    """Who else is told of what nobody acknowledges."""
     watchdog: Duration | None = None
     """How often every receiver is sent a heartbeat."""
     storm: Some = 30

@@ -6,7 +6,7 @@ import difflib
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 _MOST_CHOICES = 40
 
@@ -15,7 +15,8 @@ _MOST_CHOICES = 40
 class Problem:
     """One thing wrong in one place. ``line`` and ``column`` count from 1; each ``id`` is in ``docs/problems.md``.
 
-    ``choices`` are what would be valid there and ``listed`` says what they are: ``signals``, ``keys``.
+    ``choices`` are what would be valid there and ``listed`` says what they are: ``signals``, ``keys``. What is an
+    ``error`` is left out; a ``warning`` is about what runs, and hardly does what its author meant.
     """
 
     path: str
@@ -28,6 +29,12 @@ class Problem:
     hint: str = ""
     choices: tuple[str, ...] = ()
     listed: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+    @property
+    def is_error(self) -> bool:
+        """Whether what it is about cannot be used."""
+        return self.severity == "error"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the problem as values that JSON knows."""
@@ -48,7 +55,7 @@ def render(problems: Iterable[Problem]) -> str:
 
 def _render(problem: Problem) -> str:
     place = f"{printable(problem.path)}:{problem.line}:{problem.column}"
-    lines = [f"{place}: error[{problem.id}]: {printable(problem.message)}"]
+    lines = [f"{place}: {problem.severity}[{problem.id}]: {printable(problem.message)}"]
     if problem.source:
         lines.append(f"{problem.line:>3} | {printable(problem.source)}")
         lines.append(f"{'':>3} | {_carets(problem)} {printable(problem.hint)}".rstrip())

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from tocsin.core import matching, units
@@ -161,35 +161,61 @@ def _offset(text: str) -> timedelta:
     return AUTO if text == "auto" else units.duration(text)
 
 
-Matching = Annotated[matching.Matcher, _read(matching.parse, "bad-matcher")]
+_LENGTH = r"^(?=[0-9])([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+_PER = r"per (?=[0-9])([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
+
+
+def _typed(pattern: str = "", kind: str | list[str] = "string", **more: Any) -> WithJsonSchema:
+    """Return how it looks in the file, for the schemas that editors read; ``pattern`` is of what is typed as a text."""
+    return WithJsonSchema({"type": kind, **({"pattern": pattern} if pattern else {}), **more})
+
+
+Matching = Annotated[matching.Matcher, _read(matching.parse, "bad-matcher"), _typed(r"^[^=!]+(=~|!~|!=|=)")]
 """A matcher: ``severity=~"P[01]"``, ``env!=test``."""
-PerTime = Annotated[Rate, BeforeValidator(_rate)]
+PerTime = Annotated[Rate, BeforeValidator(_rate), _typed(rf"^[0-9]{{1,4}}( targets?)? {_PER}")]
 """``1 per 1h``."""
-Radius = Annotated[Spread, BeforeValidator(_spread)]
+Radius = Annotated[
+    Spread, BeforeValidator(_spread), _typed(rf"^[1-9][0-9]{{0,3}} targets?( and [0-9]{{1,3}}%)? {_PER}")
+]
 """``1 target per 15m``, ``3 targets and 10% per 15m``: both limits hold."""
 Zone = Annotated[str, _read(_zone, "bad-zone")]
 """A time zone by its name: ``Europe/Berlin``."""
-ClockTime = Annotated[time, _read(_clock, "bad-clock")]
+ClockTime = Annotated[time, _read(_clock, "bad-clock"), _typed(r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 """A time of day: ``07:30``."""
-Days = Annotated[tuple[date, date], _read(_days, "bad-days")]
+Days = Annotated[tuple[date, date], _read(_days, "bad-days"), _typed(r"^[0-9-]{10}(\.\.[0-9-]{10})?$")]
 """A day, or days: ``2026-12-24..2026-12-26``."""
-Instant = Annotated[datetime, _read(_instant, "bad-time")]
+Instant = Annotated[datetime, _read(_instant, "bad-time"), _typed(r"^[0-9]{4}-?[0-9]{2}-?[0-9]{2}")]
 """A day or an instant, in UTC unless it says otherwise."""
-Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+_TEXT = {"type": ["string", "number", "boolean", "null"]}
+Texts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}),
+]
 """One text, or a list of them."""
-Duration = Annotated[timedelta, _read(_positive, "bad-duration")]
+Duration = Annotated[timedelta, _read(_positive, "bad-duration"), _typed(_LENGTH)]
 """A positive duration: ``90s``, ``1h30m``, ``7d``."""
-Wait = Annotated[timedelta, _read(units.duration, "bad-duration")]
+Wait = Annotated[
+    timedelta, _read(units.duration, "bad-duration"), _typed(_LENGTH, ["string", "integer"], minimum=0, maximum=0)
+]
 """A duration that may be zero: ``0s``."""
-Offset = Annotated[timedelta, _read(_offset, "bad-duration")]
+Offset = Annotated[
+    timedelta,
+    _read(_offset, "bad-duration"),
+    _typed(rf"^auto$|{_LENGTH}", ["string", "integer"], minimum=0, maximum=0),
+]
 """A delay that may be zero, or ``auto``: ``AUTO`` stands for it."""
-Number = Annotated[float, _read(units.number, "bad-number")]
+Number = Annotated[
+    float,
+    _read(units.number, "bad-number"),
+    _typed(r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?%?$", ["number", "string"]),
+]
 """A finite number, or a percentage as its ratio."""
-Flag = Annotated[bool, _read(_flag, "bad-flag")]
+Flag = Annotated[bool, _read(_flag, "bad-flag"), WithJsonSchema({"enum": [True, False, "true", "false"]})]
 """``true`` or ``false``, and no other word."""
-Count = Annotated[int, _read(_count, "bad-count")]
+Count = Annotated[int, _read(_count, "bad-count"), _typed(r"^[0-9]{1,9}$", ["integer", "string"], minimum=0)]
 """A whole number of at least zero."""
-Some = Annotated[int, _read(_some, "bad-count")]
+Some = Annotated[int, _read(_some, "bad-count"), _typed(r"^0*[1-9][0-9]*$", ["integer", "string"], minimum=1)]
 """A whole number of at least one."""
 
 

@@ -101,6 +101,10 @@ class Node:
         at = (self.path, self.line, self.column)
         return Problem(*at, identity, message, self.source, self.width, hint, choices, listed)
 
+    def warning(self, identity: str, message: str, hint: str = "") -> Problem:
+        """Return a problem at this place that keeps nothing from running."""
+        return replace(self.problem(identity, message, hint), severity="warning")
+
 
 def _changed(node: Node, path: Sequence[str | int], change: Callable[[Node], Node | None]) -> Node | None:
     return node._with(path, change) if path else change(node)

@@ -34,9 +34,13 @@ class Trigger(Model):
     """Which firing alerts the policy answers; every key given must match."""
 
     rule: str | None = None
+    """The rule whose alerts are meant."""
     severity: Severity | None = None
+    """The severity of the alerts meant."""
     labels: dict[str, str] = {}
+    """Labels that the alerts have."""
     firing_for: Wait = timedelta()
+    """How long it has to have been breached."""
 
     @model_validator(mode="after")
     def _says_which(self) -> Trigger:
@@ -55,8 +59,11 @@ class Step(Model):
     action: str
     args: dict[str, str] = {}
     id: str = Field(default="", pattern=r"^([a-z][a-z0-9_]{0,31})?$")
+    """What the audit calls it."""
     within: Duration = timedelta(minutes=15)
+    """How long it may take, and again to be seen done."""
     undo_on_failure: Flag = False
+    """Whether it is taken back when it or a later step fails."""
 
 
 ABOUT = frozenset({"id", "within", "undo_on_failure"})
@@ -78,11 +85,17 @@ class Check(Limits):
     """One proof read back from the world: a variable on the revisions that serve, or a signal."""
 
     container_env: str | None = None
+    """The variable that has to be as ``is`` says."""
     is_: Literal["on", "off"] | None = Field(default=None, alias="is")
+    """What the variable says."""
     on: Literal["every serving revision"] = "every serving revision"
+    """Which revisions are looked at."""
     signal: str | None = None
+    """The signal whose value has to compare as said."""
     over: Duration = timedelta(minutes=2)
+    """The stretch the signal is measured over."""
     within: Duration
+    """How long the proof may take."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Check:
@@ -99,9 +112,13 @@ class Hours(Model):
     """When the policy may act by itself; at other times it asks. By the wall clock of ``time_zone``."""
 
     time_zone: Zone = "UTC"
+    """Whose clock it is."""
     from_: ClockTime = Field(default=time(0), alias="from")
+    """When the hours begin."""
     to: ClockTime = time(0)
+    """When they end; before they begin means the next day."""
     weekdays: tuple[Weekday, ...] = ()
+    """The days they are on; without any, every day."""
 
     def open(self, now: datetime) -> bool:
         """Return whether ``now`` lies within them."""
@@ -121,24 +138,33 @@ class Guard(Model):
     """
 
     mode: Automation
+    """How far it may go by itself."""
     at_most: PerTime = Rate(count=1, per=timedelta(hours=1))
+    """How often it may act."""
     cooldown: Wait = timedelta(minutes=30)
+    """How long after an action there is no other."""
     needs: tuple[Literal["fresh telemetry", "no deployment in progress"], ...] = ("fresh telemetry",)
+    """What has to be so besides."""
     hours: Annotated[Hours | None, BeforeValidator(_hours)] = None
+    """When it may act by itself; at other times it asks."""
     blast_radius: Radius = Spread(count=3, per=timedelta(minutes=15))
+    """How many targets it may touch in how long, and which share of all."""
 
 
 class Undo(Model):
     """Who may take the action back, and after what."""
 
     by: Literal["a person"] = "a person"
+    """Who takes it back."""
     after: str = ""
+    """After what."""
 
 
 class Failure(Model):
     """Who hears when the policy could not do what it promised."""
 
     escalate: str
+    """The receiver that hears of it."""
 
 
 class Policy(Model):
@@ -146,16 +172,25 @@ class Policy(Model):
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
     summary: str = Field(min_length=1, max_length=500)
+    """What it does, in one line."""
     on: Trigger
+    """Which firing alerts it answers."""
     do: Annotated[tuple[Annotated[Step, BeforeValidator(_step)], ...], Field(min_length=1, max_length=MOST_STEPS)]
+    """Its steps, one after another."""
     verify: tuple[Check, ...] = ()
+    """Proofs read back from the world, in order."""
     guard: Guard
+    """What holds it back."""
     undo: Undo = Undo()
+    """Who may take it back."""
     if_it_fails: Failure | None = None
+    """Who hears when it could not do what it promised."""
     hold: Flag = False
     """Whether it engages again what was engaged and has gone without a person's release."""
     owner: str = ""
+    """Who answers for the policy."""
     enabled: Flag = True
+    """Whether it answers anything."""
     file: str = ""
 
     @model_validator(mode="after")

@@ -66,6 +66,20 @@ class Project:
         return rule.model_copy(update={"when": rule.when.model_copy(update={op: limit})})
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The project beside the nodes it was made of, for what is told of a place: rules and policies without an error.
+
+    ``texts`` are the files as they stand, by their path; ``config`` is None where ``tocsin.yaml`` could not be read.
+    """
+
+    project: Project = field(default_factory=Project)
+    rules: tuple[tuple[Rule, Node], ...] = ()
+    policies: tuple[tuple[Policy, Node], ...] = ()
+    config: Node | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
 LATER: Mapping[str, frozenset[str]] = {
     "When": frozenset({"event"}),
 }

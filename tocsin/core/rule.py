@@ -7,7 +7,15 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from tocsin.core.fields import Count, Duration, Flag, Instant, Model, Number, Offset, Severity, Some, Wait
@@ -35,9 +43,13 @@ class Limits(Model):
     """At most one comparison with a fixed number."""
 
     above: Number | None = None
+    """Breached when the value is higher than this."""
     at_least: Number | None = None
+    """Breached when the value is this or higher."""
     below: Number | None = None
+    """Breached when the value is lower than this."""
     at_most: Number | None = None
+    """Breached when the value is this or lower."""
 
     @property
     def limits(self) -> tuple[tuple[Op, float], ...]:
@@ -54,7 +66,9 @@ class Change(Model):
     """Breached when the value differs from the same window ``versus`` earlier by more than a share of that value."""
 
     more_than: Number
+    """By which share of the earlier value it has to rise, like ``20%``."""
     versus: Duration
+    """How much earlier the same window is looked at, like ``7d``."""
 
 
 _DAY = timedelta(days=1)
@@ -70,9 +84,13 @@ class Unusual(Model):
     """
 
     score: Number
+    """How many deviations above what is usual, like ``4``."""
     baseline: Duration = 7 * _DAY
+    """How far back what is usual is learnt."""
     seasonal: Literal["daily", "weekly", "none"] = "daily"
+    """Whether the same time of earlier days or weeks counts, or the windows just before."""
     history: Some = 6
+    """How many earlier windows need a value."""
 
     def looks(self, over: timedelta) -> list[timedelta]:
         """Return how long before the slot each earlier window ends."""
@@ -107,8 +125,11 @@ class BurnRate(Model):
     """
 
     objective: Number
+    """The share that has to succeed, like ``99%``."""
     window: Duration = _MONTH
+    """The stretch the objective is promised for."""
     alert: Literal["page", "ticket"] = "page"
+    """How fast it has to burn: for a ``page`` within hours, for a ``ticket`` within days."""
 
     @field_validator("objective")
     @classmethod
@@ -136,14 +157,23 @@ class When(Limits):
     """What is measured, over which window, and the one condition on it. Either ``signal`` or ``kql``."""
 
     signal: str | None = None
+    """What is measured, by its name among the signals."""
     kql: str | None = None
+    """A query of one's own that ends in ``value`` and the columns of ``by``."""
     over: Duration
+    """How long a stretch each value is measured over, like ``15m``."""
     minimum: Count | None = None
+    """On how many events a value has to rest; with fewer nothing is said."""
     by: tuple[str, ...] = ()
+    """The dimensions by which alerts are told apart."""
     change: Change | None = None
+    """A rise against an earlier time."""
     unusual: Unusual | None = None
+    """Higher than is usual."""
     burn_rate: BurnRate | None = None
+    """An error budget that is used up too fast."""
     absent_for: Duration | None = None
+    """How long it has to be missing while the target is alive."""
 
     @model_validator(mode="before")
     @classmethod
@@ -186,11 +216,16 @@ def _out_of(value: Any) -> Any:
     return OutOf(hits=int(match[1]), slots=int(match[2]))
 
 
+_OUT_OF = WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,3} of [0-9]{1,3}$"})
+
+
 class Snooze(Model):
     """Stops one rule until a day, with the reason."""
 
     until: Instant
+    """The day on which the rule runs again."""
     reason: str
+    """Why it is stopped."""
 
 
 def _not_too_often(every: timedelta) -> timedelta:
@@ -204,25 +239,45 @@ class Rule(Model):
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
     summary: str = Field(min_length=1, max_length=500)
+    """One line for people; ``{value}``, ``{threshold}``, ``{window}``, ``{target}`` and labels are filled in."""
     description: str = Field(default="", max_length=4000)
+    """What to look at first; the same names are filled in."""
     severity: Severity
+    """P0 system down, P1 major, P2 degraded, P3 minor."""
     when: When
+    """What is measured, over which window, and the one condition on it."""
     for_: Wait = Field(default=timedelta(), alias="for")
-    in_: Annotated[OutOf | None, BeforeValidator(_out_of)] = Field(default=None, alias="in")
+    """How long it has to stay breached before anybody is told."""
+    in_: Annotated[OutOf | None, BeforeValidator(_out_of), _OUT_OF] = Field(default=None, alias="in")
+    """How many of the newest looks have to be breached, in place of ``for``: ``3 of 5``."""
     keep_firing_for: Wait = timedelta()
+    """How long it has to stay clear before it is over."""
     every: Annotated[Duration, AfterValidator(_not_too_often)] = timedelta(minutes=1)
+    """How often it is looked at."""
     resolve: Limits | None = None
+    """The comparison that holds an alert once it fires, in place of the one in ``when``."""
     targets: dict[str, str] = {}
+    """Labels of the targets it watches; without any, all of them."""
     labels: dict[str, str] = {}
+    """Labels of its alerts, for routes, silences and policies."""
     runbook: str = ""
+    """Where it stands what to do."""
     owner: str = ""
+    """Who answers for the rule."""
     offset: Offset | None = None
+    """How long a window is waited for; ``auto`` follows how late telemetry arrives."""
     counting: Literal["events", "arrivals"] = "events"
+    """Whether things count when they happened or when word of them arrived."""
     max_instances: Some = 200
+    """How many alerts it may have at once; beyond them one says so."""
     blind_after: Duration = timedelta(minutes=5)
+    """How long it may not be judged before that is told."""
     on_silence: Literal["unknown", "clear", "fire"] = "unknown"
+    """What no telemetry means: nothing is known, all is well, or an alert."""
     enabled: Flag = True
+    """Whether it runs."""
     snooze: Snooze | None = None
+    """Stops it until a day."""
     file: str = ""
 
     @field_validator("in_")
