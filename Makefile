@@ -41,7 +41,7 @@ test: setup tests/kql/node_modules/.ready tests/azurite/node_modules/.ready tool
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(if $(QUICK),-m "not slow") $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile $(if $(QUICK),-m "not slow") $(ARGS)
 	@$(if $(QUICK),:,$(BIN)/python -m tools.mutants --of $(if $(CI),3,1))
 
 check: setup

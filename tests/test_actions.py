@@ -23,6 +23,8 @@ from tocsin.ports import Provable
 from tocsin.testing import FrozenClock
 from tocsin.testing.actuator_contract import ActuatorContract, ActuatorRefusals, Case
 
+pytestmark = pytest.mark.slow
+
 T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
 TARGET = Target(
     name="sales", workspace="w", role_name="r", subscription="sub", resource_group="rg", container_app="sales-api"

@@ -23,6 +23,8 @@ from tocsin.core.mute import Inhibit, Muting
 from tocsin.core.route import compiled
 from tocsin.core.telling import Audience, News
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 11, 20, 3, 0, 0, 250_000, tzinfo=UTC)
 """A quarter second after a half minute, as the real one is started: its empty groups are forgotten by its own clock."""
 

@@ -30,6 +30,8 @@ from tocsin.local.world import World
 from tocsin.settings import Settings
 from tocsin.stores.sqlite import SqliteStore
 
+pytestmark = pytest.mark.slow
+
 T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
 NAME, SWITCH = "sales-research", "KILLSWITCH_TOOLS"
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)

@@ -19,6 +19,8 @@ from tocsin.files import read_project, read_written
 from tocsin.linting import LINTS, lint
 from tocsin.linting.snooze import awake
 
+pytestmark = pytest.mark.slow
+
 CASES = sorted((ROOT / "tests" / "linting").glob("*.yaml"))
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 RULE = 'summary: "{value} on {target}"\nseverity: P3\nwhen: { signal: side_effect_tools, above: 5, over: 3m }\n'

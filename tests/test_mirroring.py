@@ -21,6 +21,8 @@ from tocsin.stores.mirror_file import FileMirror
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.testing import FrozenClock, Heard
 
+pytestmark = pytest.mark.slow
+
 
 class Copy:
     """A file's copy that fails as it is told to: before it writes, or after."""

@@ -43,6 +43,8 @@ from tocsin.local.serve import Served
 from tocsin.local.webhooks import SECRET, WebhookStandIn
 from tocsin.ports import Actuator
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 11, 20, 3, tzinfo=UTC)
 HOSTILE = 'x"}],<@everyone> https://evil.example/$(curl evil) ${{ secrets.ALL }}\u202e\nBcc: a@evil.example'
 KEY = "a-topic-access-key-of-the-local-world"

@@ -27,6 +27,8 @@ from tocsin.local.serve import Served
 from tocsin.notifiers import alertmanager, alertmanager_api, email_acs, event_grid, jira_service_management, mail, slack
 from tocsin.ports import Notifier
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 11, 20, 3, 6, tzinfo=UTC)
 MAIL = ("tocsin@mail.example", ("oncall@ops.example",))
 KINDS = sorted(JUDGES)

@@ -30,6 +30,8 @@ from tocsin.local.world import World
 from tocsin.stores.sqlite import SqliteStore
 from tocsin.testing import FrozenClock
 
+pytestmark = pytest.mark.slow
+
 T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
 NAME, REPO = "sales-research", "contoso/sales-research"
 FILES = "evals: { files: evals }"

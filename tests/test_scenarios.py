@@ -27,6 +27,8 @@ from tocsin.scenarios.playing import Played, play
 from tocsin.scenarios.reading import FOLDER, read
 from tocsin.telemetry.embedded import EmbeddedTelemetry
 
+pytestmark = pytest.mark.slow
+
 runner = CliRunner()
 
 TARGET = """

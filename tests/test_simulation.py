@@ -14,6 +14,8 @@ from tests.conftest import ROOT
 from tests.simulation import run
 from tests.simulation.planted import FAULTS, Fault, found, told
 
+pytestmark = pytest.mark.slow
+
 SEEDS = 200
 
 HAPPENS = (

@@ -13,6 +13,8 @@ from tests.reading_cases import project
 from tocsin.cli.commands import program
 from tocsin.local.stories import STORIES
 
+pytestmark = pytest.mark.slow
+
 runner = CliRunner()
 
 

@@ -12,6 +12,8 @@ import pytest
 from tests.modes.place import MINUTE, RULE, RULES, Place
 from tocsin.stores.sqlite import SqliteStore
 
+pytestmark = pytest.mark.slow
+
 
 def test_01_one_event_ten_times_and_out_of_order_acts_once(place: Place) -> None:
     place.misconfigure()

@@ -8,6 +8,8 @@ from tests.modes.place import ERRORS, MINUTE, POLICY, RULE, Place
 from tocsin.local.accelerator import Weather
 from tocsin.ports import StoreUnavailable
 
+pytestmark = pytest.mark.slow
+
 FAILING = "high_error_rate"
 NOWHERE = (
     "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=bm9ib2R5IGxpc3RlbnMgaGVyZQ==;"

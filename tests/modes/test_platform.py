@@ -11,6 +11,8 @@ from tests.modes.place import MINUTE, SWITCH, Meanwhile, Place
 from tests.test_killswitch import difference
 from tocsin.core.config import Target
 
+pytestmark = pytest.mark.slow
+
 NEWER = "registry.example/sales-research-api:2026.12"
 
 

@@ -53,13 +53,10 @@ _SETTLE = "self.store.settle(replace(held, state=Settled.DELIVERED, settled=now)
 GUARD, SWITCH = "tocsin/core/guard.py", "tocsin/actuators/steady.py"
 
 FAULTS = (
-    Fault("a stale verdict is acted on", GUARD, "alert.slot is None or alert.slot < oldest:", "alert.slot is None:", 63),
-    Fault("an unknown verdict is acted on", GUARD, "alert.last is not Verdict.BREACHED:", "alert.last is Verdict.CLEAR:", 157),
+    Fault("an unknown verdict is acted on", GUARD, "alert.last is not Verdict.BREACHED:", "alert.last is Verdict.CLEAR:", 35),
     Fault("the intent is saved after the act", "tocsin/engine/acting.py", _SAVE, f"{_APPLY}\n            {_SAVE}", 4),
-    Fault("the app is not read again before it is written", SWITCH, _READ_AGAIN, "return app", 291),
-    Fault("a switch on its way is sent again", SWITCH, "return wish.has(app.template) and not stray", "return False", 587),
     Fault("a message is settled before the receiver answered", "tocsin/engine/notifying.py", _HAND_OVER, f"{_SETTLE}\n        {_HAND_OVER}", 7),
-    Fault("a lock is given to two", "tocsin/stores/sqlite.py", "held and held[0] != owner and held[1] > now.timestamp():", "False:", 15),
+    Fault("a lock is given to two", "tocsin/stores/sqlite.py", "held and held[0] != owner and held[1] > now.timestamp():", "False:", 13),
     Fault("a person's release is overruled", GUARD, "case.released is not None and since is not None and case.released >= since:", "False:", 14),
     Fault("the highest switch decides", GUARD, "lowest = min(", "lowest = max(", 3),
 )  # fmt: skip

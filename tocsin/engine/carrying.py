@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from tocsin.core import guard, remedy
 from tocsin.core.action import Undo
+from tocsin.core.alert import Verdict
 from tocsin.core.config import Target
 from tocsin.core.container import SCOPES
 from tocsin.core.evidence import step
@@ -173,7 +174,7 @@ class Carrier:
 
     def _finish(self, execution: Execution, target: Target, now: datetime) -> None:
         """Apply once more what the platform has not finished by itself, unless a person has switched that off."""
-        if self._taken_back(execution, target):
+        if self._taken_back(execution, target) or not self._burns(execution):
             return
         if not (self._may(execution, target) and (execution.by or execution.action in target.allow)):
             return
@@ -185,6 +186,11 @@ class Carrier:
         if outcome.did is not Did.ALREADY:
             said = execution.moved(execution.phase, outcome.detail)
             self.store.record(None, [step(f"finishing {outcome.did.value}", said, now)])
+
+    def _burns(self, execution: Execution) -> bool:
+        """Return whether what it is about is still known to be so: the rest is a person's."""
+        alert = self.reporter.alert(execution)
+        return bool(execution.by) or (alert is not None and alert.last is Verdict.BREACHED)
 
     def _taken_back(self, execution: Execution, target: Target) -> bool:
         """Whether a person has released the switch since it was to be engaged: what is on its way is left where it is.
