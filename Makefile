@@ -41,8 +41,8 @@ test: setup tests/kql/node_modules/.ready tests/azurite/node_modules/.ready tool
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -n 4 --dist loadfile $(if $(QUICK),-m "not slow") $(ARGS)
-	@$(if $(QUICK),:,$(BIN)/python -m tools.mutants --of $(if $(CI),3,1))
+	@$(BIN)/python -m pytest -n 4 --dist loadfile -m "$(if $(QUICK),not slow and not long,$(if $(CI),not long))" $(ARGS)
+	@$(if $(QUICK),:,$(BIN)/python -m tools.mutants --of $(if $(CI),5,1))
 
 check: setup
 	@$(BIN)/tocsin check

@@ -30,7 +30,7 @@ from tocsin.local.world import World
 from tocsin.settings import Settings
 from tocsin.stores.sqlite import SqliteStore
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
 NAME, SWITCH = "sales-research", "KILLSWITCH_TOOLS"

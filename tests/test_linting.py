@@ -19,7 +19,7 @@ from tocsin.files import read_project, read_written
 from tocsin.linting import LINTS, lint
 from tocsin.linting.snooze import awake
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 CASES = sorted((ROOT / "tests" / "linting").glob("*.yaml"))
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -449,6 +449,7 @@ def test_every_key_of_the_format_is_on_its_page(root: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_shipped_rule_has_scenarios_that_pass_and_make_every_transition_it_can(root: Path) -> None:
     result = runner.invoke(program, ["test", "--root", str(root), "--coverage-min", "100"])
     assert result.exit_code == 0, result.output

@@ -65,10 +65,12 @@ def test_the_mission_shows_every_milestone_the_summary_promises(root: Path) -> N
     ]
 
 
+@pytest.mark.long
 def test_the_mission_comes_true_on_recorded_load(root: Path, data: Path) -> None:
     assert played(root, "--trace", str(data / "llm-inference-2023" / "code.csv"))["true"]
 
 
+@pytest.mark.long
 def test_the_same_seed_tells_the_same_story(root: Path) -> None:
     story = ("--story", "configuration", "--seed", "3")
     assert anew(root, *story) == anew(root, *story)
