@@ -35,3 +35,9 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("the recordings are not here: ../shared/data")
     return DATA
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long: what begins last is waited for by every other worker."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -73,7 +73,7 @@ def test_the_triggers_are_bound_as_documented(functions: dict[str, Any]) -> None
 def test_a_link_is_answered_with_a_page(functions: dict[str, Any], world: World) -> None:
     request = func.HttpRequest("GET", "http://localhost/api/link", params={"token": "x"}, body=b"")
     answer = user_function(functions, "link")(request)
-    assert (answer.status_code, answer.mimetype) == (404, "text/html")  # no secret is set
+    assert (answer.status_code, answer.mimetype) == (400, "text/html")  # it was never made here
     assert answer.headers["Cache-Control"] == "no-store"
     assert binding(functions["link"])["methods"] == ["GET", "POST"]
 

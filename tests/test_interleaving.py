@@ -26,8 +26,8 @@ def right(outcome: Outcome) -> None:
 
 
 @pytest.mark.slow
-def test_five_hundred_orders_on_sqlite(tmp_path: Path) -> None:
-    for seed in range(500):
+def test_many_orders_on_sqlite(tmp_path: Path) -> None:
+    for seed in range(150 if os.environ.get("CI") else 500):
         store = SqliteStore(":memory:")
         right(play(seed, lambda store=store: store))  # type: ignore[misc]
 

@@ -105,11 +105,11 @@ def soon(seconds: float = 1) -> datetime:
 # Refused
 
 
-def test_without_a_source_of_evals_a_release_is_refused_and_says_what_to_write(desk: Desk) -> None:
+def test_without_any_result_a_release_is_refused_and_says_what_to_do(desk: Desk) -> None:
     desk.engage()
     said = desk.release(code=1)
     assert (said["outcome"], said["gate"]["green"]) == ("refused", False)
-    assert "`evals:` in tocsin.yaml" in said["gate"]["checks"][0]["words"]
+    assert "run the evals, and have them told" in said["gate"]["checks"][0]["words"]
     assert desk.on()
 
 
