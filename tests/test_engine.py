@@ -370,6 +370,7 @@ class Crash(BaseException):
     """The process is gone."""
 
 
+@pytest.mark.slow
 def test_a_crash_at_any_write_loses_no_page_and_doubles_no_change() -> None:
     """Every write of the whole story in turn is the one before which, or after which, the process dies."""
     calm = a_misconfigured_stage()

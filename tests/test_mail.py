@@ -231,6 +231,7 @@ def test_no_header_gets_in(text: str) -> None:
 
 
 @given(st.text(max_size=40), st.integers(1, 800))
+@pytest.mark.slow
 def test_a_mail_stays_small_and_in_lines_that_every_server_takes(text: str, times: int) -> None:
     raw = message(notice((text * times)[:30_000]), SENDER, TO).as_bytes()
     assert len(raw) < 1_000_000

@@ -254,6 +254,7 @@ def notice(text: str) -> Notice:
 
 
 @given(st.text(max_size=40), st.integers(1, 800))
+@pytest.mark.slow
 def test_a_card_stays_below_its_limit_whatever_it_holds(text: str, times: int) -> None:
     envelope = teams.envelope(notice((text * times)[:30_000]))
     assert teams.weight(envelope) <= teams.LIMIT

@@ -316,6 +316,7 @@ print("opentelemetry" in sys.modules)
 
 
 @pytest.mark.parametrize("told", [False, True])
+@pytest.mark.slow
 def test_opentelemetry_is_loaded_where_its_setting_is_set_and_only_there(
     told: bool, tmp_path: Path, ingestion: Ingestion
 ) -> None:

@@ -161,6 +161,7 @@ def test_a_flood_is_one_message_that_says_what_it_holds(together: bool) -> None:
     assert "sales-0 1" in str([fact.value for fact in digest.facts if fact.name == "By target"])
 
 
+@pytest.mark.slow
 def test_the_end_of_a_flood_closes_what_its_digest_opened_with_the_last_alert() -> None:
     stage, _ = flooded(together=False)
     opened = stage.oncall.got[0].episode
@@ -170,6 +171,7 @@ def test_the_end_of_a_flood_closes_what_its_digest_opened_with_the_last_alert() 
     assert [notice.episode for notice in ends] == [opened]
 
 
+@pytest.mark.slow
 def test_what_closes_incidents_is_never_made_a_digest() -> None:
     targets = tuple(TARGET.model_copy(update={"name": f"sales-{number}"}) for number in range(40))
     stage = Stage(ERRORS, config=config(targets=targets, storm=1_000))
