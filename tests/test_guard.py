@@ -423,3 +423,18 @@ def _stricter(old: Guard, new: Guard) -> Guard:
     return old.model_copy(
         update={each: getattr(new, each) for each in fields if getattr(new, each) != getattr(usual, each)}
     )
+
+
+def test_a_consent_of_somebody_whose_name_has_braces_is_a_consent() -> None:
+    """A name is put into the record and never read as a pattern: an error here would let nothing be done, unsaid."""
+    asked = replace(earlier(0, Phase.ASKED), intended=None, consent=Consent("{ada} {0}", NOW - MINUTE))
+    answer = permit(a_case(automation=Automation.ASK, stored=asked))
+    assert answer.ruling is Ruling.PERMIT
+    assert any("{ada} {0} consented" in check.words for check in answer.checks)
+
+
+def test_an_execution_from_before_there_were_plans_is_allowed_no_more_than_its_action() -> None:
+    begun = replace(earlier(0, Phase.INTENDED), plan=())
+    forbidding = TARGET.model_copy(update={"allow": ()})
+    assert refused(permit(a_case(stored=begun, target=forbidding)), "allowed")
+    assert permit(a_case(stored=begun)).ruling is Ruling.PERMIT

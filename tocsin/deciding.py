@@ -6,7 +6,6 @@ one thing: it keeps the decision. Ticks carry it out, and the guard has the last
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
 
 from tocsin.app import App
@@ -75,9 +74,7 @@ def _title(execution: Execution) -> str:
 
 def _plan(execution: Execution) -> list[str]:
     """Return what would be done, a sentence a step."""
-    steps = [
-        f"{step.action} ({', '.join(f'{key} {value}' for key, value in step.args.items())})" for step in execution.plan
-    ]
+    steps = [remedy.spelled(step.action, step.args) for step in execution.plan]
     undone = [step.name for step in execution.plan if step.undo_on_failure]
     found = [f"Policy {execution.policy} asks: {execution.reason}.", "Plan: " + ", then ".join(steps) + "."]
     return [*found, f"If it fails, taken back: {', '.join(undone)}."] if undone else found
@@ -98,11 +95,7 @@ def _changes(shown: Preview) -> list[str]:
     found = [f"Changes: {each}" for each in shown.changes] or ["Nothing is left to change: it is so already."]
     if shown.undo is None:
         return [*found, "Nothing takes it back by itself."]
-    return [*found, f"What takes it back: {shown.undo.action} ({_spelled(shown.undo.args)})."]
-
-
-def _spelled(args: Mapping[str, str]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in args.items())
+    return [*found, f"What takes it back: {remedy.spelled(shown.undo.action, shown.undo.args)}."]
 
 
 def _evidence(execution: Execution, app: App) -> list[str]:

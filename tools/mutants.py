@@ -138,7 +138,7 @@ MUTANTS = (
     *_in(
         GUARD,
         ("a policy releases a switch", "or action in FOR_A_PERSON]", "]"),
-        ("only the first step must be allowed", "[each.action for each in case.stored.plan] if", "[case.stored.action] if"),
+        ("only the first step must be allowed", "actions = case.stored.actions if", "actions = [case.stored.action] if"),
         ("a person who released is overruled", "and case.released >= since:", "and case.released > case.now:"),
         ("a silence stops no action", "Ruling.REFUSE if case.silenced else None", "None"),
         ("it acts outside its hours", 'Check("hours", Ruling.ASK,', 'Check("hours", None,'),

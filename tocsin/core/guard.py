@@ -100,9 +100,9 @@ def permit(case: Case) -> Answer:
     checks = tuple(check(case) for check in _CHECKS)
     consent = case.consent
     if consent:
-        words = f"{{}}; {consent.by} consented at {consent.at:%H:%M:%S}"
+        given = f"{consent.by} consented at {consent.at:%H:%M:%S}"
         checks = tuple(
-            Check(each.name, None, words.format(each.words)) if each.ruling is Ruling.ASK else each for each in checks
+            Check(each.name, None, f"{each.words}; {given}") if each.ruling is Ruling.ASK else each for each in checks
         )
     for ruling in (Ruling.REFUSE, Ruling.OBSERVE, Ruling.ASK):
         stopped = next((check for check in checks if check.ruling is ruling), None)
@@ -136,7 +136,7 @@ def _mode(name: str, mode: Automation, whose: str) -> Check:
 
 
 def _allowed(case: Case) -> Check:
-    actions = [each.action for each in case.stored.plan] if case.stored else [step.action for step in case.policy.do]
+    actions = case.stored.actions if case.stored else [step.action for step in case.policy.do]
     forbidden = [action for action in actions if action not in case.target.allow or action in FOR_A_PERSON]
     if forbidden:
         whose = "no policy does" if forbidden[0] in FOR_A_PERSON else f"{case.target.name} does not allow"

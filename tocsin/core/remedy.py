@@ -174,6 +174,11 @@ class Execution:
         return Planned(self.action, self.args, self.action, Step(action=self.action).within)
 
     @property
+    def actions(self) -> list[str]:
+        """Every action of its plan; one that was stored before there were plans has its own alone."""
+        return [step.action for step in self.plan] or [self.action]
+
+    @property
     def last_step(self) -> bool:
         """Whether nothing follows the step under way."""
         return self.step + 1 >= len(self.plan)
@@ -304,13 +309,13 @@ def promise(policy: Policy, target: Target, mode: Automation) -> str:
         Automation.OBSERVE: "only notes that it would do",
     }
     verb = will.get(mode, "is off and does not do")
-    steps = ", then ".join(_spelled(step) for step in policy.do)
+    steps = ", then ".join(spelled(step.action, step.args) for step in policy.do)
     return f"{policy.id} {verb} {steps} once this has fired for {spell(policy.on.firing_for)}"
 
 
-def _spelled(step: Step) -> str:
-    args = ", ".join(f"{key} {value}" for key, value in step.args.items())
-    return f"{step.action} ({args})"
+def spelled(action: str, args: Mapping[str, str]) -> str:
+    """Return an action with its arguments, for people."""
+    return f"{action} ({', '.join(f'{key} {value}' for key, value in args.items())})"
 
 
 def lost_policy(execution: Execution) -> Policy:
