@@ -7,7 +7,8 @@ ARGS ?=
 QUICK ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants simulate picture pictures lock clean bench-fusion bench-lateness bench-detection bench-delivery
+.PHONY: setup run test check mutants simulate picture pictures package size lock clean \
+  bench-fusion bench-lateness bench-detection bench-delivery bench-coldstart
 
 setup: $(VENV)/.ready
 
@@ -51,7 +52,7 @@ mutants: setup
 	@$(BIN)/python -m tools.mutants
 
 # Benchmarks: each compares against a named baseline in the same run and ends with one line of JSON.
-bench-fusion bench-lateness bench-detection bench-delivery: bench-%: setup
+bench-fusion bench-lateness bench-detection bench-delivery bench-coldstart: bench-%: setup
 	@$(BIN)/python -m bench.$* $(ARGS)
 
 # Stories drawn from seeds, each of which must end as it has to (SEEDS=200 FROM=0; TRACE=1 tells them and does no more);
@@ -69,6 +70,16 @@ pictures: setup tools/cards/node_modules/.ready
 	@mkdir -p docs/cards
 	@for kind in fired acted resolved; do \
 	  $(BIN)/tocsin render hitl_misconfigured -r teams --kind $$kind --picture docs/cards/$$kind.png >/dev/null || exit; done
+
+# The zip that a deployment uploads, and a rehearsal: unpacked where nothing but requirements.txt is installed, it runs in
+# Microsoft's worker. That is for Python 3.13: PYTHON=python3.13 VENV=.venv-3.13 make package
+package: setup
+	@$(BIN)/python -m tools.package
+	@$(BIN)/python -m tools.rehearse
+
+# What requirements.txt takes once installed; more than 120 MB is an error.
+size: setup
+	@$(BIN)/python -m tools.size
 
 # Resolve the versions anew: the lock of everything, and what the deployed function needs as its export.
 lock: setup
