@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -127,7 +126,7 @@ def test_every_package_that_a_shipped_module_ever_imports_is_required() -> None:
 
 
 def test_neither_the_command_line_nor_a_database_is_required() -> None:
-    assert REQUIRED & NEVER == set()
+    assert REQUIRED.isdisjoint(NEVER)
 
 
 # ── Unpacked where nothing else is ────────────────────────────────────────────────────────────────────────────────────

@@ -2,8 +2,8 @@
 
 python -I tests/unpacked.py APP WORKER
 
-The app brings its packages in ``.python_packages``, as a remote build leaves them; WORKER is the folder of the host's own
-library, which comes behind. Prints one line of JSON: the functions, the status and body of ``/api/health``.
+The app brings its packages in ``.python_packages``, as a remote build leaves them; WORKER is the folder of the host's
+own library, which comes behind. Prints one line of JSON: the functions, the status and body of ``/api/health``.
 """
 
 from __future__ import annotations
