@@ -81,11 +81,13 @@ package: setup
 size: setup
 	@$(BIN)/python -m tools.size
 
-# Resolve the versions anew: the lock of everything, and what the deployed function needs as its export.
+# Resolve the versions anew: the lock of everything, what the deployed function needs as its export, the workflows' tools.
 lock: setup
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
 	  --all-extras --python-version 3.11 pyproject.toml --output-file requirements-dev.lock
 	@$(BIN)/python -m tools.export_requirements > requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
+	  --python-version 3.13 .github/tools.in --output-file .github/tools.txt
 
 clean:
 	@rm -rf .venv .venv-* tests/*/node_modules tools/*/node_modules build *.egg-info .mypy_cache .ruff_cache .hypothesis

