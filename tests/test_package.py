@@ -9,6 +9,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
+from tocsin.local.world import World
 from tools.package import shipped, write
 from tools.rehearse import PACKAGES, host, run, total, unpack
 from tools.size import LIMIT, sizes
@@ -166,8 +168,13 @@ def app(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(app: Path, folder: Path) -> dict[str, Any]:
-    return run(app, host(folder), folder)
+def worker(folder: Path) -> Path:
+    return host(folder)
+
+
+@pytest.fixture(scope="module")
+def found(app: Path, worker: Path, folder: Path) -> dict[str, Any]:
+    return run(app, worker, folder)
 
 
 @needs_313
@@ -186,6 +193,15 @@ def test_health_says_what_a_deployment_without_settings_is_missing(found: dict[s
 
 
 @needs_313
+def test_with_its_settings_the_deployment_ticks(app: Path, worker: Path, folder: Path, tmp_path: Path) -> None:
+    with World(datetime.now(UTC)) as world:
+        settings = world.settings() | {"TOCSIN_STATE": str(tmp_path / "state.sqlite")}
+        ticked = run(app, worker, folder, settings)
+    assert ticked["health"]["status"] == "ok", ticked["health"]
+    assert ticked["health"]["last_tick"] and ticked["outside"] == []
+
+
+@needs_313
 def test_what_is_installed_stays_small_with_its_bytecode(app: Path) -> None:
     site = app / PACKAGES
     names = {name for name, _ in sizes(site)}
@@ -196,13 +212,12 @@ def test_what_is_installed_stays_small_with_its_bytecode(app: Path) -> None:
 
 
 @needs_313
-def test_a_requirement_that_is_left_out_is_found(app: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_requirement_that_is_left_out_is_found(app: Path, worker: Path, folder: Path, tmp_path: Path) -> None:
     """The rehearsal itself can fail: without one package the app does not answer as it should."""
     crippled = tmp_path / "app"
     shutil.copytree(app, crippled, symlinks=True, ignore=shutil.ignore_patterns("ruamel"))
-    (tmp_path / "empty").mkdir()
     try:
-        lame = run(crippled, folder / "host", tmp_path)
+        lame = run(crippled, worker, folder)
     except RuntimeError as error:
         assert "ruamel" in str(error)
     else:

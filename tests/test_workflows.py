@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,15 @@ def test_no_expression_is_pasted_into_a_script_and_no_token_is_left_behind(path:
         if str(step.get("uses", "")).startswith("actions/checkout"):
             assert step["with"]["persist-credentials"] is False
     assert load(path)["defaults"]["run"]["shell"] == "bash", "a pipe that fails in the middle has to fail"
+
+
+def test_zizmor_finds_nothing_that_has_let_others_in() -> None:
+    reader = shutil.which("zizmor", path=sysconfig.get_path("scripts"))
+    if reader is None:
+        pytest.skip("zizmor is not here: make setup")
+    call = [reader, "--offline", "--quiet", "--min-severity", "medium", str(ROOT / ".github")]
+    said = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
 
 
 def test_what_writes_the_comment_runs_nothing_of_the_change() -> None:

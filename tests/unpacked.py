@@ -1,9 +1,10 @@
 """Run by path, in an interpreter that has nothing installed: load the unpacked app in the real worker, ask for health.
 
-python -I tests/unpacked.py APP WORKER
+python -I tests/unpacked.py APP WORKER [tick]
 
 The app brings its packages in ``.python_packages``, as a remote build leaves them; WORKER is the folder of the host's
-own library, which comes behind. Prints one line of JSON: the functions, the status and body of ``/api/health``.
+own library, which comes behind. With ``tick``, the timer's function is
+run first. Prints one line of JSON: the functions, the status and body of ``/api/health``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def main() -> None:
     app, host = Path(sys.argv[1]), Path(sys.argv[2])
     sys.path[:0] = [str(app), str(app / ".python_packages" / "lib" / "site-packages"), str(host)]
     worker = _by_path(Path(__file__).with_name("worker.py")).Worker(app)
+    if "tick" in sys.argv[3:]:
+        worker.run("tick", "timer", {"IsPastDue": False, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": {}})
     answer = worker.run("health", "req", worker.http("GET", "http://localhost/api/health")).http
     found = {
         "functions": sorted(worker.functions),

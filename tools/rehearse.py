@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,25 @@ def host(folder: Path) -> Path:
     return folder / "host"
 
 
-def run(app: Path, worker: Path, folder: Path) -> dict[str, Any]:
-    """Load the app in the real worker, in a fresh environment with nothing in it; return what it said."""
-    uv("venv", "--python", sys.executable, str(folder / "fresh"))
-    call = [str(folder / "fresh" / "bin" / "python"), "-I", str(ROOT / "tests" / "unpacked.py"), str(app), str(worker)]
-    environment = _SET | {"AzureWebJobsScriptRoot": str(app)}
-    said = subprocess.run(call, cwd=app, env=environment, capture_output=True, text=True, timeout=120, check=False)
+def run(app: Path, worker: Path, folder: Path, settings: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Load the app in the real worker, in a fresh environment with nothing in it; return what it said.
+
+    With settings it ticks first. Raises RuntimeError with the end of what it said when it came to nothing.
+    """
+    fresh = folder / "fresh"
+    if not fresh.exists():
+        uv("venv", "--python", sys.executable, str(fresh))
+    call = [str(fresh / "bin" / "python"), "-I", str(ROOT / "tests" / "unpacked.py"), str(app), str(worker)]
+    environment = _SET | {"AzureWebJobsScriptRoot": str(app)} | dict(settings or {})
+    said = subprocess.run(
+        [*call, *(["tick"] if settings else [])],
+        cwd=app,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     if said.returncode:
         raise RuntimeError(said.stderr[-4000:])
     found: dict[str, Any] = json.loads(said.stdout.splitlines()[-1])
@@ -75,6 +89,8 @@ def total(folder: Path) -> int:
 
 def main() -> None:
     """Rehearse and say how it went."""
+    if sys.version_info < (3, 13):
+        sys.exit("Microsoft's worker is for Python 3.13: PYTHON=python3.13 VENV=.venv-3.13 make package")
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         app = unpack(folder)
