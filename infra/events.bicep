@@ -47,6 +47,8 @@ resource storage 'Microsoft.Storage/storageAccounts@2026-04-01' existing = {
   name: storageAccountName
 }
 
+// One after the other: two targets in one resource group share its topic.
+@batchSize(1)
 module subscriptions 'modules/event-subscription.bicep' = [
   for (each, index) in targets: {
     name: 'tocsin-events-${token}-${index}'
@@ -57,23 +59,28 @@ module subscriptions 'modules/event-subscription.bicep' = [
       functionId: '${app.id}/functions/react'
       storageId: storage.id
       container: 'dead-letters'
+      actionGroupId: alertsTo
+      tags: tags
     }
   }
 ]
 
-module letters 'modules/event-alert.bicep' = [
-  for (each, index) in targets: {
-    name: 'tocsin-event-alert-${index}'
-    params: {
-      name: 'tocsin-events-not-taken-${each.topic}'
-      displayed: each.containerApp
-      tags: tags
-      topicId: resourceId(each.subscription, each.resourceGroup, 'Microsoft.EventGrid/systemTopics', each.topic)
-      actionGroupId: alertsTo
-    }
-    dependsOn: [subscriptions]
-  }
-]
+// The function asks for its key whoever posts; the token of an Entra application is asked for besides, where there is one.
+var webhook = union(
+  {
+    name: 'tocsin'
+    serviceUri: 'https://${app.properties.defaultHostName}/api/events?code=${listKeys('${app.id}/functions/events', '2025-03-01').default}'
+    useCommonAlertSchema: true
+  },
+  empty(webhookObjectId)
+    ? {}
+    : {
+        useAadAuth: true
+        objectId: webhookObjectId
+        identifierUri: webhookIdentifierUri
+        tenantId: tenant().tenantId
+      }
+)
 
 @description('Attach this action group to alert rules of your own: Tocsin tells of them and answers them by policy.')
 resource group 'Microsoft.Insights/actionGroups@2023-01-01' = {
@@ -83,23 +90,7 @@ resource group 'Microsoft.Insights/actionGroups@2023-01-01' = {
   properties: {
     groupShortName: 'tocsin-in'
     enabled: true
-    webhookReceivers: [
-      union(
-        {
-          name: 'tocsin'
-          serviceUri: 'https://${app.properties.defaultHostName}/api/events?code=${listKeys('${app.id}/functions/events', '2025-03-01').default}'
-          useCommonAlertSchema: true
-        },
-        empty(webhookObjectId)
-          ? {}
-          : {
-              useAadAuth: true
-              objectId: webhookObjectId
-              identifierUri: webhookIdentifierUri
-              tenantId: tenant().tenantId
-            }
-      )
-    ]
+    webhookReceivers: [webhook]
   }
 }
 

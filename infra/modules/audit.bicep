@@ -12,7 +12,8 @@ param locked bool
 
 param writerPrincipalId string
 
-var roleName = guid(resourceGroup().id, name, 'writer')
+var groupId = resourceGroup().id
+var roleName = guid(groupId, name, 'writer')
 
 resource account 'Microsoft.Storage/storageAccounts@2026-04-01' = {
   name: name
@@ -89,7 +90,7 @@ resource writer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
         notDataActions: []
       }
     ]
-    assignableScopes: [resourceGroup().id]
+    assignableScopes: [groupId]
   }
 }
 

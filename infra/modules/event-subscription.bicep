@@ -1,4 +1,5 @@
-// Deployed into the resource group of one target: changes of its Container App cause an evaluation at once.
+// Deployed into the resource group of one target: changes of its Container App cause an evaluation at once, and somebody
+// hears when events are not taken.
 
 param topic string
 param containerApp string
@@ -8,6 +9,8 @@ param functionId string
 
 param storageId string
 param container string
+param actionGroupId string
+param tags object
 
 resource source 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topic
@@ -52,5 +55,40 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
         }
       }
     }
+  }
+}
+
+// Ticks find what the events were about; that they do not arrive is worth a look.
+resource alert 'Microsoft.Insights/metricAlerts@2026-01-01' = {
+  name: 'tocsin-events-not-taken-${containerApp}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'Event Grid gave up events of ${containerApp}. They are in the container dead-letters with their reasons.'
+    severity: 3
+    enabled: true
+    scopes: [source.id]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    autoMitigate: true
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'dead-letters'
+          metricNamespace: 'Microsoft.EventGrid/systemTopics'
+          metricName: 'DeadLetteredCount'
+          timeAggregation: 'Total'
+          operator: 'GreaterThan'
+          threshold: 0
+        }
+      ]
+    }
+    actions: [
+      {
+        actionGroupId: actionGroupId
+      }
+    ]
   }
 }

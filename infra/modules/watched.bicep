@@ -14,14 +14,15 @@ param readerPrincipalId string
 param actuatorPrincipalId string
 param tags object
 
+var groupId = resourceGroup().id
 var roles = loadJsonContent('../roles.json')
 var groupTags = resourceGroup().?tags ?? {}
 var tagged = contains(groupTags, 'azd-env-name') ? groupTags['azd-env-name'] : ''
 var accelerator = empty(environmentName) ? tagged : environmentName
-var acceleratorToken = uniqueString(subscription().id, resourceGroup().id, accelerator)
+var acceleratorToken = uniqueString(subscription().id, groupId, accelerator)
 var appName = empty(containerApp) ? 'api-${accelerator}-${acceleratorToken}' : containerApp
 var workspaceName = empty(workspace) ? 'log-${accelerator}-${acceleratorToken}' : workspace
-var actuatorRole = guid(resourceGroup().id, 'tocsin-actuator')
+var actuatorRole = guid(groupId, 'tocsin-actuator')
 
 resource app 'Microsoft.App/containerApps@2026-01-01' existing = {
   name: appName
@@ -29,7 +30,7 @@ resource app 'Microsoft.App/containerApps@2026-01-01' existing = {
 
 // Configuration and platform metrics of everything a target has.
 resource reads 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(resourceGroup().id, readerPrincipalId, roles.monitoringReader)
+  name: guid(groupId, readerPrincipalId, roles.monitoringReader)
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.monitoringReader)
     principalId: readerPrincipalId
@@ -41,7 +42,7 @@ resource reads 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 resource actuator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: actuatorRole
   properties: {
-    roleName: 'Tocsin actuator ${uniqueString(resourceGroup().id)}'
+    roleName: 'Tocsin actuator ${uniqueString(groupId)}'
     description: 'Changes the template and the revisions of a Container App.'
     type: 'CustomRole'
     permissions: [
@@ -60,7 +61,7 @@ resource actuator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
         notDataActions: []
       }
     ]
-    assignableScopes: [resourceGroup().id]
+    assignableScopes: [groupId]
   }
 }
 
@@ -77,14 +78,14 @@ resource acts 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 
 // There can be one topic for a resource group, and it has to be in its subscription.
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
-  name: 'evgt-tocsin-${uniqueString(resourceGroup().id)}'
+  name: 'evgt-tocsin-${uniqueString(groupId)}'
   location: 'global'
   tags: tags
   identity: {
     type: 'SystemAssigned'
   }
   properties: {
-    source: resourceGroup().id
+    source: groupId
     topicType: 'Microsoft.Resources.ResourceGroups'
   }
 }
