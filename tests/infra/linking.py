@@ -154,7 +154,8 @@ class Linker:
             loop, condition = declared.loop, declared.given
             conditions = [node.condition for node in walk(condition) if type(node).__name__ == "Condition"]  # type: ignore[attr-defined]
             for node in (name, scope, loop.over if loop else None, *conditions):
-                for late in self._late(node, set()):
+                late = next(self._late(node, set()), None)
+                if late:
                     yield declared.line, f"{declared.name} rests on {late}, which is known too late"
 
     def _late(self, node: Node | None, seen: set[str]) -> Iterator[str]:

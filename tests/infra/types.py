@@ -144,8 +144,10 @@ class Checker:
             yield Problem("mistyped", where, _line(form), f"{_shown(form)} is no {_called(wanted)}")
 
     def _union(self, form: Node | Typed, wanted: Type, where: str) -> Iterator[Problem]:
-        """A text must be one of those listed, where no text at all is allowed besides."""
+        """A text that is written out must be one of those listed, though the service may know of more some day."""
         choices = [wanted.to(each) for each in wanted.raw["elements"]]
+        if isinstance(form, Literal) and any(each.kind == "StringLiteralType" for each in choices):
+            choices = [each for each in choices if each.kind != "StringType"]
         if isinstance(form, Object | Array):
             found = [list(self._form(form, each, where)) for each in choices]
             yield from min(found, key=len)
