@@ -8,7 +8,21 @@ from functools import cache
 from pathlib import Path
 
 from tests.infra.meaning import FUNCTIONS, Meaning
-from tests.infra.reading import Array, Call, Declared, File, Index, Lambda, Literal, Loop, Member, Name, Node, read, walk
+from tests.infra.reading import (
+    Array,
+    Call,
+    Declared,
+    File,
+    Index,
+    Lambda,
+    Literal,
+    Loop,
+    Member,
+    Name,
+    Node,
+    read,
+    walk,
+)
 from tests.infra.types import Type, Types, _shown, _type_of
 
 _AT_ONCE = {"id", "name", "type", "apiVersion"}

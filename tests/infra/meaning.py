@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.infra.reading import (
@@ -12,8 +12,6 @@ from tests.infra.reading import (
     Choice,
     Declared,
     File,
-    Index,
-    Lambda,
     Literal,
     Loop,
     Member,
@@ -22,7 +20,6 @@ from tests.infra.reading import (
     Object,
     Operation,
     Template,
-    parse,
     walk,
 )
 
@@ -35,22 +32,16 @@ class Typed:
     line: int = 0
 
 
-_RETURNS = {
-    **dict.fromkeys(
-        (
-            "cidrSubnet first guid join last loadTextContent replace resourceId string subscriptionResourceId "
-            "tenantResourceId toLower toUpper trim uniqueString take"
-        ).split(),
-        "string",
-    ),
-    **dict.fromkeys("contains empty endsWith startsWith".split(), "bool"),
-    **dict.fromkeys("length int".split(), "int"),
-    **dict.fromkeys("filter items map split range".split(), "array"),
-    **dict.fromkeys("environment resourceGroup subscription tenant toObject".split(), "object"),
-    **dict.fromkeys("json listKeys".split(), "any"),
-    # These take part in what their arguments are.
-    **dict.fromkeys("concat loadJsonContent union".split(), ""),
+_NAMES = {
+    "string": """cidrSubnet guid last loadTextContent replace resourceId subscriptionResourceId toLower trim
+        uniqueString""",
+    "bool": "contains empty",
+    "array": "filter split",
+    "object": "environment resourceGroup subscription tenant toObject",
+    "any": "listKeys",
+    "": "concat loadJsonContent union",  # what these are depends on what they are given
 }
+_RETURNS = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 
 FUNCTIONS = frozenset(_RETURNS)
 """What the files here may call; a name that is none of these is a slip, or belongs here."""

@@ -1,4 +1,4 @@
-"""Bicep files as values: what each declares, with its expressions as small trees. Raises SyntaxError for what is none."""
+"""Bicep files as values: what each declares, its expressions as small trees. What is no Bicep is a SyntaxError."""
 
 from __future__ import annotations
 
@@ -320,7 +320,9 @@ def _separated(node: Any) -> None:
     """Raise for items of one line without a comma: no Bicep, or a call, which this grammar takes for two items."""
     for before, after in zip(node.children, node.children[1:], strict=False):
         if before.is_named and after.is_named and before.end_point[0] == after.start_point[0]:
-            raise SyntaxError(f"line {after.start_point[0] + 1}: two items without a comma; name a call before the list")
+            raise SyntaxError(
+                f"line {after.start_point[0] + 1}: two items without a comma; name a call before the list"
+            )
 
 
 def _entry(node: Any) -> tuple[str | Node, Node]:

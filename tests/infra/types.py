@@ -20,12 +20,12 @@ BICEP_OWN = {"parent", "scope", "dependsOn"}
 
 
 STRIPPED = "description"
-"""The types that are there come without their descriptions, and so without the properties of that name, which are texts."""
+"""The types that are there come without descriptions, and so without the properties of that name, which are texts."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something the type does not allow. ``kind`` is unknown, missing, read-only, mistyped, no type or other version."""
+    """Something a type does not allow. ``kind`` is unknown, missing, read-only, mistyped, no type, other version."""
 
     kind: str
     where: str
@@ -195,7 +195,6 @@ class Checker:
         for name, described in known.items():
             if described["flags"] & REQUIRED and not described["flags"] & READ_ONLY and name not in written:
                 yield Problem("missing", where, given.line, name)
-
 
     def _no_text(self, form: Node | Typed, where: str) -> Problem:
         return Problem("mistyped", where, _line(form), f"{_shown(form)} is no string")
