@@ -58,7 +58,7 @@ param pagerdutyEndpoint string = 'https://events.pagerduty.com'
 // Secrets
 
 @description('App settings that are references to Key Vault, with commas. The secret of MY_SETTING is called MY-SETTING.')
-param secretSettings string = 'TEAMS_WEBHOOK_URL,PAGERDUTY_ROUTING_KEY,TOCSIN_LINK_SECRET'
+param vaultSettings string = 'TEAMS_WEBHOOK_URL,PAGERDUTY_ROUTING_KEY,TOCSIN_LINK_SECRET'
 
 @description('The webhook of the Teams channel. Empty: whatever the vault has stays.')
 @secure()
@@ -129,6 +129,9 @@ param purgeProtection bool = false
 
 // Options
 
+@description('Changes of a watched Container App cause an evaluation at once. Off where a watched group has an event topic already.')
+param events bool = true
+
 @description('Deploy the workbook.')
 param workbook bool = true
 
@@ -176,7 +179,7 @@ var names = {
   workspace: 'log-${envName}-${token}'
   component: 'appi-${envName}-${token}'
 }
-var wantsLinks = contains(split(replace(secretSettings, ' ', ''), ','), 'TOCSIN_LINK_SECRET')
+var wantsLinks = contains(split(replace(vaultSettings, ' ', ''), ','), 'TOCSIN_LINK_SECRET')
 
 var others = [
   for each in moreTargets: {
@@ -201,6 +204,7 @@ var targets = concat(
   ],
   others
 )
+var subscribed = events ? targets : []
 var topics = filter(split(replace(eventGridTopics, ' ', ''), ','), each => !empty(each))
 
 module identities 'modules/identities.bicep' = {
@@ -289,6 +293,7 @@ module watched 'modules/watched.bicep' = [
       workspace: each.workspace
       readerPrincipalId: identities.outputs.readerPrincipalId
       actuatorPrincipalId: identities.outputs.actuatorPrincipalId
+      events: events
       tags: tags
     }
   }
@@ -308,7 +313,7 @@ module workspaces 'modules/watched-workspace.bicep' = [
 
 @batchSize(1)
 module deadLetters 'modules/dead-letters.bicep' = [
-  for (each, index) in targets: {
+  for (each, index) in subscribed: {
     name: 'tocsin-dead-letters-${index}'
     params: {
       storageName: storage.outputs.name
@@ -372,7 +377,7 @@ module functionApp 'modules/function-app.bicep' = {
     auditAddress: audit.outputs.address
     vaultUri: vault.outputs.uri
     componentName: telemetry.outputs.componentName
-    secretSettings: secretSettings
+    vaultSettings: vaultSettings
     wantsLinks: wantsLinks
     settings: union(
       {
@@ -433,7 +438,7 @@ output WATCHED_ROLE_NAME string = empty(watchedRoleName) ? watched[0].outputs.co
 
 @description('What events.bicep subscribes to.')
 output TOCSIN_TARGETS array = [
-  for (each, index) in targets: {
+  for (each, index) in subscribed: {
     subscription: each.subscription
     resourceGroup: each.resourceGroup
     containerApp: watched[index].outputs.containerApp

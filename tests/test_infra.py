@@ -129,7 +129,7 @@ def written() -> set[str]:
 
 
 def references() -> set[str]:
-    return set(default("secretSettings").split(","))
+    return set(default("vaultSettings").split(","))
 
 
 def by_hand() -> dict[str, str]:
@@ -342,7 +342,7 @@ def functions() -> set[str]:
 
 
 def test_events_that_come_are_those_that_are_looked_at() -> None:
-    given = at(body("event-subscription", "subscription"), "properties")
+    given = at(body("event-subscription", "changes"), "properties")
     assert set(value(given, "filter", "includedEventTypes")) == events.KINDS
     assert value(given, "filter", "isSubjectCaseSensitive") is False
     kept = timedelta(minutes=value(given, "retryPolicy", "eventTimeToLiveInMinutes"))
@@ -356,7 +356,7 @@ def test_events_that_come_are_those_that_are_looked_at() -> None:
 
 def test_an_event_as_it_is_filtered_concerns_its_target() -> None:
     target = Target(name="t", workspace="w", role_name="r", subscription="s", resource_group="g", container_app="a")
-    for kind in value(at(body("event-subscription", "subscription"), "properties"), "filter", "includedEventTypes"):
+    for kind in value(at(body("event-subscription", "changes"), "properties"), "filter", "includedEventTypes"):
         event = events.read(
             {
                 "id": "1",

@@ -4,7 +4,7 @@ param name string
 param location string
 param tags object
 param displayName string
-param description string
+param explanation string
 param severity int
 param query string
 param workspaceId string
@@ -17,7 +17,7 @@ resource rule 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = {
   kind: 'LogAlert'
   properties: {
     displayName: displayName
-    description: description
+    description: explanation
     severity: severity
     enabled: true
     scopes: [workspaceId]

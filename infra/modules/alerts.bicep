@@ -36,7 +36,7 @@ module silent 'alert.bicep' = {
     location: location
     tags: tags
     displayName: 'Tocsin (${envName}) does not watch'
-    description: 'No tick of the timer has ended for a quarter of an hour. Look at /api/health, then at the log of the function app.'
+    explanation: 'No tick of the timer has ended for a quarter of an hour. Look at /api/health, then at the log of the function app.'
     severity: 1
     query: loadTextContent('../alerts/no_heartbeat.kql')
     workspaceId: workspaceId
@@ -51,7 +51,7 @@ module failing 'alert.bicep' = {
     location: location
     tags: tags
     displayName: 'Tocsin (${envName}) fails again and again'
-    description: 'Three executions or more have failed within a quarter of an hour. The log of the function app says why.'
+    explanation: 'Three executions or more have failed within a quarter of an hour. The log of the function app says why.'
     severity: 2
     query: loadTextContent('../alerts/failed_executions.kql')
     workspaceId: workspaceId
@@ -66,7 +66,7 @@ module undelivered 'alert.bicep' = {
     location: location
     tags: tags
     displayName: 'Tocsin (${envName}) could not tell, or gave work up'
-    description: 'A message was given up, or a target could not be evaluated. See tocsin deliveries --state dead.'
+    explanation: 'A message was given up, or a target could not be evaluated. See tocsin deliveries --state dead.'
     severity: 1
     query: loadTextContent('../alerts/dead_letters.kql')
     workspaceId: workspaceId

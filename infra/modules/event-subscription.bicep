@@ -16,7 +16,7 @@ resource source 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topic
 }
 
-resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = {
+resource changes 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = {
   parent: source
   name: 'tocsin-${containerApp}'
   properties: {

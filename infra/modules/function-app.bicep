@@ -24,7 +24,7 @@ param deploymentContainer string
 param auditAddress string
 param vaultUri string
 param componentName string
-param secretSettings string
+param vaultSettings string
 param wantsLinks bool
 
 @description('Settings that main.bicep knows, and those of the operator.')
@@ -34,7 +34,7 @@ var storageSuffix = environment().suffixes.storage
 var blobAddress = 'https://${storageName}.blob.${storageSuffix}'
 var queueAddress = 'https://${storageName}.queue.${storageSuffix}'
 var tableAddress = 'https://${storageName}.table.${storageSuffix}'
-var secretNames = filter(split(replace(secretSettings, ' ', ''), ','), each => !empty(each))
+var secretNames = filter(split(replace(vaultSettings, ' ', ''), ','), each => !empty(each))
 var references = toObject(
   secretNames,
   each => each,
@@ -195,6 +195,8 @@ resource signIn 'Microsoft.Web/sites/config@2025-03-01' = if (!empty(signInClien
       }
     }
   }
+  // Two changes of one app at once are refused.
+  dependsOn: [appSettings]
 }
 
 output name string = app.name

@@ -12,6 +12,7 @@ param workspace string
 
 param readerPrincipalId string
 param actuatorPrincipalId string
+param events bool
 param tags object
 
 var groupId = resourceGroup().id
@@ -77,7 +78,7 @@ resource acts 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 // There can be one topic for a resource group, and it has to be in its subscription.
-resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
+resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = if (events) {
   name: 'evgt-tocsin-${uniqueString(groupId)}'
   location: 'global'
   tags: tags
@@ -92,5 +93,5 @@ resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
 
 output containerApp string = appName
 output workspace string = workspaceName
-output topic string = topic.name
-output topicPrincipalId string = topic.identity.principalId
+output topic string = events ? topic.name : ''
+output topicPrincipalId string = events ? topic!.identity.principalId : ''
