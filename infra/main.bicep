@@ -75,9 +75,9 @@ param linkSecret string = ''
 @description('Whoever deploys may write secrets: the object id. Empty: nobody is granted that here.')
 param principalId string = ''
 
-@description('What that object is.')
-@allowed(['User', 'Group', 'ServicePrincipal'])
-param principalType string = 'User'
+@description('What that object is. Empty: Azure looks, which takes until a new one is known everywhere.')
+@allowed(['', 'User', 'Group', 'ServicePrincipal'])
+param principalType string = ''
 
 // How it runs
 
