@@ -482,7 +482,7 @@ def rows(sent: EmbeddedTelemetry, text: str) -> tuple[tuple[Any, ...], ...]:
 @pytest.mark.parametrize("name", sorted(ALERTS))
 def test_microsofts_parser_binds_the_alerts(name: str, binder: Binder) -> None:
     assert binder.bind(ALERTS[name]).errors == ()
-    assert binder.bind("union isfuzzy=true (print a = 1), (AppMetrics | take 1)").errors == ()
+    assert binder.bind(ALERTS[name], {}).errors == (), "a workspace to which nothing was ever sent has no tables"
 
 
 def test_microsofts_parser_binds_the_workbook(binder: Binder) -> None:

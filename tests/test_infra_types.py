@@ -150,7 +150,7 @@ def test_any_property_misspelt_would_be_found(path: Path, types: Types) -> None:
                 continue  # a condition may have any property, says its type
             one = replace(declared, given=changed)
             found = Checker(types, File(file.path, tuple(each for each in file.declared if each != declared)))
-            kinds = {each.kind for each in found._resource(one)}
+            kinds = {each.kind for each in found.resource(one)}
             assert kinds & {"unknown", "missing"}, f"{declared.name}: {key}"
 
 

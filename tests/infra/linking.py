@@ -23,7 +23,7 @@ from tests.infra.reading import (
     read,
     walk,
 )
-from tests.infra.types import Type, Types, _shown, _type_of
+from tests.infra.types import Type, Types, kind_of, shown
 
 _AT_ONCE = {"id", "name", "type", "apiVersion"}
 """What of a resource is known before anything is deployed."""
@@ -113,10 +113,10 @@ class Linker:
         allowed = parameter.decorators.get("allowed")
         values = [each.value for each in allowed[0].items] if allowed and isinstance(allowed[0], Array) else None
         for form in Meaning(self.file).forms(given):
-            if _type_of(form) not in (wanted, "any"):
-                yield given.line, f"{parameter.name} is a {wanted}, not {_shown(form)}"
+            if kind_of(form) not in (wanted, "any"):
+                yield given.line, f"{parameter.name} is a {wanted}, not {shown(form)}"
             elif values is not None and isinstance(form, Literal) and form.value not in values:
-                yield given.line, f"{parameter.name} is one of {values}, not {_shown(form)}"
+                yield given.line, f"{parameter.name} is one of {values}, not {shown(form)}"
         secret = [node for node in walk(given) if isinstance(node, Name) and self._secret(node.name)]
         if secret and "secure" not in parameter.decorators:
             yield given.line, f"{parameter.name} is not secure, and {secret[0].name} is"

@@ -104,9 +104,9 @@ class Checker:
 
     def problems(self) -> list[Problem]:
         """Return all that is wrong, in the order of the file."""
-        return [each for declared in self.file.of("resource").values() for each in self._resource(declared)]
+        return [each for declared in self.file.of("resource").values() for each in self.resource(declared)]
 
-    def _resource(self, declared: Declared) -> Iterator[Problem]:
+    def resource(self, declared: Declared) -> Iterator[Problem]:
         resource, _, version = declared.type.partition("@")
         where = f"{self.file.path.name}: {declared.name}"
         body = self.types.of(resource)
@@ -141,7 +141,7 @@ class Checker:
             for number, item in enumerate(form.items):
                 yield from self.check(item, wanted.to(wanted.raw["itemType"]), f"{where}[{number}]")
         elif not _fits(form, wanted):
-            yield Problem("mistyped", where, _line(form), f"{_shown(form)} is no {_called(wanted)}")
+            yield Problem("mistyped", where, _line(form), f"{shown(form)} is no {_called(wanted)}")
 
     def _union(self, form: Node | Typed, wanted: Type, where: str) -> Iterator[Problem]:
         """A text that is written out must be one of those listed, though the service may know of more some day."""
@@ -153,7 +153,7 @@ class Checker:
             yield from min(found, key=len)
         elif not any(_fits(form, each) for each in choices):
             listed = ", ".join(str(each.raw.get("value", each.kind)) for each in choices)
-            yield Problem("mistyped", where, _line(form), f"{_shown(form)} is none of {listed}")
+            yield Problem("mistyped", where, _line(form), f"{shown(form)} is none of {listed}")
 
     def _object(self, given: Object, wanted: Type, where: str) -> Iterator[Problem]:
         if wanted.kind == "DiscriminatedObjectType":
@@ -188,7 +188,7 @@ class Checker:
             elif others is not None:
                 yield from self.check(value, wanted.to(others), at)
             elif key == STRIPPED:
-                yield from (self._no_text(form, at) for form in self.meaning.forms(value) if _type_of(form) != "string")
+                yield from (self._no_text(form, at) for form in self.meaning.forms(value) if kind_of(form) != "string")
             else:
                 yield Problem("unknown", at, value.line, f"there is no such property, but {', '.join(known)}")
         written = {key for key, _ in given.entries}
@@ -197,7 +197,7 @@ class Checker:
                 yield Problem("missing", where, given.line, name)
 
     def _no_text(self, form: Node | Typed, where: str) -> Problem:
-        return Problem("mistyped", where, _line(form), f"{_shown(form)} is no string")
+        return Problem("mistyped", where, _line(form), f"{shown(form)} is no string")
 
 
 _PRIMITIVES = {
@@ -216,7 +216,7 @@ def _fits(form: Node | Typed, wanted: Type) -> bool:
         return True
     if wanted.kind == "UnionType":
         return any(_fits(form, wanted.to(each)) for each in wanted.raw["elements"])
-    if _type_of(form) != _PRIMITIVES[wanted.kind]:
+    if kind_of(form) != _PRIMITIVES[wanted.kind]:
         return False
     if not isinstance(form, Literal):
         return True  # a text that is not known before the deployment may be the one that is wanted
@@ -232,7 +232,7 @@ def _fits_text(text: str, wanted: Mapping[str, Any]) -> bool:
     return within and re.search(wanted.get("pattern", ""), text) is not None
 
 
-def _type_of(form: Node | Typed) -> str:
+def kind_of(form: Node | Typed) -> str:
     match form:
         case Typed():
             return form.type
@@ -256,5 +256,5 @@ def _called(wanted: Type) -> str:
     return repr(wanted.raw["value"]) if "value" in wanted.raw else _PRIMITIVES[wanted.kind]
 
 
-def _shown(form: Node | Typed) -> str:
-    return repr(form.value) if isinstance(form, Literal) else f"a value of type {_type_of(form)}"
+def shown(form: Node | Typed) -> str:
+    return repr(form.value) if isinstance(form, Literal) else f"a value of type {kind_of(form)}"
