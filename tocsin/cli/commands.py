@@ -99,6 +99,18 @@ def test(
 
 
 @program.command()
+def doctor(
+    target: Annotated[str, typer.Option("--target", "-t", help="Only this target; default: all of them.")] = "",
+    root: Root = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Try everything the watcher depends on, and say what to do about each thing. Production is only read."""
+    from tocsin.cli.doctoring import run
+
+    run(root, target, output)
+
+
+@program.command()
 def tick(
     root: Root = None,
     output: Form = Output.TEXT,
