@@ -10,6 +10,7 @@ import typer
 from tocsin import __version__
 from tocsin.cli import audit, people, writing
 from tocsin.cli.drill import drill
+from tocsin.cli.handover import handover
 from tocsin.cli.options import Form, Root
 from tocsin.cli.output import Output
 from tocsin.cli.reports import Report
@@ -24,6 +25,7 @@ program = typer.Typer(
 killswitch = typer.Typer(no_args_is_help=True, help="See, engage or release a target's killswitch.")
 program.add_typer(killswitch, name="killswitch")
 program.add_typer(drill, name="drill")
+program.add_typer(handover, name="handover")
 people.register(program)
 audit.register(program)
 writing.register(program)

@@ -11,7 +11,7 @@ from tocsin.app import App, compose
 from tocsin.cli.examining import Place, examine
 from tocsin.cli.output import Exit, Output, console, emit_json, stop
 from tocsin.cli.project import find_root, load_settings
-from tocsin.diagnosing.finding import Finding, State, counted
+from tocsin.diagnosing.finding import Finding, State, bad, counted
 from tocsin.settings import Settings
 
 _STYLE = {State.OK: "green", State.WARNING: "yellow", State.ERROR: "red", State.UNKNOWN: "magenta"}
@@ -19,13 +19,25 @@ _STYLE = {State.OK: "green", State.WARNING: "yellow", State.ERROR: "red", State.
 
 def run(root: Path | None, target: str, output: Output) -> None:
     """Show every finding; exit 1 when one is an error, 2 for a target there is not."""
-    found = look(place_of(root, target))
+    found = _found(root, target)
     if output is Output.JSON:
         emit_json({"counts": counted(found), "findings": [each.as_dict() for each in found]})
     else:
         _show(found)
     if any(each.state is State.ERROR for each in found):
         raise typer.Exit(int(Exit.BAD_NEWS.value))
+
+
+def _found(root: Path | None, target: str) -> list[Finding]:
+    """Return every finding; of an app that cannot even be composed, why: that is what one comes here for."""
+    try:
+        place = place_of(root, target)
+    except typer.Exit:
+        raise
+    except Exception as error:
+        words = f"the app cannot be composed: {type(error).__name__}: {error}"
+        return [bad("settings", "all", State.ERROR, "setting-malformed", words)]
+    return look(place)
 
 
 def composed(root: Path | None) -> tuple[App, Settings]:

@@ -177,11 +177,11 @@ def _sees(source: Source, target: Target, seen: Sighted) -> _Sees:
     rows, names = _rows(source.table, target, seen), events_of(source)
     if rows.at_all is False or not names:
         return rows
-    if seen.unread:
-        return _Sees(None, f"which events come is not known: {seen.unread}")
     wanted = {each for name in names for each in (name, *EVENTS.get(name, Event("")).proven_by)}
     if wanted & seen.events.keys():
         return _Sees(True)
+    if seen.unread or rows.at_all is None:
+        return _Sees(None, f"which events come is not known: {seen.unread or rows.why}")
     listed = " or ".join(f"`{name}`" for name in names)
     return _Sees(False, f"{listed} was not seen in 30 days", "; ".join(_wire(name) for name in names))
 
