@@ -13,6 +13,7 @@ from tocsin.cli.drill import drill
 from tocsin.cli.handover import handover
 from tocsin.cli.options import Form, Root
 from tocsin.cli.output import Output
+from tocsin.cli.report import report as report_group
 from tocsin.cli.reports import Report
 
 program = typer.Typer(
@@ -26,6 +27,7 @@ killswitch = typer.Typer(no_args_is_help=True, help="See, engage or release a ta
 program.add_typer(killswitch, name="killswitch")
 program.add_typer(drill, name="drill")
 program.add_typer(handover, name="handover")
+program.add_typer(report_group, name="report")
 people.register(program)
 audit.register(program)
 writing.register(program)

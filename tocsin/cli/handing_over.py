@@ -53,6 +53,8 @@ def run(wanted: Wanted, root: Path | None, output: Output) -> None:
             found = _signed(place, found, wanted)
     except StoreUnavailable as error:
         stop(Exit.NO_ANSWER, f"nothing was signed: the audit does not answer: {error}")
+    except (ValueError, KeyError, TypeError):
+        stop(Exit.BAD_NEWS, "a record of the audit is none: `tocsin audit verify` says which")
     keep(files, (found.markdown(), json.dumps(found.as_dict(), indent=2) + "\n"))
     _show(found, files, output)
     if not found.complete:
@@ -69,9 +71,11 @@ def _sound(wanted: Wanted) -> None:
 def _checked(place: Place) -> Checklist:
     """Return the checklist with its evidence and signatures. Raises ``StoreUnavailable``."""
     evidence = _evidence(place)
-    given = handover.signatures(evidence.audit, evidence.now)
-    lines = handover.signed(checklist.lines(evidence, place.targets), given)
-    return Checklist(evidence.now, __version__, tuple(each.name for each in place.targets), lines)
+    names = tuple(each.name for each in place.targets)
+    given = handover.signatures(evidence.audit, names, evidence.now)
+    return Checklist(
+        evidence.now, __version__, names, handover.signed(checklist.lines(evidence, place.targets), given)
+    )
 
 
 def _evidence(place: Place) -> Evidence:
@@ -125,7 +129,7 @@ def _signed(place: Place, found: Checklist, wanted: Wanted) -> Checklist:
     detail = handover.signing(wanted.sign, wanted.note, lines, found.as_dict()["hash"])
     entry = Record(place.now, person(), SIGNED, ", ".join(found.targets), "handover", detail)
     place.app.engine.store.record(None, [entry])
-    given = handover.signatures(place.app.engine.store.audit(), place.now)
+    given = handover.signatures(place.app.engine.store.audit(), found.targets, place.now)
     return Checklist(found.at, found.version, found.targets, handover.signed(found.lines, given))
 
 

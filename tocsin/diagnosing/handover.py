@@ -163,15 +163,20 @@ def signing(name: str, note: str, lines: Iterable[Line], report: str) -> dict[st
     return {**words, **{f"{_LINE}{each.id}": json.dumps(list(each.open)) for each in lines}}
 
 
-def signatures(audit: Iterable[Mapping[str, Any]], now: datetime) -> list[Signature]:
-    """Return the signatures of the last quarter, oldest first."""
-    found = [_signature(entry) for entry in audit if entry["event"] == SIGNED]
+def signatures(audit: Iterable[Mapping[str, Any]], targets: Collection[str], now: datetime) -> list[Signature]:
+    """Return the signatures of the last quarter, oldest first, each with the lines that it counts for here.
+
+    A word on all targets was given on those of its own report: on no other's.
+    """
+    found = [_signature(entry, targets) for entry in audit if entry["event"] == SIGNED]
     return [each for each in found if now - each.at <= QUARTER]
 
 
-def _signature(entry: Mapping[str, Any]) -> Signature:
+def _signature(entry: Mapping[str, Any], targets: Collection[str]) -> Signature:
     detail = entry["detail"]
     lines = {key.removeprefix(_LINE): tuple(json.loads(text)) for key, text in detail.items() if key.startswith(_LINE)}
+    if not set(targets) <= set(entry["target"].split(", ")):
+        lines = {name: items for name, items in lines.items() if "/" in name}
     at = datetime.fromisoformat(entry["at"])
     who = (detail["signed by"], detail["note"], at, entry["actor"])
     return Signature(*who, entry["sequence"], lines, detail.get("report", ""))
