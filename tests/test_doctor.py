@@ -503,3 +503,22 @@ def test_no_answer_is_never_a_token() -> None:
     from tocsin.diagnosing.access import token
 
     assert token("the reader", "x", NoAnswer(Why.FORBIDDEN, "no token")).state is State.ERROR
+
+
+def test_explain_says_of_a_calm_rule_that_it_can_never_fire_and_how_to_wire_it(
+    practice: Practice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tocsin.cli import explaining
+
+    monkeypatch.setattr(explaining, "load_app", lambda root: practice.app()[0])
+
+    def told(rule: str) -> str:
+        result = runner.invoke(program, ["explain", rule, "--root", str(practice.root)])
+        assert result.exit_code == 0, result.output
+        return " ".join(result.stdout.split())
+
+    assert "it can never fire: `eval.result` was not seen in 30 days; to wire it: `eval.result`" in told("quality_drop")
+    assert "can never fire" not in told("high_error_rate")
+    assert "what it needs was seen within 30 days" in told("high_error_rate")
+    practice.world.workspace.faults.add("forbidden")
+    assert "whether it can ever fire is not known: which events come is not known: no permission" in told("cost_jump")

@@ -14,6 +14,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 96, 12, 12, 24
 _ROOM = 0.08
 """How much of the range is left free above and below."""
 
+_FARTHEST = 8
+"""A baseline that would stretch the chart to more than so many times its height is told beside it."""
+
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #fff; --faint: #767676; --line: #1f5fa8; --good: #1a7f37;
   --bad: #c4311b; }
@@ -57,12 +60,12 @@ def _section(name: str, trends: Sequence[Trend]) -> Iterator[str]:
 def _kpi(trend: Trend) -> Iterator[str]:
     kpi, standing = trend.kpi, trend.standing
     yield f'<article id="{escape(kpi.name)}"><h3>{escape(kpi.name)}</h3>'
+    if trend.value is None:
+        yield f'<p><strong>{standing.value}</strong></p><p class="faint">{escape(trend.why)}</p></article>'
+        return
     done = "" if trend.progress is None else f", {trend.progress * 100:.0f}% of the way from the baseline"
     figures = f"{trend.figure(trend.value)} over 30 days{done}; last week: {trend.moving}"
     yield f'<p><strong class="{_CLASS.get(standing, "")}">{standing.value}</strong>: {escape(figures)}</p>'
-    if trend.value is None:
-        yield f'<p class="faint">{escape(trend.why)}</p></article>'
-        return
     yield _chart(trend)
     yield f'<p class="faint">Measured by {escape(trend.measured)}.</p></article>'
 
@@ -70,7 +73,10 @@ def _kpi(trend: Trend) -> Iterator[str]:
 def _chart(trend: Trend) -> str:
     """Return the chart as SVG: the days' means, broken where nothing is known, and both figures as dashed lines."""
     kpi = trend.kpi
-    low, high = _range([*(each.value for each in trend.days if each.value is not None), kpi.baseline, kpi.target])
+    near = [*(each.value for each in trend.days if each.value is not None), kpi.target]
+    # Hours of handwork beside seconds of an agent would draw the course as one flat line.
+    far = max(*near, kpi.baseline) - min(*near, kpi.baseline) > _FARTHEST * (max(near) - min(near)) > 0
+    low, high = _range(near if far else [*near, kpi.baseline])
 
     def across(number: int) -> float:
         return _LEFT + number * (_WIDTH - _LEFT - _RIGHT) / max(1, len(trend.days) - 1)
@@ -78,17 +84,28 @@ def _chart(trend: Trend) -> str:
     def down(value: float) -> float:
         return _TOP + (high - value) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
-    points = [(across(number), down(day.value)) for number, day in enumerate(trend.days) if day.value is not None]
-    dots = "".join(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>' for x, y in points)
+    dots = "".join(
+        f'<circle class="dot" cx="{across(number):.1f}" cy="{down(day.value):.1f}" r="2.5"><title>{day.day:%Y-%m-%d}: '
+        f"{escape(trend.figure(day.value))}, of {day.events}</title></circle>"
+        for number, day in enumerate(trend.days)
+        if day.value is not None
+    )
     course = "".join(f'<path class="course" d="{path}"/>' for path in _paths(trend, across, down))
     ends = trend.days[0].day, trend.days[-1].day
     dates = f'<text x="{_LEFT}" y="{_HEIGHT - 6}">{ends[0]:%Y-%m-%d}</text>'
     dates += f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 6}" text-anchor="end">{ends[1]:%Y-%m-%d}</text>'
-    lines = _level("baseline", kpi.baseline, down(kpi.baseline), trend)
+    lines = _beyond(trend) if far else _level("baseline", kpi.baseline, down(kpi.baseline), trend)
     lines += _level("target", kpi.target, down(kpi.target), trend)
     said = f"{kpi.name}: {trend.figure(trend.value)} over 30 days, target {trend.figure(kpi.target)}"
     box = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(said)}"'
     return f"<svg {box}>{lines}{course}{dots}{dates}</svg>"
+
+
+def _beyond(trend: Trend) -> str:
+    kpi = trend.kpi
+    y = _TOP + 4 if kpi.baseline > kpi.target else _HEIGHT - _BOTTOM - 4
+    words = f"baseline {trend.figure(kpi.baseline)}, beyond this chart"
+    return f'<text x="{_WIDTH - _RIGHT}" y="{y}" text-anchor="end">{escape(words)}</text>'
 
 
 def _level(name: str, value: float, y: float, trend: Trend) -> str:

@@ -19,6 +19,7 @@ from tocsin.core.config import Target
 from tocsin.core.copying import Mirrored
 from tocsin.core.heartbeat import Ailing
 from tocsin.core.message import Delivery
+from tocsin.core.rule import Rule
 from tocsin.diagnosing import access, running, telemetry, wiring
 from tocsin.diagnosing.finding import Finding, State, bad
 from tocsin.diagnosing.wiring import Sighted
@@ -155,10 +156,9 @@ def _target(place: Place, target: Target) -> Iterator[Finding]:
             yield access.gauge(target, meter, engine.meters[meter].read(target, reading, now - _RECENT, now))
 
 
-def sighted(app: App, target: Target) -> Sighted:
-    """Return what a target emitted of late, asked with as few queries as that takes."""
+def sighted(app: App, target: Target, rules: Sequence[Rule]) -> Sighted:
+    """Return what a target emitted of late, as far as these rules need to know."""
     now = app.clock.now()
-    rules = wiring.watching(app.engine.project.rules, target, now)
     events = app.engine.telemetry.ask(wiring.events_query(target, now), target)
     if isinstance(events, NoAnswer):
         return wiring.sighted(target, events, {})

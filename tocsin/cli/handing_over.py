@@ -92,7 +92,7 @@ def _evidence(place: Place) -> Evidence:
         damage=examine(lines_of(store.audit_lines())),
         reach=dict(_reach(place)),
         evals={each.name: _evals(place, each) for each in place.targets if each.evals},
-        seen={each.name: examining.sighted(app, each) for each in place.targets},
+        seen={each.name: examining.sighted(app, each, ()) for each in place.targets},
     )
 
 

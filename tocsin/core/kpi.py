@@ -20,12 +20,13 @@ from tocsin.core.answer import NoAnswer, Query, Rows
 from tocsin.core.compile import bounds, let
 from tocsin.core.config import Target
 from tocsin.core.fields import Number
-from tocsin.core.units import amount
+from tocsin.core.units import amount, spell
 
 DAYS = 30
 """How many days are looked at, today among them."""
 
 _WEEK = 7
+_LONG = 10_000.0
 _STEADY = 0.02
 """A change of less than so much of the first week's figure is none."""
 
@@ -165,7 +166,9 @@ class Trend:
         }
 
     def figure(self, value: float | None) -> str:
-        """Return a figure of this KPI for people."""
+        """Return a figure of this KPI for people: how long something took as they say it, from ten seconds on."""
+        if value is not None and self.kpi.unit == "ms" and value >= _LONG:
+            return spell(timedelta(milliseconds=round(value)))
         return amount(value, self.kpi.unit)
 
 
