@@ -194,6 +194,11 @@ def test_a_rule_with_a_problem_is_said_to_be_left_out(practice: Practice) -> Non
     assert "rules/cost_jump.yaml" in found.seen
 
 
+def test_without_a_target_nothing_is_watched(practice: Practice) -> None:
+    (practice.root / "tocsin.yaml").write_text("automation: observe\n")
+    assert practice.one("files", "targets").id == "nothing-watched"
+
+
 def test_an_identity_that_gets_no_token_is_named_with_the_service(
     httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -461,9 +466,11 @@ def test_a_schedule_is_read_as_the_host_reads_it(expression: str, after: str, wa
     assert found.replace(tzinfo=None).isoformat() == wanted
 
 
-@pytest.mark.parametrize("expression", ["", "* * * * *", "60 * * * * *", "x * * * * *", "*/0 * * * * *", "0 5-2 * * * *"])
+@pytest.mark.parametrize(
+    "expression", ["", "* * * * *", "60 * * * * *", "x * * * * *", "*/0 * * * * *", "0 5-2 * * * *"]
+)
 def test_what_is_no_schedule_is_refused(expression: str) -> None:
-    with pytest.raises(ValueError, match="six fields|is no "):
+    with pytest.raises(ValueError, match=r"six fields|is no "):
         timetable(expression)
 
 

@@ -88,6 +88,7 @@ def decided(world: World, name: str) -> dict[str, Any]:
     return {**row, "_IngestedAt": at}
 
 
+@pytest.mark.long
 def test_a_deployment_goes_from_refused_to_signed_by_what_is_really_done(desk: Desk) -> None:
     """Nothing here is entered by hand: each line is closed by what was done, or by who says so."""
     desk.app().tick()
@@ -137,17 +138,11 @@ def test_a_deployment_goes_from_refused_to_signed_by_what_is_really_done(desk: D
     assert after["doctor"]["open"] == [f"approver {NAME}: no-approver"]
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--sign", "Ada"], "--sign and --note belong together"),
-        (["--line", "runbook"], "--line is for --sign"),
-        (["--sign", "Ada", "--note", "x", "--line", "run-book"], "known: doctor, rule-tests"),
-        (["--target", "nobody"], "known: sales-research"),
-    ],
-)
-def test_a_wrong_call_signs_nothing(desk: Desk, options: list[str], words: str) -> None:
-    assert words in desk.check(*options, code=2)
+def test_a_wrong_call_says_what_would_be_right_and_signs_nothing(desk: Desk) -> None:
+    assert "--sign and --note belong together" in desk.check("--sign", "Ada", code=2)
+    assert "--line is for --sign" in desk.check("--line", "runbook", code=2)
+    assert "known: sales-research" in desk.check("--target", "nobody", code=2)
+    assert "known: doctor, rule-tests" in desk.check("--sign", "Ada", "--note", "x", "--line", "run-book", code=2)
     assert desk.events() == []
 
 
@@ -260,7 +255,14 @@ def test_a_word_ends_with_the_quarter_and_counts_for_its_own_targets_alone() -> 
 
     lines = [Line("runbook", "", ""), Line("evals/a", "", "", ("x",))]
     detail = signing("Ada", "read", lines, "0" * 64)
-    entry = {"at": T0.isoformat(), "actor": "person ada", "event": SIGNED, "target": "a", "detail": detail, "sequence": 4}
+    entry = {
+        "at": T0.isoformat(),
+        "actor": "person ada",
+        "event": SIGNED,
+        "target": "a",
+        "detail": detail,
+        "sequence": 4,
+    }
     (found,) = signatures([entry], ["a"], T0)
     assert found.lines == {"runbook": (), "evals/a": ("x",)}
     (elsewhere,) = signatures([entry], ["a", "b"], T0)
@@ -274,5 +276,3 @@ def test_what_people_wrote_stays_text_in_the_page(desk: Desk) -> None:
     page = (desk.root / "h.md").read_text()
     assert r"Ada \| \<b\>" in page
     assert "lines OPEN" in page
-
-

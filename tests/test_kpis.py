@@ -104,7 +104,11 @@ def test_each_kpi_is_asked_for_with_one_query_and_held_to_both_its_figures(offic
     found = kpis(office.run("-o", "json"))
     assert len(office.world.workspace.asked) - asked == 4
     replies = found["outreach_reply_rate"]
-    assert (replies["standing"], replies["moving"], replies["better"]) == ("better than the baseline", "improving", "more")
+    assert (replies["standing"], replies["moving"], replies["better"]) == (
+        "better than the baseline",
+        "improving",
+        "more",
+    )
     known = [0.09 - day * 0.002 for day in range(30) if day != 9]
     assert replies["value"] == pytest.approx(sum(known) / len(known))
     assert replies["progress"] == pytest.approx((replies["value"] - 0.02) / 0.06)
@@ -160,8 +164,8 @@ def test_the_page_is_whole_by_itself_and_names_are_text(office: Office) -> None:
     charts = [ElementTree.fromstring(each) for each in re.findall(r"<svg.*?</svg>", page)]
     assert len(charts) == 3
     replies = next(each for each in charts if each.attrib["aria-label"].startswith("outreach_reply_rate"))
-    assert len([each for each in replies.iter("path")]) == 2  # the day without a reply is a gap
-    assert len([each for each in replies.iter("circle")]) == 29
+    assert len(list(replies.iter("path"))) == 2  # the day without a reply is a gap
+    assert len(list(replies.iter("circle"))) == 29
     assert {each.attrib["class"] for each in replies.iter("line")} == {"baseline", "target"}
     table = (office.root / "november.md").read_text()
     assert r"| outreach\_reply\_rate | 2% | 8% |" in table
@@ -189,7 +193,10 @@ def test_without_kpis_there_is_nothing_to_report(office: Office) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("kpis: [{ name: x, type: ratio, baseline: 1 }]\n", "accelerator.yaml:1:8: error[missing-key]: 'target' is needed"),
+        (
+            "kpis: [{ name: x, type: ratio, baseline: 1 }]\n",
+            "accelerator.yaml:1:8: error[missing-key]: 'target' is needed",
+        ),
         ("kpis: [{ name: x, type: ratio, baseline: low, target: 2 }]\n", "error[bad-number]"),
         ("kpis: { name: x }\n", "error[wrong-kind]: a list was expected"),
     ],

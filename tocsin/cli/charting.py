@@ -45,7 +45,7 @@ def page(sections: Sequence[tuple[str, Sequence[Trend]]], now: datetime) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
-        f'<p class="faint">{start:%Y-%m-%d} to {now:%Y-%m-%d %H:%M} UTC, a day in UTC each; by Tocsin {__version__}.</p>\n'
+        f'<p class="faint">{start:%Y-%m-%d} to {now:%Y-%m-%d %H:%M} UTC, by the day; Tocsin {__version__}.</p>\n'
         f"{body}\n</body>\n</html>\n"
     )
 

@@ -73,7 +73,7 @@ def examine(place: Place, begins: Callable[[str], object] = str) -> list[Finding
     parts: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("settings", lambda: access.settings(_given(place))),
         ("identities", lambda: _tokens(place.settings)),
-        *((f"target {each.name}", lambda target=each: _target(place, target)) for each in place.targets),  # type: ignore[misc]
+        *((f"target {each.name}", lambda target=each: _target(place, target)) for each in place.targets),
         ("store", lambda: _store(place)),
         ("receivers", lambda: _receivers(place)),
         ("schedule", lambda: [_schedule(place)]),
@@ -108,6 +108,7 @@ def _given(place: Place) -> access.Given:
     return access.Given(
         present,
         needed,
+        len(place.app.engine.project.config.targets),
         secret | _SECRETS,
         place.app.problems,
         settings.get("TICK_SCHEDULE") or "",

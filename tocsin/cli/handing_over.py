@@ -43,7 +43,7 @@ class Wanted:
 
 
 def run(wanted: Wanted, root: Path | None, output: Output) -> None:
-    """Show the checklist; exit 1 while a line is open, 2 for what cannot be signed, 3 when the store does not answer."""
+    """Show the checklist; exit 1 while a line is open, 2 for a wrong call, 3 when the store does not answer."""
     _sound(wanted)
     files = files_of(wanted.report)
     place = doctoring.place_of(root, wanted.target)
@@ -73,9 +73,7 @@ def _checked(place: Place) -> Checklist:
     evidence = _evidence(place)
     names = tuple(each.name for each in place.targets)
     given = handover.signatures(evidence.audit, names, evidence.now)
-    return Checklist(
-        evidence.now, __version__, names, handover.signed(checklist.lines(evidence, place.targets), given)
-    )
+    return Checklist(evidence.now, __version__, names, handover.signed(checklist.lines(evidence, place.targets), given))
 
 
 def _evidence(place: Place) -> Evidence:

@@ -21,7 +21,9 @@ def _handovers() -> None:
 @handover.command("check")
 def handover_check(
     target: Annotated[str, typer.Option("--target", "-t", help="Only this target; default: all of them.")] = "",
-    sign: Annotated[str, typer.Option("--sign", metavar="NAME", help="Sign, as this person; it stands in the audit.")] = "",
+    sign: Annotated[
+        str, typer.Option("--sign", metavar="NAME", help="Sign, as this person; it stands in the audit.")
+    ] = "",
     note: Annotated[str, typer.Option("--note", help="Why, or on what grounds: others will read it.")] = "",
     line: Annotated[
         list[str] | None, typer.Option("--line", help="Sign this line, as it is; default: the acceptance.")

@@ -1,4 +1,4 @@
-"""What a solution was bought for: the ``kpis`` of an ``accelerator.yaml``, measured by the day and held to both figures.
+"""What a solution was bought for: the ``kpis`` of an ``accelerator.yaml``, by the day and held to both their figures.
 
 A KPI is measured by the event of its own name, which the accelerator's KPI registry asks for; a few of the template's
 own have events that are there already. What telemetry does not say is unknown, and never a figure.
@@ -65,6 +65,7 @@ class _Measure:
 
 _EVENT = "tostring(Properties.event_name)"
 _VALUE = "todouble(tostring(Properties.value))"
+_SUMMED = "total = sum(_value * ItemCount), events = sum(ItemCount)"
 _OK = "tobool(tostring(Properties.ok))"
 
 _MEASURES: Mapping[str, _Measure] = {
@@ -201,7 +202,7 @@ def query(kpi: Kpi, target: Target, now: datetime) -> Query:
         f"where {own}" + (f" or ({known.where})" if known else ""),
         f"extend _value = {value}, _own = {own}",
         "where isfinite(_value)",
-        "summarize total = sum(_value * ItemCount), events = sum(ItemCount) by day = bin(TimeGenerated, 1d), own = _own",
+        f"summarize {_SUMMED} by day = bin(TimeGenerated, 1d), own = _own",
     ]
     return Query(let(start, end) + "\n| ".join(lines), start, end)
 

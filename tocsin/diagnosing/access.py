@@ -28,6 +28,7 @@ class Given:
 
     present: Collection[str]
     needed: Collection[str] = ()
+    targets: int = 1
     secrets: Collection[str] = ()
     problems: tuple[Problem, ...] = ()
     schedule: str = ""
@@ -57,6 +58,8 @@ def settings(given: Given) -> Iterator[Finding]:
         yield bad("files", "all", State.ERROR, "files-have-problems", words)
     else:
         yield good("files", "all", "every rule, policy and tocsin.yaml was read without a problem")
+    if not given.targets:
+        yield bad("files", "targets", State.ERROR, "nothing-watched", "tocsin.yaml names no target")
 
 
 def _schedule(expression: str) -> str:
@@ -173,7 +176,6 @@ def gauge(target: Target, meter: str, found: Sequence[Reading] | NoAnswer) -> Fi
         words = "; ".join(f"{why}: {which}" for why, which in refused.items())
         return bad("meters", about, State.ERROR if denied else State.UNKNOWN, kind, words)
     return good("meters", about, f"{len(found)} readings")
-
 
 
 _REFERRED = re.compile(r"(?<!\$)\$\{(\w+)\}")

@@ -24,8 +24,9 @@ WAIT_AN_HOUR = "A role that was just assigned can still be refused for up to an 
 
 ADVICE: Mapping[str, str] = {
     "setting-missing": "Set the app setting, or take what names it out of tocsin.yaml.",
-    "setting-malformed": "Correct the app setting; docs/operations.md and local.settings.example.json say how it looks.",
+    "setting-malformed": "Correct the app setting; local.settings.example.json says how it looks.",
     "files-have-problems": "Run `tocsin check`: what has a problem is left out, and nobody watches it.",
+    "nothing-watched": "Name a target under `targets` in tocsin.yaml.",
     "one-identity": "Give the one that reads and the one that acts an identity each: who may read must not be able to "
     "change production.",
     "no-token": f"Assign the managed identity to the app, or sign in with `az login`. {WAIT_AN_HOUR}",
@@ -38,8 +39,8 @@ ADVICE: Mapping[str, str] = {
     "role-name": "Correct the target's `role_name` in tocsin.yaml: it is the AppRoleName that the app's rows carry.",
     "telemetry-silent": "Look whether the app runs and serves, and whether it still exports its telemetry.",
     "late-telemetry": "Let windows wait longer: `offset: auto` on the target, or a longer one.",
-    "rule-cannot-fire": "Wire what it needs, or say that it is not meant here: `enabled: false` in tuning, or `targets` "
-    "in the rule.",
+    "rule-cannot-fire": "Wire what it needs, or say that it is not meant here: `enabled: false` in tuning, or "
+    "`targets` in the rule.",
     "app-forbidden": "Give the reader's identity a role with Microsoft.App/containerApps/read and /revisions/read on "
     f"the one app. {WAIT_AN_HOUR}",
     "app-missing": "Correct `subscription`, `resource_group`, `container_app` and `container` of the target.",
@@ -49,13 +50,15 @@ ADVICE: Mapping[str, str] = {
     "permissions-unread": "Let the identity read Microsoft.Authorization/permissions, or prove it by "
     "`tocsin drill killswitch`.",
     "reader-can-write": "Take the write permission from the reader's identity: only the actuator's may change the app.",
-    "store-unavailable": f"Give the app's identity Storage Table Data Contributor, or look at TOCSIN_TABLES. {WAIT_AN_HOUR}",
-    "audit-copy-unavailable": f"Give the app's identity Storage Blob Data Owner, or look at TOCSIN_AUDIT. {WAIT_AN_HOUR}",
+    "store-unavailable": "Give the app's identity Storage Table Data Contributor, or look at TOCSIN_TABLES. "
+    f"{WAIT_AN_HOUR}",
+    "audit-copy-unavailable": "Give the app's identity Storage Blob Data Owner, or look at TOCSIN_AUDIT. "
+    f"{WAIT_AN_HOUR}",
     "audit-not-copied": "Set TOCSIN_AUDIT: without a copy nobody can show that the audit's end was cut off.",
-    "queue-unreadable": "Give the identity Storage Queue Data Contributor (of the work queue) or Reader (of a target's), "
-    f"or correct its address. {WAIT_AN_HOUR}",
+    "queue-unreadable": "Give the identity Storage Queue Data Contributor (the work queue) or Reader (a target's), or "
+    f"correct its address. {WAIT_AN_HOUR}",
     "gauge-unreadable": f"Give the reader's identity the role that docs/signals.md names for it. {WAIT_AN_HOUR}",
-    "no-approver": "Set HITL_APPROVER_ENDPOINT on the app (and in its template), and never HITL_DEV_MODE in production.",
+    "no-approver": "Set HITL_APPROVER_ENDPOINT on the app and in its template, and never HITL_DEV_MODE in production.",
     "approver-unknown": "Name the target's Container App, and let the reader's identity read it.",
     "approver-unreachable": "Look at the approver's service: until it answers, every side effect is refused.",
     "nobody-may-approve": "Set TOCSIN_APPROVERS, or approve with `tocsin approve`: a policy that asks acts on nobody's "

@@ -139,7 +139,9 @@ def _receiver(
         newest = max(dead, key=lambda each: each.settled or each.created, default=None)
         said = ailing.words if ailing else (newest.receipt if newest else "")
         since = f"; none since {_ago(ailing.since, now)}" if ailing else f"; {len(dead)} were given up since"
-        return bad("receivers", name, State.ERROR, "receiver-failing", f"{when}{since}: {scrub(said, 200) or 'no word'}")
+        return bad(
+            "receivers", name, State.ERROR, "receiver-failing", f"{when}{since}: {scrub(said, 200) or 'no word'}"
+        )
     if last is None:
         return bad("receivers", name, State.WARNING, "receiver-unproven", when)
     if watchdog and now - last > 2 * watchdog:

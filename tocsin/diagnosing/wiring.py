@@ -165,9 +165,7 @@ def blind(rule: Rule, signal: Signal | None, target: Target, seen: Sighted) -> B
 def _looks(rule: Rule, signal: Signal | None, target: Target, seen: Sighted) -> list[_Sees]:
     if signal is None:
         named = tables(rule.when.kql or "")
-        looks = [_rows(each, target, seen) for each in named]
-        # One table without rows makes a query empty only where it reads no other.
-        return looks
+        return [_rows(each, target, seen) for each in named]
     return [_sees(each, target, seen) for each in signal.sources if not (isinstance(each, Logs) and each.denies)]
 
 
