@@ -39,10 +39,10 @@ tools/cards/node_modules/.ready: tools/cards/package-lock.json
 test: setup tests/kql/node_modules/.ready tests/azurite/node_modules/.ready tools/cards/node_modules/.ready
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@$(if $(QUICK),:,$(BIN)/mypy)
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -n 4 --dist loadfile -m "$(if $(QUICK),not slow and not long,$(if $(CI),not long))" $(ARGS)
-	@$(if $(QUICK),:,$(BIN)/python -m tools.mutants --of $(if $(CI),5,1))
+	@QUICK=$(QUICK) $(BIN)/python -m pytest -n 4 --dist loadfile -m "$(if $(QUICK),not slow and not long,$(if $(CI),not long))" $(ARGS)
+	@$(if $(QUICK),:,$(BIN)/python -m tools.mutants --of $(if $(CI),8,1))
 
 check: setup
 	@$(BIN)/tocsin check
