@@ -20,7 +20,7 @@ from tests.reading_cases import project
 from tocsin.app import App, Parts, compose
 from tocsin.cli import doctoring
 from tocsin.cli.commands import program
-from tocsin.cli.examining import Place, _tokens, examine
+from tocsin.cli.examining import Place, _store, _tokens, _tried, examine
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.heartbeat import Ailing
 from tocsin.core.ncrontab import timetable
@@ -402,6 +402,32 @@ def test_a_store_that_does_not_answer_is_an_error_and_who_was_told_is_unknown(pr
     assert (found["store"]["state"], found["store"]["id"]) == ("error", "store-unavailable")
     assert found["receivers"]["state"] == "unknown"
     assert found["schedule"]["state"] == "unknown"
+
+
+@pytest.mark.slow
+def test_table_storage_queues_and_the_copy_are_tried_for_real(practice: Practice, tmp_path: Path) -> None:
+    """Against Azurite. The queue that nobody made is named; what a killed service leaves is an error, and soon."""
+    from azure.storage.queue import QueueClient
+
+    from tests.azurite.server import Azurite
+    from tocsin.connections.queues import WORK
+
+    azurite = Azurite(tmp_path, "table", "queue")
+    try:
+        practice.more = {name: azurite.connection for name in ("TOCSIN_TABLES", "TOCSIN_QUEUES")}
+        practice.more["TOCSIN_AUDIT"] = str(tmp_path / "audit.jsonl")
+        place = Place(*practice.app(), ())
+        found = {each.check: each for each in _store(place)}
+        assert (found["store"].state, found["store"].about) == (State.OK, "Table storage")
+        assert found["audit"].state is State.OK
+        assert (found["queues"].state, found["queues"].id) == (State.ERROR, "queue-unreadable")
+        QueueClient.from_connection_string(azurite.connection, WORK).create_queue()
+        assert [each.seen for each in _store(place) if each.check == "queues"] == ["0 messages wait"]
+    finally:
+        azurite.stop()
+    trouble = _tried(place)
+    assert trouble.startswith("StoreUnavailable: ")
+    assert azurite.connection not in trouble
 
 
 # Time
