@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
+from tests.conftest import ROOT
 from tests.reading_cases import project
 from tocsin import files
 from tocsin.app import App, Parts, compose
@@ -253,3 +254,28 @@ def test_no_answer_is_no_day_at_all() -> None:
     kpi = Kpi(name="x", type="ratio", baseline=0, target=1)
     found = trend(kpi, NoAnswer(Why.TIMEOUT), T0)
     assert (found.value, found.standing, len(found.days)) == (None, Standing.UNKNOWN, DAYS)
+
+
+def test_microsofts_parser_accepts_every_query_of_the_reports() -> None:
+    """The embedded engine runs them in the other tests; the service must take the same text."""
+    from tests.kql.binder import Binder
+    from tests.reading_cases import SETTINGS
+    from tocsin.app import known
+    from tocsin.core.kpi import query
+    from tocsin.core.schema import TABLES
+    from tocsin.diagnosing import wiring
+
+    target = files.read_project(ROOT, SETTINGS, known()).config.targets[0]
+    kinds = [("hitl_approval_rate", "ratio"), ("briefing_production_time", "duration_ms"), ("o'brien \\ x", "count")]
+    kpis = [Kpi(name=name, type=kind, baseline=0, target=1) for name, kind in kinds]
+    texts = [query(each, target, T0).text for each in kpis]
+    texts += [wiring.events_query(target, T0).text]
+    texts += [ask.text for table in TABLES for ask in (wiring.table_query(table, T0), wiring.lag_query(table, target, T0))]
+    binder = Binder()
+    try:
+        assert [(text, found) for text in texts if (found := binder.bind(text).errors)] == []
+        assert dict(binder.bind(texts[0]).columns) == {
+            "day": "datetime", "own": "bool", "total": "real", "events": "long"
+        }  # fmt: skip
+    finally:
+        binder.close()
