@@ -414,7 +414,7 @@ def test_table_storage_queues_and_the_copy_are_tried_for_real(practice: Practice
 
     azurite = Azurite(tmp_path, "table", "queue")
     try:
-        practice.more = {name: azurite.connection for name in ("TOCSIN_TABLES", "TOCSIN_QUEUES")}
+        practice.more = dict.fromkeys(("TOCSIN_TABLES", "TOCSIN_QUEUES"), azurite.connection)
         practice.more["TOCSIN_AUDIT"] = str(tmp_path / "audit.jsonl")
         place = Place(*practice.app(), ())
         found = {each.check: each for each in _store(place)}

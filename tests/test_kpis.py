@@ -270,7 +270,9 @@ def test_microsofts_parser_accepts_every_query_of_the_reports() -> None:
     kpis = [Kpi(name=name, type=kind, baseline=0, target=1) for name, kind in kinds]
     texts = [query(each, target, T0).text for each in kpis]
     texts += [wiring.events_query(target, T0).text]
-    texts += [ask.text for table in TABLES for ask in (wiring.table_query(table, T0), wiring.lag_query(table, target, T0))]
+    texts += [
+        ask.text for table in TABLES for ask in (wiring.table_query(table, T0), wiring.lag_query(table, target, T0))
+    ]
     binder = Binder()
     try:
         assert [(text, found) for text in texts if (found := binder.bind(text).errors)] == []
