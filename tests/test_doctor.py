@@ -217,6 +217,18 @@ def test_an_identity_that_gets_no_token_is_named_with_the_service(
     assert "up to an hour" in found[0].do
 
 
+def test_without_a_token_no_role_is_asked_for(practice: Practice) -> None:
+    """What the SDK says when nobody gives a token is a refusal, too, and another one than a service's."""
+    from tocsin.diagnosing import access
+
+    target = practice.app()[0].engine.project.config.targets[0]
+    nobody = NoAnswer(Why.FORBIDDEN, "DefaultAzureCredential failed to retrieve a token")
+    assert access.workspace(target, nobody).id == "no-token"
+    assert [each.id for each in access.app(target, nobody)] == ["no-token"]
+    assert access.gauge(target, "metrics", nobody).id == "no-token"
+    assert access.gauge(target, "metrics", NoAnswer(Why.FORBIDDEN, "403: no")).id == "gauge-unreadable"
+
+
 # Telemetry
 
 

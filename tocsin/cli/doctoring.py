@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import typer
@@ -65,10 +66,11 @@ def look(place: Place) -> list[Finding]:
 
 def _show(found: Sequence[Finding]) -> None:
     screen = console(soft_wrap=True)
-    for each in found:
-        head = f"{each.state.value:<8} {each.check:<12}"
-        screen.print(f"{head} {each.about}: {each.seen}", style=_STYLE[each.state], markup=False)
-        if each.do:
-            screen.print(f"{'':<8} {'':<12} → {each.do} [{each.id}]", markup=False)
+    for (name, do), some in groupby(found, key=lambda each: (each.id, each.do)):
+        for each in some:
+            head = f"{each.state.value:<8} {each.check:<12}"
+            screen.print(f"{head} {each.about}: {each.seen}", style=_STYLE[each.state], markup=False)
+        if do:
+            screen.print(f"{'':<8} {'':<12} → {do} [{name}]", markup=False)
     counts = ", ".join(f"{count} {name}" for name, count in counted(found).items() if count)
     screen.print(counts, markup=False)

@@ -5,8 +5,10 @@ Nothing is changed but one row of the store, which is written, read back and tak
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -80,10 +82,23 @@ def examine(place: Place, begins: Callable[[str], object] = str) -> list[Finding
         ("clock", lambda: [_clock(place)]),
     ]
     found: list[Finding] = []
-    for name, look in parts:
-        begins(name)
-        found += _isolated(name, look)
+    with _unlogged():
+        for name, look in parts:
+            begins(name)
+            found += _isolated(name, look)
     return found
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep Azure's libraries from logging to the terminal what the findings say in fewer words."""
+    log = logging.getLogger("azure")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _isolated(name: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
@@ -160,11 +175,12 @@ def _target(place: Place, target: Target) -> Iterator[Finding]:
 def sighted(app: App, target: Target, rules: Sequence[Rule]) -> Sighted:
     """Return what a target emitted of late, as far as these rules need to know."""
     now = app.clock.now()
-    events = app.engine.telemetry.ask(wiring.events_query(target, now), target)
-    if isinstance(events, NoAnswer):
-        return wiring.sighted(target, events, {})
-    tables = wiring.tables_of(rules, app.engine.signals)
-    found = {table: app.engine.telemetry.ask(wiring.table_query(table, now), target) for table in tables}
+    with _unlogged():
+        events = app.engine.telemetry.ask(wiring.events_query(target, now), target)
+        if isinstance(events, NoAnswer):
+            return wiring.sighted(target, events, {})
+        tables = wiring.tables_of(rules, app.engine.signals)
+        found = {table: app.engine.telemetry.ask(wiring.table_query(table, now), target) for table in tables}
     return wiring.sighted(target, events, found)
 
 

@@ -91,9 +91,10 @@ def workspace(target: Target, found: Rows | NoAnswer) -> Finding:
     """Return whether the reader may query the target's workspace, by the answer to a question of 30 days."""
     if not isinstance(found, NoAnswer):
         return good("workspace", target.name, "it answers")
-    said = f"{found.why.value}: {found.detail}"
+    said = _said(found)
     if found.why in _OF_WORKSPACE:
-        return bad("workspace", target.name, State.ERROR, _OF_WORKSPACE[found.why], said)
+        kind = "no-token" if _tokenless(found) else _OF_WORKSPACE[found.why]
+        return bad("workspace", target.name, State.ERROR, kind, said)
     return bad("workspace", target.name, State.UNKNOWN, "workspace-unanswered", said)
 
 
@@ -105,9 +106,10 @@ def app(target: Target, found: App | NoAnswer) -> Iterator[Finding]:
         serving = ", ".join(each.name for each in found.serving) or "no revision"
         yield good("app", target.name, f"{target.container_app} was read; {serving} serves")
         return
-    said = f"{found.why.value}: {found.detail}"
+    said = _said(found)
     if found.why is Why.FORBIDDEN:
-        yield bad("app", target.name, State.ERROR, "app-forbidden", said)
+        kind = "no-token" if _tokenless(found) else "app-forbidden"
+        yield bad("app", target.name, State.ERROR, kind, said)
     elif found.why in (Why.MISSING, Why.BROKEN):
         yield bad("app", target.name, State.ERROR, "app-missing", said)
     else:
@@ -134,6 +136,11 @@ def reading(target: Target, found: tuple[Permission, ...] | NoAnswer) -> Finding
         words = f"the identity that reads has {WRITE}, too"
         return bad("permissions", f"{target.name}, to read", State.WARNING, "reader-can-write", words)
     return good("permissions", f"{target.name}, to read", "it can read the app and cannot change it")
+
+
+def _tokenless(found: NoAnswer) -> bool:
+    """Return whether it was not the service that refused, but whoever gives tokens: no role would mend that."""
+    return found.why is Why.FORBIDDEN and not re.search(r"\b40[13]\b", found.detail)
 
 
 def _said(found: NoAnswer) -> str:
@@ -169,7 +176,7 @@ def gauge(target: Target, meter: str, found: Sequence[Reading] | NoAnswer) -> Fi
     kind = "queue-unreadable" if meter == "queues" else "gauge-unreadable"
     if isinstance(found, NoAnswer):
         state = State.ERROR if found.why in (Why.FORBIDDEN, Why.MISSING) else State.UNKNOWN
-        return bad("meters", about, state, kind, _said(found))
+        return bad("meters", about, state, "no-token" if _tokenless(found) else kind, _said(found))
     refused = {each.why: ", ".join(each.labels.values()) for each in found if each.value is None}
     if refused:
         denied = {Why.FORBIDDEN.value, Why.MISSING.value} & refused.keys()
