@@ -7,7 +7,7 @@ ARGS ?=
 QUICK ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants simulate picture pictures lock clean bench-fusion bench-lateness bench-detection bench-delivery
+.PHONY: setup run test check mutants agree simulate picture pictures lock clean bench-fusion bench-lateness bench-detection bench-delivery bench-backtest
 
 setup: $(VENV)/.ready
 
@@ -50,8 +50,12 @@ check: setup
 mutants: setup
 	@$(BIN)/python -m tools.mutants
 
+# The alert state machine against the real Prometheus (Debian's promtool), in 10,000 sequences; `make test` plays 500.
+agree: setup
+	@SEQUENCES=$(or $(SEQUENCES),10000) $(BIN)/python -m pytest tests/test_prometheus_agrees.py $(ARGS)
+
 # Benchmarks: each compares against a named baseline in the same run and ends with one line of JSON.
-bench-fusion bench-lateness bench-detection bench-delivery: bench-%: setup
+bench-fusion bench-lateness bench-detection bench-delivery bench-backtest: bench-%: setup
 	@$(BIN)/python -m bench.$* $(ARGS)
 
 # Stories drawn from seeds, each of which must end as it has to (SEEDS=200 FROM=0; TRACE=1 tells them and does no more);

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tocsin import __version__
-from tocsin.cli import audit, people, writing
+from tocsin.cli import audit, backtest, people, writing
 from tocsin.cli.drill import drill
 from tocsin.cli.handover import handover
 from tocsin.cli.options import Form, Root
@@ -31,6 +31,7 @@ program.add_typer(report_group, name="report")
 people.register(program)
 audit.register(program)
 writing.register(program)
+backtest.register(program)
 
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A target's name in tocsin.yaml.")]
 Scope = Annotated[str, typer.Option("--scope", help="tools, workflow or all.")]
