@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 from tocsin.core import kql
@@ -59,9 +60,11 @@ class Condition:
         column = one.carry("metricMeasureColumn")
         if aggregate not in ("count", "average", "maximum", "minimum", "total"):
             self.told.refuse("bad-field", one.place("timeAggregation"), f"no aggregation '{aggregate}' is known")
+            one.given_up()
             return
         if aggregate != "count" and not column:
             self.told.refuse("bad-field", one.node, f"{aggregate} needs a `metricMeasureColumn`")
+            one.given_up()
             return
         self.told.carried.append(one.named("timeAggregation"))
         self._compared(one, aggregate)
@@ -88,6 +91,7 @@ class Condition:
         place, text = one.place("query"), one.text("query")
         if not text or kql.statements(text) is None:
             self.told.refuse("bad-field", place, "`query` has to be a query whose brackets match")
+            one.given_up()
             return
         asked = queries.read(text)
         self.told.carried.append(one.named("query"))
@@ -99,9 +103,9 @@ class Condition:
             words = f"the query looks back {spell(asked.inner)} by itself, less than {spell(over)}: that is the window"
             self.told.differs("inner-window", one.named("query"), place, words)
             over = asked.inner
-        by = self._dimensions(one)
-        filtered = queries.Asked(self._filtered(asked.text, one), asked.inner, asked.bounded, asked.renamed)
-        self.draft.kql = queries.one_value(filtered, aggregate, column, by)
+        by = self._dimensions(one, asked)
+        filtered = replace(asked, text=self._filtered(asked, one))
+        self.draft.kql = queries.one_value(filtered, aggregate, asked.names.get(column, column), by)
         self.draft.by = by
         self.draft.when["over"] = spell(over)
         self._silence(one, aggregate, filtered, by)
@@ -194,7 +198,7 @@ class Condition:
         self.told.differs("query-range", named, place, words)
         return given
 
-    def _dimensions(self, one: Fields) -> tuple[str, ...]:
+    def _dimensions(self, one: Fields, asked: queries.Asked) -> tuple[str, ...]:
         names = []
         for number_, node in enumerate(one.items("dimensions")):
             dimension = one.below(node, f"{one.path}.dimensions[{number_}]")
@@ -209,9 +213,10 @@ class Condition:
             )
             self.told.differs("per-resource", one.named("resourceIdColumn"), one.place("resourceIdColumn"), words)
             names.append(resource)
-        return tuple(dict.fromkeys(name for name in names if name))
+        return tuple(dict.fromkeys(asked.names.get(name, name) for name in names if name))
 
-    def _filtered(self, text: str, one: Fields) -> str:
+    def _filtered(self, asked: queries.Asked, one: Fields) -> str:
+        text = asked.text
         for node in one.items("dimensions"):
             dimension = Fields(node, "", self.told, one._resolve)
             values = tuple(each.text or "" for each in dimension.items("values"))
@@ -219,7 +224,8 @@ class Condition:
             if operator not in ("include", "exclude"):
                 self.told.refuse("bad-field", node, f"no operator '{operator}' of a dimension is known")
             elif values and values != ("*",):
-                text = queries.only(text, dimension.text("name"), values, operator == "exclude")
+                name = dimension.text("name")
+                text = queries.only(text, asked.names.get(name, name), values, operator == "exclude")
         return text
 
     def _silence(self, one: Fields, aggregate: str, asked: queries.Asked, by: tuple[str, ...]) -> None:

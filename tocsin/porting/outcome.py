@@ -97,7 +97,10 @@ class Gathering:
         for each in self.differences:
             seen.setdefault((each.id, each.field), each)
         carried = tuple(dict.fromkeys(self.carried))
-        return Outcome(source, rule, node.path, node.line, made, carried, tuple(seen.values()), tuple(self.refusals))
+        # What could not be evaluated is not also of the wrong kind.
+        lost = {(each.line, each.column) for each in self.refusals if each.id == "unresolved-expression"}
+        kept = [each for each in self.refusals if each.id != "bad-field" or (each.line, each.column) not in lost]
+        return Outcome(source, rule, node.path, node.line, made, carried, tuple(seen.values()), tuple(kept))
 
 
 class Fields:
@@ -181,6 +184,10 @@ class Fields:
             found = self.raw(name)
             if found is not None:
                 self.told.differs(identity, self.named(name), found, words)
+
+    def given_up(self) -> None:
+        """Count every key as looked at: why the alert is refused has been said."""
+        self._taken |= {key.text or "" for key, _ in self.node.pairs or ()}
 
     def finish(self) -> None:
         """Refuse the alert for every key that nobody looked at."""

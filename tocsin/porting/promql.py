@@ -11,8 +11,8 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "
 _TOKEN = re.compile(
     r"""\s*(?:\#[^\n]*\s*)*(?:
     (?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)
-    |(?P<number>0x[0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![a-zA-Z_]))
     |(?P<length>(?:\d+(?:ms|[smhdwy]))+)
+    |(?P<number>0x[0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![a-zA-Z_]))
     |(?P<word>[a-zA-Z_:][\w:.]*)
     |(?P<mark>==|!=|>=|<=|=~|!~|[-+*/%^><=(){}\[\],:@])
     )""",
@@ -177,7 +177,8 @@ class _Reader:
             if self.peek() == "(":
                 args = self._args()
             else:
-                kept[self._take()] = self._names()
+                kind = self._take()
+                kept[kind] = self._names()
         return Call(word, args, kept.get("by", ()), kept.get("without", ()))
 
     def _args(self) -> tuple[Expr, ...]:

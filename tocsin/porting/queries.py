@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from tocsin.core import kql
@@ -40,10 +40,16 @@ class Asked:
     text: str
     inner: timedelta | None = None
     bounded: bool = False
-    renamed: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The workspace's names that stand in place of classic ones."""
     rendered: bool = False
     clashes: tuple[str, ...] = ()
     """Classic columns that have several names now, one for each table the query reads."""
+
+    @property
+    def renamed(self) -> bool:
+        """Whether classic names were in it."""
+        return bool(self.names)
 
     @property
     def keeps_rows(self) -> bool:
@@ -71,12 +77,12 @@ def read(text: str) -> Asked:
     return Asked(bare, inner, bounded, names, drawn is not None, clashes)
 
 
-def _workspace(text: str) -> tuple[str, bool, tuple[str, ...]]:
+def _workspace(text: str) -> tuple[str, Mapping[str, str], tuple[str, ...]]:
     """Return the query with the names that tables and columns have in a workspace."""
     code = kql.code(text)
     used = [name for name in CLASSIC if re.search(rf"(?:^|[(;,=|]|\bunion\b|\bin\b)\s*{name}\b(?!\s*=)", code)]
     if not used:
-        return text, False, ()
+        return text, {}, ()
     columns: dict[str, str] = {}
     clashes = []
     for table in used:
@@ -89,7 +95,7 @@ def _workspace(text: str) -> tuple[str, bool, tuple[str, ...]]:
         **{old: new for old, new in columns.items() if old not in made},
     }
     renamed = kql.renamed(text, names)
-    return _BOOLEAN.sub(lambda found: f"Success {_equal(found[1])} {found[2].lower()}", renamed), True, tuple(clashes)
+    return _BOOLEAN.sub(lambda found: f"Success {_equal(found[1])} {found[2].lower()}", renamed), names, tuple(clashes)
 
 
 def _equal(operator: str) -> str:
