@@ -113,6 +113,10 @@ class _Alert:
         self.window = self._length(properties, "windowSize")
         self.told.carried += [properties.named("evaluationFrequency"), properties.named("windowSize")]
         self.draft.every = self.every or _MINUTE
+        words = (
+            "Azure looks at once, and again where rows are late; here a window is judged 2m after its end (`offset`)"
+        )
+        self.told.differs("offset", properties.named("evaluationFrequency"), properties.node, words)
         if self.window > _TWO_DAYS:
             self.told.refuse("bad-field", properties.place("windowSize"), "Azure looks back two days at most")
 

@@ -35,6 +35,8 @@ class Draft:
     labels: dict[str, str] = field(default_factory=dict)
     runbook: str = ""
     summary: str = ""
+    turned: bool = False
+    """Whether the value it names is the rest of the share that the source named."""
     enabled: bool = True
     more: dict[str, str] = field(default_factory=dict)
     """Other keys, as they will be written."""

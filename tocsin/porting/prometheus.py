@@ -78,6 +78,9 @@ def semantics(told: Gathering, node: Node, draft: Draft) -> None:
         "a sample that is missing ends an alert there, and a wait; here nothing is known: it neither ends nor goes on"
     )
     told.differs("missing-data", "", node, words)
+    if "offset" not in draft.more:
+        words = "samples are judged at once there; here a window of logs is judged 2m after its end (`offset`)"
+        told.differs("offset", "", node, words)
     if not draft.keep:
         words = "it ends at the first clear look, as there"
         words += "; Alertmanager's `resolve_timeout` has no part in it"
@@ -92,7 +95,7 @@ def _apply(meant: Meant, draft: Draft, place: Node, told: Gathering, named: str)
     draft.when = {"signal": meant.signal, **meant.when}
     if "burn_rate" not in meant.when and "absent_for" not in meant.when:
         draft.when["over"] = spell(max(meant.over, _SECOND))
-    draft.by = meant.by
+    draft.by, draft.turned = meant.by, meant.turned
     told.carried.append(named)
     for identity, words in meant.notes:
         told.differs(identity, named, place, words)
@@ -230,7 +233,7 @@ def _filled(text: str, notes: Fields, name: str, draft: Draft) -> str:
     def one(found: re.Match[str]) -> str:
         said = found[1]
         label = re.match(r"\$labels\.(\w+)", said)
-        if re.match(r"\$value\b|(?:printf|humanize)\b.*\$value", said):
+        if re.match(r"\$value\b|(?:printf|humanize)\b.*\$value", said) and not draft.turned:
             return "\0value\1"
         if label and label[1] in usable:
             return f"\0{label[1]}\1"
@@ -239,6 +242,6 @@ def _filled(text: str, notes: Fields, name: str, draft: Draft) -> str:
 
     made = plain(_TEMPLATE.sub(one, text)).replace("\0", "{").replace("\1", "}")
     if lost:
-        words = f"{', '.join(lost)} cannot be filled in: its alerts have no such label"
+        words = f"{', '.join(lost)} cannot be filled in: its alerts have no such label, or measure the rest of it"
         notes.told.differs("template", notes.named(name), notes.place(name), words)
     return re.sub(r"\s+", " ", made).strip()

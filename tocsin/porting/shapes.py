@@ -69,6 +69,8 @@ class Meant:
     when: dict[str, str] = field(default_factory=dict)
     over: timedelta = timedelta(minutes=1)
     by: tuple[str, ...] = ()
+    turned: bool = False
+    """Whether what is measured is the rest of the share that the expression is."""
     waits: bool = True
     """Whether the rule's `for` still has to be waited for."""
     notes: list[tuple[str, str]] = field(default_factory=list)
@@ -208,7 +210,10 @@ def _ratio_alert(op: str, of: Expr, limit: float) -> Meant | None:
     signal = SIGNALS.get(found.family, "request_success")
     same = found.failed == (signal != "request_success")
     key, value = (OPS[op], limit) if same else (_BACK[OPS[op]], round(1 - limit, 12))
-    meant = Meant(signal, {key: percent(value)}, found.span, notes=list(found.notes))
+    meant = Meant(signal, {key: percent(value)}, found.span, turned=not same, notes=list(found.notes))
+    if meant.turned:
+        words = f"the share that succeeds is measured: {OPS[op]} {percent(limit)} there is {key} {percent(value)} here"
+        meant.notes.append(("turned-around", words))
     words = "a rate is extrapolated to the range's ends; here rows of the window are counted"
     meant.notes.append(("rates", words))
     return meant
