@@ -11,6 +11,7 @@ from tocsin.cli import importing
 from tocsin.porting.reading import Imported
 
 HERE = Path(__file__).parent
+EXPECTED = HERE / "expected"
 PROJECT = HERE / "project"
 FORMS = ("azure", "prometheus", "sloth")
 
@@ -39,6 +40,6 @@ def reports() -> dict[Path, dict[str, Any]]:
 def rendered() -> dict[str, str]:
     """Return the golden files: what becomes of each sample."""
     return {
-        f"porting/{path.parent.name}/{path.stem}.json": json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+        f"{path.parent.name}/{path.stem}.json": json.dumps(report, indent=1, ensure_ascii=False) + "\n"
         for path, report in reports().items()
     }

@@ -89,6 +89,8 @@ class _Alert:
             why = {"logtometric": "makes a metric of a log and alerts nobody", "simplelogalert": "tells of each row"}
             words = f"a rule of kind {kind.text} {why.get((kind.text or '').casefold(), 'is not known here')}"
             self.told.refuse("not-a-log-alert", kind, words)
+        elif kind is not None:
+            self.told.carried.append(fields.named("kind"))
 
     def _said(self, properties: Fields) -> None:
         title = properties.carry("displayName")
@@ -113,9 +115,7 @@ class _Alert:
         self.window = self._length(properties, "windowSize")
         self.told.carried += [properties.named("evaluationFrequency"), properties.named("windowSize")]
         self.draft.every = self.every or _MINUTE
-        words = (
-            "Azure looks at once, and again where rows are late; here a window is judged 2m after its end (`offset`)"
-        )
+        words = "Azure looks as soon as a window ends; here it is judged 2m after that (`offset`)"
         self.told.differs("offset", properties.named("evaluationFrequency"), properties.node, words)
         if self.window > _TWO_DAYS:
             self.told.refuse("bad-field", properties.place("windowSize"), "Azure looks back two days at most")

@@ -125,6 +125,8 @@ class Condition:
         if asked.renamed:
             words = "it was written with the classic names; the workspace's stand in their place"
             told.differs("classic-names", named, place, words)
+        if asked.freed:
+            told.differs("scope", named, place, "it was bound to one role name; here it is asked of every target")
         if asked.bounded:
             words = f"what bounded it in time is gone: the window of {spell(over)} is applied outside, half open"
             told.differs("window-outside", named, place, words)
@@ -202,8 +204,9 @@ class Condition:
         names = []
         for number_, node in enumerate(one.items("dimensions")):
             dimension = one.below(node, f"{one.path}.dimensions[{number_}]")
-            names.append(dimension.carry("name"))
-            dimension.raw("operator"), dimension.raw("values")
+            names.append(dimension.text("name"))
+            dimension.raw("operator"), dimension.raw("values")  # `_filtered` reads them
+            self.told.carried.append(dimension.path)
             dimension.finish()
         resource = one.text("resourceIdColumn")
         if resource:

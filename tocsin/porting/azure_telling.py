@@ -11,6 +11,9 @@ from tocsin.porting.azure_times import length, resolves_after
 from tocsin.porting.draft import Draft
 from tocsin.porting.outcome import Fields, Gathering
 
+RESERVED = frozenset({"rule", "severity", "target", "alertname"})
+"""Labels that every alert here has."""
+
 
 class Telling:
     """The end of one alert and its actions, read into a draft."""
@@ -89,7 +92,10 @@ class Telling:
         custom = actions.loose("customProperties")
         for key, value in (custom.pairs or ()) if custom is not None else ():
             named = f"{actions.named('customProperties')}.{key.text}"
-            if value.text and "${" not in value.text and not value.text.startswith("["):
+            if key.text in RESERVED:
+                words = f"every alert here has a `{key.text}` of its own: it is left out"
+                self.told.differs("labels", named, value, words)
+            elif value.text and "${" not in value.text and not value.text.startswith("["):
                 self.draft.labels[re.sub(r"\W", "_", key.text or "")] = value.text
                 self.told.differs("labels", named, value, "it is a label here, which routes can choose by")
             else:

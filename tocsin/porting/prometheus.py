@@ -8,13 +8,13 @@ from datetime import timedelta
 
 from tocsin.core.node import Node
 from tocsin.core.units import spell
+from tocsin.porting.azure_telling import RESERVED
 from tocsin.porting.draft import Draft, name_of, plain, text_of
 from tocsin.porting.outcome import Fields, Gathering, Outcome
 from tocsin.porting.promql import NotPromql, length, parse
 from tocsin.porting.shapes import Meant, NoShape, recognised
 
 _MINUTE, _LEAST = timedelta(minutes=1), timedelta(seconds=30)
-_RESERVED = frozenset({"rule", "severity", "target", "alertname"})
 _SECOND = timedelta(seconds=1)
 
 SEVERITIES = {
@@ -184,7 +184,7 @@ def labelled(labels: Fields, draft: Draft) -> str | None:
         elif "{{" in value:
             words = "it is filled in when an alert fires, and a label is no template here: it is left out"
             told.differs("template", labels.named(name), place, words)
-        elif name in _RESERVED:
+        elif name in RESERVED:
             words = f"every alert here has a `{name}` of its own: it is left out"
             told.differs("labels", labels.named(name), place, words)
         else:

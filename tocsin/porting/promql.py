@@ -9,7 +9,7 @@ from datetime import timedelta
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 _TOKEN = re.compile(
-    r"""\s*(?:\#[^\n]*\s*)*(?:
+    r"""(?:
     (?P<text>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)
     |(?P<length>(?:\d+(?:ms|[smhdwy]))+)
     |(?P<number>0x[0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![a-zA-Z_]))
@@ -18,6 +18,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+_QUIET = re.compile(r"(?:\s|#[^\n]*)*")
 _LEVELS = (("or",), ("and", "unless"), ("==", "!=", ">", ">=", "<", "<="), ("+", "-"), ("*", "/", "%"), ("^",))
 AGGREGATIONS = frozenset({"sum", "avg", "min", "max", "count", "topk", "bottomk", "quantile", "stddev", "group"})
 
@@ -89,13 +90,13 @@ def parse(text: str) -> Expr:
 class _Reader:
     def __init__(self, text: str) -> None:
         self._tokens: list[tuple[str, str]] = []
-        at = 0
-        while text[at:].strip():
+        at = _QUIET.match(text, 0).end()  # type: ignore[union-attr]
+        while at < len(text):
             found = _TOKEN.match(text, at)
             if found is None or found.lastgroup is None:
                 raise NotPromql(f"'{text[at : at + 20].strip()}' is not understood")
             self._tokens.append((found.lastgroup, found[found.lastgroup]))
-            at = found.end()
+            at = _QUIET.match(text, found.end()).end()  # type: ignore[union-attr]
         self._at = 0
 
     def peek(self) -> str:

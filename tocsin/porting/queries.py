@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from tocsin.core import kql
 from tocsin.core.compile import tables
-from tocsin.core.schema import CLASSIC, CLASSIC_COLUMNS
+from tocsin.core.schema import CLASSIC, CLASSIC_COLUMNS, TABLES
 
 _UNITS = {
     **dict.fromkeys(("d", "day", "days"), 86_400),
@@ -45,6 +45,8 @@ class Asked:
     rendered: bool = False
     clashes: tuple[str, ...] = ()
     """Classic columns that have several names now, one for each table the query reads."""
+    freed: bool = False
+    """Whether it was bound to one role name, as an exported query is."""
 
     @property
     def renamed(self) -> bool:
@@ -66,15 +68,20 @@ class Asked:
         return not _DROPS_COLUMNS.search(code) or bool(re.search(r"\b(TimeGenerated|timestamp)\b", last))
 
 
+_BOUND_TO = re.compile(rf"let ({'|'.join(TABLES)}) = \1 \| where AppRoleName == '(?:\\.|[^'\\\n])*';\n?")
+"""What an exported query of one's own begins with: the compiler binds tables to the target itself."""
+
+
 def read(text: str) -> Asked:
     """Return the query with workspace names and without what bounds it in time or draws it."""
     clean = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", "    ").strip().rstrip("; \n")
-    asked, names, clashes = _workspace(clean)
+    free = _BOUND_TO.sub("", clean)
+    asked, names, clashes = _workspace(free)
     bare, spans, bounded = _unbound(asked)
     drawn = _RENDER.search(kql.code(bare))
     bare = (bare[: drawn.start()] if drawn else bare).rstrip()
     inner = min(spans, default=None)
-    return Asked(bare, inner, bounded, names, drawn is not None, clashes)
+    return Asked(bare, inner, bounded, names, drawn is not None, clashes, free != clean)
 
 
 def _workspace(text: str) -> tuple[str, Mapping[str, str], tuple[str, ...]]:

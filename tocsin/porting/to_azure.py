@@ -76,12 +76,13 @@ def _possible(rule: Rule, signal: Signal | None) -> None:
     kind = next((key for key in ("change", "unusual", "burn_rate", "absent_for") if getattr(when, key)), "")
     if kind:
         raise NoCounterpart(f"`{kind}` holds a value against other windows: a log alert sees one")
+    if signal is not None and not all(isinstance(each, Logs) for each in signal.sources):
+        words = "it is read from the platform, queues or probes, and no log alert sees those"
+        raise NoCounterpart(f"`{signal.name}` is not in the workspace, or not only: {words}")
     if signal is not None and len(signal.sources) != 1:
         raise NoCounterpart(
             f"`{signal.name}` is measured in {len(signal.sources)} places, each held to the limit itself"
         )
-    if signal is not None and not isinstance(signal.sources[0], Logs):
-        raise NoCounterpart(f"`{signal.name}` is not in the workspace: {signal.needs}")
     if rule.counting == "arrivals":
         raise NoCounterpart(
             "`counting: arrivals` counts each row once, however late: a log alert does not see late ones"
