@@ -246,7 +246,7 @@ def test_a_dry_run_shows_the_rules_and_writes_none(tmp_path: Path) -> None:
 def test_a_refusal_shows_its_place_and_ends_with_one(tmp_path: Path) -> None:
     path = cases.HERE / "prometheus" / "refused_for_their_shape.yaml"
     said = run("import", path, "--into", tmp_path, "--root", PROJECT, "--no-kql-parser", code=1)
-    assert f"{path}:4:35: error[no-metric-engine]" in said
+    assert f"{path}:4:36: error[no-metric-engine]" in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ class Wanted:
     to: str
     rules: tuple[str, ...] = ()
     target: str = ""
+    choice: str = ""
     watcher_only: bool = False
 
 
@@ -46,7 +48,7 @@ def run(wanted: Wanted, into: Path | None, root: Path | None, output: Output) ->
         role = load_settings(folder).get("TOCSIN_ROLE_NAME") or ""
         _azure(project, rules, wanted, into, output, role)
     else:
-        _promtool(courses(project, rules, folder), into, output)
+        _promtool(courses(project, rules, folder, _pattern(wanted.choice)), into, output)
 
 
 def _project(folder: Path) -> Project:
@@ -122,20 +124,31 @@ def _azure_lines(found: Sequence[Exported], own: int) -> list[str]:
 # promtool
 
 
-def courses(project: Project, rules: Sequence[Rule], folder: Path) -> list[Promtool]:
-    """Play the scenarios of rules that can be told, and return each rule's files for promtool."""
+def _pattern(choice: str) -> re.Pattern[str]:
+    try:
+        return re.compile(choice)
+    except re.error as error:
+        stop(Exit.USAGE, f"--run '{choice}' is no regular expression: {error}")
+
+
+def courses(project: Project, rules: Sequence[Rule], folder: Path, choice: re.Pattern[str]) -> list[Promtool]:
+    """Play the chosen scenarios of rules that can be told, and return each rule's files for promtool."""
     telemetry, found = EmbeddedTelemetry(), []
     try:
         for rule in rules:
             first = to_promtool.exported(rule, ())
             able = not first.why.startswith("`")
-            found.append(to_promtool.exported(rule, _played(project, rule, folder, telemetry)) if able else first)
+            found.append(
+                to_promtool.exported(rule, _played(project, rule, folder, choice, telemetry)) if able else first
+            )
     finally:
         telemetry.close()
     return found
 
 
-def _played(project: Project, rule: Rule, folder: Path, telemetry: EmbeddedTelemetry) -> list[Course]:
+def _played(
+    project: Project, rule: Rule, folder: Path, choice: re.Pattern[str], telemetry: EmbeddedTelemetry
+) -> list[Course]:
     known_, path = signals.known(), folder / FOLDER / f"{rule.id}.yaml"
     if not path.is_file():
         return []
@@ -149,6 +162,7 @@ def _played(project: Project, rule: Rule, folder: Path, telemetry: EmbeddedTelem
             play(made.scenarios, number, project, known_, telemetry),
         )
         for number, case in enumerate(made.scenarios.cases)
+        if choice.search(f"{rule.id}: {case.name}")
     ]
 
 

@@ -53,6 +53,9 @@ def export(
     ] = None,
     rule: Annotated[list[str] | None, typer.Option("--rule", help="Only these rules.")] = None,
     target: Annotated[str, typer.Option("--target", "-t", help="azure: whose rows; default: every target.")] = "",
+    choice: Annotated[
+        str, typer.Option("--run", help="promtool: a regular expression: scenarios by 'RULE: NAME'.")
+    ] = "",
     watcher_only: Annotated[
         bool, typer.Option("--watcher-only", help="azure: only the alerts that watch the watcher.")
     ] = False,
@@ -62,4 +65,4 @@ def export(
     """Write rules as alerts of Azure or tests for promtool, and say which cannot be and why. Never overwrites."""
     from tocsin.cli.exporting import Wanted, run
 
-    run(Wanted(to.value, tuple(rule or ()), target, watcher_only), into, root, output)
+    run(Wanted(to.value, tuple(rule or ()), target, choice, watcher_only), into, root, output)
