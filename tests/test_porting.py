@@ -13,16 +13,23 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
+from tests.kql.binder import Binder
 from tests.porting import cases
 from tests.porting.cases import PROJECT, all_read, paths, rendered, reports
+from tests.queries import AT, TARGET
 from tocsin.app import known
 from tocsin.cli import importing
 from tocsin.cli.commands import program
+from tocsin.core.answer import Query, Rows
+from tocsin.core.compile import Window, compile_logs
 from tocsin.core.node import Node
+from tocsin.core.read import build
+from tocsin.core.rule import Rule
 from tocsin.document import parse
 from tocsin.files import read_project
 from tocsin.porting import promql
 from tocsin.porting.outcome import Outcome
+from tocsin.telemetry.embedded import EmbeddedTelemetry
 
 runner = CliRunner()
 
@@ -78,6 +85,54 @@ def test_every_rule_that_was_made_is_accepted_beside_the_shipped_ones(tmp_path: 
     project = read_project(tmp_path, {}, known())
     assert project.problems == ()
     assert {rule.id for rule in project.rules} == set(texts)
+
+
+def _queries() -> list[tuple[str, Query]]:
+    """Return every query of a rule that was made, as it will be asked."""
+    found = []
+    for report in reports().values():
+        for rule in report["rules"]:
+            node = parse("x", (rule["text"] or "").encode()).node if rule["rule"] else None
+            made = build(Rule, node, {"id": rule["rule"], "file": "x"})[0] if node is not None else None
+            if made is not None and made.when.kql is not None:
+                (ask,) = compile_logs(made, None, None, TARGET, (Window(AT, AT - made.when.over, AT),))
+                found.append((rule["source"], ask.query))
+    return found
+
+
+def test_every_query_that_was_made_is_answered() -> None:
+    telemetry = EmbeddedTelemetry()
+    answers = {name: telemetry.ask(query, TARGET) for name, query in _queries()}
+    telemetry.close()
+    assert len(answers) > 12
+    assert {name: answer for name, answer in answers.items() if not isinstance(answer, Rows)} == {}
+    assert all({"_window", "value"} <= set(answer.columns) for answer in answers.values() if isinstance(answer, Rows))
+
+
+def test_microsofts_parser_binds_every_query_that_was_made() -> None:
+    binder = Binder()
+    errors = {name: binder.bind(query.text).errors for name, query in _queries()}
+    binder.close()
+    assert {name: said for name, said in errors.items() if said} == {}
+
+
+def test_a_query_that_names_events_says_how_many_there_are() -> None:
+    """Else the column would be missing where the compiler looks for it, and the rule would be broken at night."""
+    document = json.loads((cases.HERE / "azure" / "count_of_failed_calls.json").read_text())
+    criteria = document["resources"][0]["properties"]["criteria"]["allOf"][0]
+    criteria["query"] = "AppTraces | summarize events = sum(ItemCount) by OperationName"
+    criteria |= {"timeAggregation": "Total", "metricMeasureColumn": "events"}
+    (outcome,) = importing.read("x.json", json.dumps(document).encode()).outcomes
+    node = parse("x", (outcome.text or "").encode()).node
+    assert node is not None
+    made, _ = build(Rule, node, {"id": "x", "file": "x"})
+    assert made is not None
+    (ask,) = compile_logs(made, None, None, TARGET, (Window(AT, AT - made.when.over, AT),))
+    telemetry = EmbeddedTelemetry()
+    answer = telemetry.ask(ask.query, TARGET)
+    telemetry.close()
+    assert isinstance(answer, Rows), answer
+    assert [(row["value"], row["events"]) for row in answer.dicts()] == [(0.0, None)]
 
 
 # Nothing is dropped

@@ -136,11 +136,9 @@ def courses(project: Project, rules: Sequence[Rule], folder: Path, choice: re.Pa
     telemetry, found = EmbeddedTelemetry(), []
     try:
         for rule in rules:
-            first = to_promtool.exported(rule, ())
-            able = not first.why.startswith("`")
-            found.append(
-                to_promtool.exported(rule, _played(project, rule, folder, choice, telemetry)) if able else first
-            )
+            told = to_promtool.impossible(rule)
+            played = [] if told else _played(project, rule, folder, choice, telemetry)
+            found.append(to_promtool.exported(rule, played))
     finally:
         telemetry.close()
     return found

@@ -143,7 +143,9 @@ def one_value(asked: Asked, aggregate: str, column: str, by: tuple[str, ...]) ->
     else:
         value = f"{functions[aggregate]}({_column(column)})"
     split = " by " + ", ".join(_column(name) for name in by) if by else ""
-    return f"{asked.text}\n| summarize value = {value}{split}"
+    # A text that names `events` is taken to say how many there are: it has to, and of what is no row nothing is said.
+    counted = ", events = max(1)" if re.search(r"\bevents\b", kql.code(asked.text)) else ""
+    return f"{asked.text}\n| summarize value = {value}{counted}{split}"
 
 
 def only(text: str, name: str, values: tuple[str, ...], exclude: bool) -> str:

@@ -150,10 +150,10 @@ def _query(rule: Rule, signal: Signal | None, target: Target, periods: tuple[int
     by = [*split, *(f"{_word(name)} = {signal.dimensions[name]}" for name in rule.when.by)]
     grouped = f" by {', '.join(by)}" if by else ""
     lines = [source.table, f"where {own}", f"where {where}"]
-    lines.append(f"summarize value = todouble({source.value}), events = tolong({source.events}){grouped}")
+    lines.append(f"summarize value = todouble({source.value}), counted = tolong({source.events}){grouped}")
     # Of a count no rows are 0, as here; of anything else too few rows say nothing.
     if not signal.counting:
-        lines.append(f"where events >= {max(1, rule.when.minimum or 0)}")
+        lines.append(f"where counted >= {max(1, rule.when.minimum or 0)}")
     kept = ["TimeGenerated"] if split else []
     lines.append(f"project {', '.join([*kept, *map(_word, rule.when.by), 'value'])}")
     return "\n| ".join(lines)

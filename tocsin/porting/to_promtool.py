@@ -60,7 +60,7 @@ class _Skipped(Exception):
 
 def exported(rule: Rule, courses: Sequence[Course]) -> Promtool:
     """Return a rule's files."""
-    if why := _impossible(rule):
+    if why := impossible(rule):
         return Promtool(rule.id, why=why)
     groups, kept, skipped = [], [], []
     for course in courses:
@@ -75,7 +75,8 @@ def exported(rule: Rule, courses: Sequence[Course]) -> Promtool:
     return Promtool(rule.id, _written(_rules(rule)), _written(tests), tuple(kept), tuple(skipped))
 
 
-def _impossible(rule: Rule) -> str:
+def impossible(rule: Rule) -> str:
+    """Return why no scenario of a rule can be told, or an empty text."""
     kind = next((key for key in ("change", "unusual", "burn_rate", "absent_for") if getattr(rule.when, key)), "")
     if kind:
         return f"`{kind}` holds several windows against each other: one series of values does not tell them"
