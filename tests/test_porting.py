@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -250,6 +251,46 @@ def test_no_text_makes_the_import_of_a_prometheus_rule_fail(text: str, key: str)
 def test_no_document_makes_the_import_fail(document: object) -> None:
     read = importing.read("x.json", json.dumps(document).encode())
     assert read.problems or read.form
+
+
+def _replaced(value: Any, path: tuple[Any, ...], instead: Any) -> Any:
+    if not path:
+        return instead
+    made = list(value) if isinstance(value, list) else dict(value)
+    made[path[0]] = _replaced(value[path[0]], path[1:], instead)
+    return made
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in inside:
+        yield from _places(below, (*path, key))
+
+
+EXPORTED = json.loads((cases.HERE / "azure" / "exported_with_parameters.json").read_text())
+ODD = (
+    [],
+    {},
+    [[]],
+    {"a": {}},
+    None,
+    "",
+    "x",
+    "[x",
+    "[parameters('none')]",
+    "[variables('query')]",
+    "[[x]",
+    -1,
+    1e300,
+    True,
+)
+
+
+@given(st.sampled_from(sorted(_places(EXPORTED), key=repr)), st.sampled_from(ODD))
+def test_no_value_anywhere_makes_the_import_of_a_template_fail(path: tuple[Any, ...], instead: Any) -> None:
+    read = importing.read("x.json", json.dumps(_replaced(EXPORTED, path, instead)).encode())
+    assert read.problems or all(bool(each.text) != bool(each.refusals) for each in read.outcomes)
 
 
 # PromQL

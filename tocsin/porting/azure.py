@@ -10,7 +10,7 @@ from tocsin.porting.arm import ALERTS, LOG_ALERT, Resource
 from tocsin.porting.azure_condition import Condition
 from tocsin.porting.azure_telling import Telling
 from tocsin.porting.azure_times import length
-from tocsin.porting.draft import Draft, name_of, text_of
+from tocsin.porting.draft import Draft, name_of, shortened, text_of
 from tocsin.porting.outcome import Fields, Gathering, Outcome
 
 _MINUTE, _TWO_DAYS = timedelta(minutes=1), timedelta(days=2)
@@ -96,6 +96,8 @@ class _Alert:
         title = properties.carry("displayName")
         self.draft.title = title or self.draft.title
         self.draft.description = properties.carry("description")
+        for name in shortened(self.draft):
+            self.told.differs("shortened", properties.named(name), properties.node, "it is cut to what a rule takes")
         severity = properties.text("severity")
         place = properties.place("severity")
         if severity not in SEVERITIES:

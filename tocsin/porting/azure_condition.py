@@ -99,6 +99,9 @@ class Condition:
         over = self._range(properties, asked, slots)
         self._refusals(asked, place)
         self._changes(asked, place, one.named("query"), over)
+        if asked.inner and asked.inner < over and asked.several:
+            words = f"parts of the query look back to different times within {spell(over)}: a rule has one window"
+            self.told.refuse("reads-past-the-window", place, words)
         if asked.inner and asked.inner < over:
             words = f"the query looks back {spell(asked.inner)} by itself, less than {spell(over)}: that is the window"
             self.told.differs("inner-window", one.named("query"), place, words)

@@ -74,6 +74,12 @@ def text_of(draft: Draft) -> str:
     return laid_out("\n".join(lines) + "\n", Rule, SCHEMA)
 
 
+def shortened(draft: Draft) -> tuple[str, ...]:
+    """Return which of its texts are longer than a rule's may be."""
+    title = draft.summary or draft.title
+    return (*(("summary",) if len(title) > 400 else ()), *(("description",) if len(draft.description) > 4000 else ()))
+
+
 def _when(draft: Draft) -> list[str]:
     said = dict(draft.when)
     if draft.by:

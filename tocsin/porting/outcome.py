@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tocsin.authoring.layout import Unchanged
 from tocsin.core.errors import Problem
 from tocsin.core.node import Node
 
@@ -92,7 +93,7 @@ class Gathering:
 
     def outcome(self, source: str, rule: str, node: Node, text: Callable[[], str]) -> Outcome:
         """Return what became of it; ``text`` is asked for where nothing refuses it."""
-        made = None if self.refusals else text()
+        made = None if self.refusals else self._written(node, text)
         seen: dict[tuple[str, str], Difference] = {}
         for each in self.differences:
             seen.setdefault((each.id, each.field), each)
@@ -101,6 +102,13 @@ class Gathering:
         lost = {(each.line, each.column) for each in self.refusals if each.id == "unresolved-expression"}
         kept = [each for each in self.refusals if each.id != "bad-field" or (each.line, each.column) not in lost]
         return Outcome(source, rule, node.path, node.line, made, carried, tuple(seen.values()), tuple(kept))
+
+    def _written(self, node: Node, text: Callable[[], str]) -> str | None:
+        try:
+            return text()
+        except Unchanged as error:
+            self.refuse("not-accepted", node, f"the rule cannot be written: {error}")
+            return None
 
 
 class Fields:

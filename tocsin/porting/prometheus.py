@@ -9,7 +9,7 @@ from datetime import timedelta
 from tocsin.core.node import Node
 from tocsin.core.units import spell
 from tocsin.porting.azure_telling import RESERVED
-from tocsin.porting.draft import Draft, name_of, plain, text_of
+from tocsin.porting.draft import Draft, name_of, plain, shortened, text_of
 from tocsin.porting.outcome import Fields, Gathering, Outcome
 from tocsin.porting.promql import NotPromql, length, parse
 from tocsin.porting.shapes import Meant, NoShape, recognised
@@ -214,6 +214,11 @@ def annotated(fields: Fields, draft: Draft) -> None:
     if description:
         draft.description = _filled(description, notes, "description", draft)
     draft.runbook = notes.text("runbook_url") or notes.text("runbook")
+    if "{{" in draft.runbook:
+        words = "the runbook is no template: it stands as it is written"
+        notes.told.differs("template", notes.named("runbook"), notes.node, words)
+    for name in shortened(draft):
+        notes.told.differs("shortened", notes.named(name), notes.node, "it is cut to what a rule takes")
     for key, value in notes.node.pairs or ():
         name = key.text or ""
         if name in ("summary", "description", "runbook_url", "runbook"):

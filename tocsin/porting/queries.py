@@ -39,6 +39,8 @@ class Asked:
 
     text: str
     inner: timedelta | None = None
+    several: bool = False
+    """Whether parts of it look back to different times."""
     bounded: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
     """The workspace's names that stand in place of classic ones."""
@@ -81,7 +83,7 @@ def read(text: str) -> Asked:
     drawn = _RENDER.search(kql.code(bare))
     bare = (bare[: drawn.start()] if drawn else bare).rstrip()
     inner = min(spans, default=None)
-    return Asked(bare, inner, bounded, names, drawn is not None, clashes, free != clean)
+    return Asked(bare, inner, len(set(spans)) > 1, bounded, names, drawn is not None, clashes, free != clean)
 
 
 def _workspace(text: str) -> tuple[str, Mapping[str, str], tuple[str, ...]]:

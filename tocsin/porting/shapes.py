@@ -6,55 +6,22 @@ There is no engine for metrics here: what is not recognised is refused, with wha
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from tocsin.core.rule import BurnRate
 from tocsin.core.units import spell
 from tocsin.porting.draft import number
+from tocsin.porting.metrics import FAMILIES, FIVES, MEASURES, QUEUES, SIGNALS, STATUS, UPS
 from tocsin.porting.promql import Binary, Call, Expr, Number, Selector
 
 _LOOKBACK = timedelta(minutes=5)
 """For how long Prometheus takes the last sample for the present one."""
 
-_SERVER = (
-    r"http_requests_total|http_server_requests_total|http_server_requests_seconds|http_request_duration_seconds|"
-    r"http_server_request_duration_seconds|http_server_duration_milliseconds|nginx_ingress_controller_requests|"
-    r"nginx_ingress_controller_request_duration_seconds|istio_requests_total|istio_request_duration_milliseconds|"
-    r"starlette_requests_total|starlette_request_duration_seconds|flask_http_request_total|"
-    r"flask_http_request_duration_seconds|fastapi_requests_total|traefik_service_requests_total"
-)
-_CLIENT = (
-    r"http_client_requests_total|http_client_requests_seconds|http_client_request_duration_seconds|"
-    r"http_client_duration_milliseconds"
-)
-_MODEL = r"gen_ai_client_operation_duration_seconds|gen_ai_server_request_duration_seconds"
-FAMILIES: Mapping[str, str] = {"server": _SERVER, "client": _CLIENT, "model": _MODEL}
-"""Metrics by what they count: requests that are answered, requests that are made, calls of a model."""
 
-_QUEUES = r"rabbitmq_queue_messages(_ready)?|celery_queue_length|azure_servicebus_active_messages|queue_depth"
-_UPS = ("up", "probe_success")
-_STATUS = frozenset({"code", "status", "status_code", "http_status_code", "http_response_status_code", "response_code"})
-_FIVES = frozenset(
-    {"5..", "5.*", "5.+", "5xx", "5[0-9]{2}", "5[0-9][0-9]", r"5\d\d", "5d{2}", r"5\d{2}", "^5..$", "5dd"}
-)
 _FLIPPED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 OPS = {">": "above", ">=": "at_least", "<": "below", "<=": "at_most"}
 _BACK = {"above": "below", "at_least": "at_most", "below": "above", "at_most": "at_least"}
-
-MEASURES: Mapping[str, str] = {
-    "request_success": "AppRequests of the target, those of health checks aside; a client's own mistakes are successes",
-    "response_errors": "the events `response.returned` of the target, whatever the status they were sent with",
-    "response_latency": "the end-to-end time of `response.returned`, in milliseconds, and no estimate from buckets",
-    "dependency_failures": "AppDependencies of the target; 404, 409 and 412 are no failures",
-    "model_errors": "the responses and the workers' runs whose error names Foundry, of all of them",
-    "probe_failures": "the `probes` of the target in tocsin.yaml, which the watcher asks itself",
-    "restarts": "the platform metric RestartCount of the target's Container App",
-    "queue_depth": "the `queues` of the target in tocsin.yaml",
-    "certificate_days": "the certificates of the `probes` of the target in tocsin.yaml",
-}
-"""What each signal looks at in place of the metric."""
 
 
 class NoShape(Exception):
@@ -170,7 +137,7 @@ def share(part: Expr, whole: Expr) -> Ratio | None:
 
 def _fails(matcher: tuple[str, str, str], family: str) -> bool:
     label, op, value = matcher
-    if label in _STATUS and value in _FIVES and op in ("=~", "!~"):
+    if label in STATUS and value in FIVES and op in ("=~", "!~"):
         return op == "=~"
     if label in ("outcome", "result") and value in ("SERVER_ERROR", "error", "failure") and op in ("=", "!="):
         return op == "="
@@ -194,9 +161,6 @@ def _split(by: tuple[str, ...], known: str = "") -> list[tuple[str, str]]:
     others = [name for name in by if name not in ("le", known)]
     words = f"an alert for each {', '.join(others)} there; here one for each target"
     return [("another-split", words)] if others else []
-
-
-SIGNALS = {"client": "dependency_failures", "model": "model_errors"}
 
 
 def _ratio_alert(op: str, of: Expr, limit: float) -> Meant | None:
@@ -281,7 +245,7 @@ def _functions(expr: Expr) -> list[str]:
 
 def _up(op: str, of: Expr, limit: float) -> Meant | None:
     found, by = _inside(of, "min", "max", "avg", "sum", "max_over_time")
-    if found is None or found.metric not in _UPS:
+    if found is None or found.metric not in UPS:
         return None
     if (op, limit) not in (("==", 0.0), ("<", 1.0), ("!=", 1.0), ("<=", 0.0)):
         raise NoShape("of `up` only that it is 0 has a counterpart")
@@ -327,7 +291,7 @@ def _restarts(op: str, of: Expr, limit: float) -> Meant | None:
 
 def _queue(op: str, of: Expr, limit: float) -> Meant | None:
     found, by = _inside(of, "sum", "max", "avg")
-    if found is None or not re.fullmatch(_QUEUES, found.metric) or op not in OPS:
+    if found is None or not re.fullmatch(QUEUES, found.metric) or op not in OPS:
         return None
     split = ("queue",) if not isinstance(of, Call) or "queue" in by else ()
     notes = [*_chosen(found), *_split(by, "queue")]

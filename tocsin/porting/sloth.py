@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterator
 from datetime import timedelta
 
 from tocsin.core.node import Node
-from tocsin.porting.draft import Draft, name_of, text_of
+from tocsin.porting.draft import Draft, name_of, plain, text_of
+from tocsin.porting.metrics import MEASURES, SIGNALS
 from tocsin.porting.outcome import Fields, Gathering, Outcome
 from tocsin.porting.prometheus import annotated, labelled, semantics
 from tocsin.porting.promql import NotPromql, parse
-from tocsin.porting.shapes import MEASURES, SIGNALS, NoShape, Ratio, percent, share
+from tocsin.porting.shapes import NoShape, Ratio, percent, share
 
 VERSION = "prometheus/v1"
 _WINDOW = "{{.window}}"
@@ -37,7 +38,7 @@ def _one(document: Node, slo: Node, path: str, what: tuple[str, str, str], taken
     title = f"{service} {name}".strip()
     draft = Draft(name_of(f"{title} {kind}", taken), f"{title} ({kind})", f"Sloth's objective '{title}'", severity)
     draft.every, draft.description = _EVERY, fields.carry("description")
-    draft.summary = f"{{value}} of what counts for {title} fails on {{target}}: its budget burns too fast."
+    draft.summary = f"{{value}} of what counts for {plain(title)} fails on {{target}}: its budget burns too fast."
     root.raw("version"), root.raw("slos")
     for labels in (root.inside("labels"), fields.inside("labels")):
         if labels is not None:
