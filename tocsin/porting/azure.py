@@ -44,7 +44,10 @@ def imported(resource: Resource, taken: Collection[str]) -> Outcome | None:
     elif resource.refused:
         told.refuse("not-deployed", resource.node, resource.refused)
     else:
-        made.read()
+        try:
+            made.read()
+        except ValueError as error:  # what cannot stand in a query at all
+            told.refuse("bad-field", resource.node, str(error))
     return told.outcome(name, made.draft.id, resource.node, lambda: text_of(made.draft))
 
 

@@ -208,6 +208,8 @@ class Condition:
         for number_, node in enumerate(one.items("dimensions")):
             dimension = one.below(node, f"{one.path}.dimensions[{number_}]")
             names.append(dimension.text("name"))
+            if not names[-1]:
+                self.told.refuse("bad-field", node, "a dimension needs a `name`")
             dimension.raw("operator"), dimension.raw("values")  # `_filtered` reads them
             self.told.carried.append(dimension.path)
             dimension.finish()

@@ -24,6 +24,9 @@ OPS = {">": "above", ">=": "at_least", "<": "below", "<=": "at_most"}
 _BACK = {"above": "below", "at_least": "at_most", "below": "above", "at_most": "at_least"}
 
 
+_LOST = "in which one that is bad can be lost among many that are well"
+
+
 class NoShape(Exception):
     """The expression has no counterpart; the message says why."""
 
@@ -147,7 +150,7 @@ def _fails(matcher: tuple[str, str, str], family: str) -> bool:
 
 
 def _kept(rate: _Rate) -> list[tuple[str, str]]:
-    apart = [("another-split", "an alert for each series there; here one for each target")]
+    apart = [("another-split", f"an alert for each series there; here one for each target, {_LOST}")]
     return [*_chosen(rate.selector), *(_split(rate.by) if rate.summed else apart)]
 
 
@@ -157,9 +160,9 @@ def _chosen(selector: Selector, known: frozenset[str] = frozenset()) -> list[tup
     return [("selector", words)] if names else []
 
 
-def _split(by: tuple[str, ...], known: str = "") -> list[tuple[str, str]]:
+def _split(by: tuple[str, ...], known: str = "", how: str = _LOST) -> list[tuple[str, str]]:
     others = [name for name in by if name not in ("le", known)]
-    words = f"an alert for each {', '.join(others)} there; here one for each target"
+    words = f"an alert for each {', '.join(others)} there; here one for each target, {how}"
     return [("another-split", words)] if others else []
 
 
@@ -250,6 +253,11 @@ def _up(op: str, of: Expr, limit: float) -> Meant | None:
     if (op, limit) not in (("==", 0.0), ("<", 1.0), ("!=", 1.0), ("<=", 0.0)):
         raise NoShape("of `up` only that it is 0 has a counterpart")
     notes = [*_chosen(found), *_split(by, "instance")]
+    outer = _functions(of)[:1]
+    if outer and outer[0] != "min" and (outer[0] != "avg" or op in ("==", "<=")):
+        notes.append(
+            ("any-of-them", "there all of them have to be down, or all the time; here one look at one is enough")
+        )
     return Meant("probe_failures", {"above": "0"}, found.span or timedelta(minutes=1), ("probe",), notes=notes)
 
 
@@ -286,13 +294,20 @@ def _restarts(op: str, of: Expr, limit: float) -> Meant | None:
     if op not in OPS:
         raise NoShape(f"'{op}' has no equal: a rule compares by above, at_least, below, at_most")
     value = limit * found.span.total_seconds() if "rate" in _functions(of) else limit
-    return Meant("restarts", {OPS[op]: number(value)}, found.span, notes=[*_chosen(found), *_split(by)])
+    return Meant(
+        "restarts",
+        {OPS[op]: number(value)},
+        found.span,
+        notes=[*_chosen(found), *_split(by, how="and their sum counts")],
+    )
 
 
 def _queue(op: str, of: Expr, limit: float) -> Meant | None:
     found, by = _inside(of, "sum", "max", "avg")
     if found is None or not re.fullmatch(QUEUES, found.metric) or op not in OPS:
         return None
+    if "sum" in _functions(of) and "queue" not in by:
+        raise NoShape("the sum of several queues has no counterpart: `queue_depth` is that of the fullest")
     split = ("queue",) if not isinstance(of, Call) or "queue" in by else ()
     notes = [*_chosen(found), *_split(by, "queue")]
     return Meant("queue_depth", {OPS[op]: number(limit)}, timedelta(minutes=1), split, notes=notes)
