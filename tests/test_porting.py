@@ -360,7 +360,7 @@ def test_every_difference_and_every_refusal_is_documented() -> None:
     code = "".join(path.read_text() for path in (ROOT / "tocsin" / "porting").glob("*.py"))
     code += (ROOT / "tocsin" / "cli" / "importing.py").read_text()
     differs = {each["id"] for report in reports().values() for rule in report["rules"] for each in rule["differences"]}
-    differs |= set(re.findall(r'differs\(\s*"([a-z-]+)"', code)) | set(re.findall(r'\(\("([a-z-]+)", ', code))
+    differs |= set(re.findall(r'differs\(\s*"([a-z-]+)"', code)) | set(re.findall(r'append\(\(\s*"([a-z-]+)"', code))
     refused = set(re.findall(r'refuse\(\s*"([a-z-]+)"', code)) | {"name-taken", "not-accepted", "unknown-format"}
     assert [each for each in sorted(differs) if f"| `{each}` |" not in page] == []
     assert [each for each in sorted(refused) if f"## `{each}`" not in problems] == []

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tocsin import __version__
-from tocsin.cli import audit, people, porting, writing
+from tocsin.cli import audit, backtest, people, porting, writing
 from tocsin.cli.drill import drill
 from tocsin.cli.options import Form, Root
 from tocsin.cli.output import Output
@@ -27,6 +27,7 @@ program.add_typer(drill, name="drill")
 people.register(program)
 audit.register(program)
 writing.register(program)
+backtest.register(program)
 porting.register(program)
 
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A target's name in tocsin.yaml.")]
