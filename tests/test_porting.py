@@ -17,18 +17,20 @@ from tests.conftest import ROOT
 from tests.kql.binder import Binder
 from tests.porting import cases
 from tests.porting.cases import PROJECT, all_read, paths, rendered, reports
-from tests.queries import AT, TARGET
+from tests.queries import AT, MINUTE, TARGET
 from tocsin.app import known
 from tocsin.cli import importing
 from tocsin.cli.commands import program
+from tocsin.core import kql
+from tocsin.core.alert import Alert, Seen, Timing, Verdict, transition
 from tocsin.core.answer import Query, Rows
 from tocsin.core.compile import Window, compile_logs
 from tocsin.core.node import Node
 from tocsin.core.read import build
-from tocsin.core.rule import Rule
+from tocsin.core.rule import OutOf, Rule
 from tocsin.document import parse
 from tocsin.files import read_project
-from tocsin.porting import promql
+from tocsin.porting import promql, queries
 from tocsin.porting.outcome import Outcome
 from tocsin.telemetry.embedded import EmbeddedTelemetry
 
@@ -291,6 +293,75 @@ ODD = (
 def test_no_value_anywhere_makes_the_import_of_a_template_fail(path: tuple[Any, ...], instead: Any) -> None:
     read = importing.read("x.json", json.dumps(_replaced(EXPORTED, path, instead)).encode())
     assert read.problems or all(bool(each.text) != bool(each.refusals) for each in read.outcomes)
+
+
+# Queries
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("AppTraces | where TimeGenerated > ago(1h)", "AppTraces"),
+        ("AppTraces\n| where TimeGenerated > ago(1h)\n| where Message has 'x'", "AppTraces\n| where Message has 'x'"),
+        ("AppTraces | where TimeGenerated >= ago(30min) and a == 1", "AppTraces | where a == 1"),
+        ("AppTraces | where a == 1 and TimeGenerated > now() - 1d and b == 2", "AppTraces | where a == 1 and b == 2"),
+        ("AppTraces | where a or b and TimeGenerated between (ago(1h) .. now())", "AppTraces | where a or b"),
+        ("AppTraces | where TimeGenerated > now(-2h) and TimeGenerated <= now()", "AppTraces"),
+        ("union (AppTraces | where timestamp > ago(1d)), AppRequests", "union (AppTraces ), AppRequests"),
+    ],
+)
+def test_what_says_no_more_than_the_window_is_taken_away(text: str, left: str) -> None:
+    assert queries.read(text).text == left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AppTraces | where TimeGenerated > ago(1h) or a == 1",
+        "AppTraces | where TimeGenerated > ago(1h)\n  or a == 1",
+        "AppTraces | where a == 1 and TimeGenerated > ago(1h) or b == 1",
+        "AppTraces | where not(TimeGenerated < ago(1h))",
+        "AppTraces | where TimeGenerated > startofday(now())",
+        "AppTraces | extend Old = TimeGenerated < ago(5m)",
+    ],
+)
+def test_what_says_more_stays_and_reads_past_the_window(text: str) -> None:
+    assert queries.read(text).text == text
+    assert kql.past_the_window(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["AppTraces | where Message == ' and TimeGenerated > ago(1h)'", "AppTraces // ago(1h)"]
+)
+def test_what_only_looks_like_it_is_left_alone(text: str) -> None:
+    assert queries.read(text).text == text
+    assert queries.read(text).inner is None
+
+
+@given(
+    st.lists(st.booleans(), min_size=1, max_size=60),
+    st.integers(1, 6).flatmap(lambda slots: st.tuples(st.just(slots), st.integers(1, slots))),
+    st.integers(2, 4),
+)
+def test_looks_that_overlap_fire_no_later_than_periods_that_do_not(
+    breached: list[bool], periods: tuple[int, int], times: int
+) -> None:
+    """``breached`` says of each look whether the window that ends then is; a period is so many looks long."""
+    slots, hits = periods
+    azure = [
+        sum(breached[at - times * back] for back in range(slots) if at >= times * back) >= hits for at in _all(breached)
+    ]
+    alert, timing = Alert("r", "t"), Timing(out_of=OutOf(hits=hits, slots=slots * times))
+    fired: list[bool] = []
+    for at in _all(breached):
+        seen = Seen(Verdict.BREACHED if breached[at] else Verdict.CLEAR, 1.0)
+        alert, _ = transition(alert, seen, timing, AT + at * MINUTE)
+        fired.append(any(fired) or alert.open)
+    assert all(ours or not theirs for ours, theirs in zip(fired, azure, strict=True))
+
+
+def _all(of: list[bool]) -> range:
+    return range(len(of))
 
 
 # PromQL

@@ -129,7 +129,12 @@ class Condition:
             words = "it was written with the classic names; the workspace's stand in their place"
             told.differs("classic-names", named, place, words)
         if asked.freed:
-            told.differs("scope", named, place, "it was bound to one role name; here it is asked of every target")
+            told.differs(
+                "scope",
+                named,
+                place,
+                "it was bound to one role name; here it is asked of every target (choose by `targets`)",
+            )
         if asked.bounded:
             words = f"what bounded it in time is gone: the window of {spell(over)} is applied outside, half open"
             told.differs("window-outside", named, place, words)
@@ -176,6 +181,8 @@ class Condition:
                 f"Azure counts {hits} of {slots} periods of {spell(self.window)} that do not overlap; here {hits} of "
                 f"the {looks} looks over the same time, which do: it fires whenever Azure does, and sometimes sooner"
             )
+            if self.window % self.every:
+                words += "; but for periods that end between two looks"
             self.told.differs("periods-overlap", named, place, words)
         if slots > 1 and not asked.keeps_time:
             words = "its result does not say when its rows are of: Azure may judge all periods as one"

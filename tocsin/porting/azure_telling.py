@@ -62,7 +62,7 @@ class Telling:
     def _actions(self, properties: Fields) -> None:
         scopes = properties.loose("scopes")
         if scopes is not None:
-            words = "what it looks at are here all targets: give it `targets`, or the targets their workspace"
+            words = "what it looks at are here all targets, or those of `targets`: rows of other roles are not seen"
             self.told.differs("scope", properties.named("scopes"), scopes, words)
         kinds = properties.loose("targetResourceTypes")
         if kinds is not None and (kinds.items or kinds.text):

@@ -150,7 +150,9 @@ def _grouped(group: Fields, draft: Draft) -> None:
         told.carried.append(group.named("interval"))
     draft.every = max(every or _MINUTE, _LEAST)
     limit = group.text("limit")
-    if limit and limit != "0":
+    if limit and not re.fullmatch(r"\d{1,9}", limit):
+        told.refuse("bad-field", group.place("limit"), f"`limit` has to be a whole number, found '{limit}'")
+    elif limit and int(limit):
         draft.more["max_instances"] = limit
         words = "beyond so many the whole rule fails there; here one storm alert says so"
         told.differs("limit", group.named("limit"), group.place("limit"), words)

@@ -24,9 +24,9 @@ _TIME = (
     r"|<=?\s*now\s*\(\s*\))"
 )
 _BOUND = re.compile(_TIME)
-_ALONE = re.compile(rf"\|\s*where\s+{_TIME}\s*(?=\||\)|;|$|\n)")
+_ALONE = re.compile(rf"\|\s*where\s+{_TIME}\s*(?=\||\)|;|$)")
 _FIRST = re.compile(rf"(\bwhere\s+){_TIME}\s+and\s+")
-_LATER = re.compile(rf"\s+and\s+{_TIME}(?=\s*(?:\||\)|;|$|\n|and\b))")
+_LATER = re.compile(rf"\s+and\s+{_TIME}(?=\s*(?:\||\)|;|$|and\b))")
 _RENDER = re.compile(r"\|\s*render\b[^|]*$")
 _KEEPS_ROWS = frozenset({"where", "extend", "order", "sort", "parse"})
 _DROPS_COLUMNS = re.compile(r"\b(project|project-away|project-keep|distinct|summarize|count|make-series|evaluate)\b")
@@ -118,10 +118,12 @@ def _unbound(text: str) -> tuple[str, list[timedelta], bool]:
         parts = [each for each in found.groups() if each]
         if len(parts) == 2 and parts[1].lower() in _UNITS:
             spans.append(timedelta(seconds=float(parts[0]) * _UNITS[parts[1].lower()]))
-    before = text
-    for pattern, kept in ((_ALONE, ""), (_FIRST, r"\1"), (_LATER, "")):
-        while hit := pattern.search(kql.code(text)):
-            text = text[: hit.start()] + hit.expand(kept) + text[hit.end() :]
+    before, last = text, ""
+    while text != last:
+        last = text
+        for pattern, kept in ((_ALONE, ""), (_FIRST, r"\1"), (_LATER, "")):
+            if hit := pattern.search(kql.code(text)):
+                text = text[: hit.start()] + hit.expand(kept) + text[hit.end() :]
     return re.sub(r"\n\s*\n", "\n", text), spans, text != before
 
 
