@@ -344,7 +344,7 @@ def test_a_template_is_written_once_and_says_what_differs(project: Path) -> None
         "near: high_error_rate on sales-research\n  differs [for]: Azure has no wait over windows that overlap" in said
     )
     assert "no counterpart: queue_lag on sales-research" in said
-    assert "1 rules (0 decide the same), 1 without a counterpart; 5 alerts watch the watcher" in said
+    assert "1 rules (0 decide the same while everything is known), 1 without a counterpart; 5 alerts" in said
     names = [each["name"] for each in json.loads(into.read_text())["resources"]]
     assert names[-1] == "tocsin-high-error-rate-sales-research"
     assert "is there already" in run("export", "--to", "azure", "--into", into, "--root", project, code=2)

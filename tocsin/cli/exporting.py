@@ -116,8 +116,8 @@ def _azure_lines(found: Sequence[Exported], own: int) -> list[str]:
     equal = sum(each.resource is not None and not each.differences for each in found)
     return [
         *lines,
-        f"{made} rules ({equal} decide the same), {len(found) - made} without a counterpart; {own} alerts watch the "
-        "watcher (docs/porting.md)",
+        f"{made} rules ({equal} decide the same while everything is known), {len(found) - made} without a counterpart; "
+        f"{own} alerts watch the watcher (docs/porting.md)",
     ]
 
 
