@@ -6,7 +6,7 @@ There is no engine for metrics here: what is not recognised is refused, with wha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from tocsin.core.rule import BurnRate
@@ -104,7 +104,7 @@ def _rate(expr: Expr) -> _Rate | None:
     summed = isinstance(expr, Call) and expr.name == "sum" and not expr.without
     if isinstance(expr, Call) and expr.name == "sum" and len(expr.args) == 1:
         by, expr = expr.by or expr.without, expr.args[0]
-    if not (isinstance(expr, Call) and expr.name in ("rate", "increase", "irate") and len(expr.args) == 1):
+    if not (isinstance(expr, Call) and expr.name in ("rate", "increase") and len(expr.args) == 1):
         return None
     of = expr.args[0]
     if not isinstance(of, Selector) or of.span is None or of.moved:
@@ -129,6 +129,8 @@ def share(part: Expr, whole: Expr) -> Ratio | None:
     above, below = _rate(part), _rate(whole)
     if above is None or below is None or not above.family or above.family != below.family:
         return None
+    if (above.by, above.summed) != (below.by, below.summed):
+        raise NoShape("its two sides are summed by different labels")
     if above.selector.span != below.selector.span:
         raise NoShape("its two rates are of different ranges")
     extra = [each for each in above.selector.matchers if each not in below.selector.matchers]
@@ -169,9 +171,13 @@ def _split(by: tuple[str, ...], known: str = "", how: str = _LOST) -> list[tuple
 def _ratio_alert(op: str, of: Expr, limit: float) -> Meant | None:
     if isinstance(of, Binary) and of.op == "*" and Number(100.0) in (of.left, of.right):
         of, limit = (of.left if of.right == Number(100.0) else of.right), limit / 100
+    if isinstance(of, Binary) and isinstance(of.left, Binary) and of.left.op == "*" and of.left.left == Number(100.0):
+        of, limit = replace(of, left=of.left.right), limit / 100
     found = ratio(of)
     if found is None:
         return None
+    if not 0 <= limit <= 1:
+        raise NoShape(f"{number(limit)} is no share: it would never fire, or always")
     if op not in OPS:
         raise NoShape(f"'{op}' has no equal: a rule compares by above, at_least, below, at_most")
     signal = SIGNALS.get(found.family, "request_success")
@@ -291,8 +297,8 @@ def _restarts(op: str, of: Expr, limit: float) -> Meant | None:
     found, by = _inside(of, "sum", "max", "increase", "rate", "changes")
     if found is None or found.metric != "kube_pod_container_status_restarts_total" or found.span is None:
         return None
-    if op not in OPS:
-        raise NoShape(f"'{op}' has no equal: a rule compares by above, at_least, below, at_most")
+    if op not in (">", ">="):
+        raise NoShape(f"'{op}': only that containers restart often has a counterpart")
     value = limit * found.span.total_seconds() if "rate" in _functions(of) else limit
     return Meant(
         "restarts",
@@ -308,6 +314,8 @@ def _queue(op: str, of: Expr, limit: float) -> Meant | None:
         return None
     if "sum" in _functions(of) and "queue" not in by:
         raise NoShape("the sum of several queues has no counterpart: `queue_depth` is that of the fullest")
+    if "avg" in _functions(of) and op in ("<", "<="):
+        raise NoShape("the mean of several queues has no counterpart: `queue_depth` is that of the fullest")
     split = ("queue",) if not isinstance(of, Call) or "queue" in by else ()
     notes = [*_chosen(found), *_split(by, "queue")]
     return Meant("queue_depth", {OPS[op]: number(limit)}, timedelta(minutes=1), split, notes=notes)
@@ -319,6 +327,8 @@ def _absent(expr: Call, wait: timedelta) -> Meant:
     family = next((name for name, metrics in FAMILIES.items() if re.fullmatch(metrics, bare)), "")
     if found is None or not family:
         raise NoShape("of what is absent no signal is known; that a target sends nothing at all is told by itself")
+    if any(label in STATUS or label in ("error", "error_type", "outcome") for label, _, _ in found.matchers):
+        raise NoShape("that requests of one outcome are absent has no counterpart: only that there are none at all")
     length = (found.span or _LOOKBACK) + wait
     signal = SIGNALS.get(family, "request_success")
     words = (
