@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tocsin import __version__
-from tocsin.cli import audit, backtest, people, porting, writing
+from tocsin.cli import audit, backtest, people, plan, porting, writing
 from tocsin.cli.drill import drill
 from tocsin.cli.options import Form, Root
 from tocsin.cli.output import Output
@@ -28,6 +28,7 @@ people.register(program)
 audit.register(program)
 writing.register(program)
 backtest.register(program)
+plan.register(program)
 porting.register(program)
 
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A target's name in tocsin.yaml.")]

@@ -58,7 +58,7 @@ def run(what: Sequence[str], how: Replay, root: Path | None) -> None:
     screen = console(stderr=how.shape is not Shape.TEXT)
     try:
         with opened(how, folder, screen) as (studies, roles):
-            project = _fitted(project, roles, screen)
+            project = fitted(project, roles, screen)
             if how.sweep or axes:
                 _swept(studies, project, names, [*how.sweep, *axes], how, screen)
             elif how.base:
@@ -122,7 +122,7 @@ def _asked(app: App) -> History:
     return WorkspaceHistory(app.engine.telemetry)
 
 
-def _fitted(project: Project, roles: Sequence[str], screen: Console) -> Project:
+def fitted(project: Project, roles: Sequence[str], screen: Console) -> Project:
     """Return the project for a recording of these roles: that of the only role is taken for the only target's.
 
     On a laptop the settings that name the role are seldom those of production.
@@ -176,7 +176,7 @@ def _base(
     """Return the outcome of the rules as they were."""
     try:
         with changes.as_it_was(folder, how.base) as before:
-            old = _fitted(read(before, folder), roles, screen)
+            old = fitted(read(before, folder), roles, screen)
             return played(studies, old, names, screen)
     except changes.NoBase as error:
         stop(Exit.USAGE, f"--base {how.base}: {error}")
