@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tocsin import __version__
-from tocsin.cli import audit, backtest, people, plan, writing
+from tocsin.cli import audit, backtest, people, plan, porting, writing
 from tocsin.cli.drill import drill
 from tocsin.cli.handover import handover
 from tocsin.cli.options import Form, Root
@@ -33,6 +33,7 @@ audit.register(program)
 writing.register(program)
 backtest.register(program)
 plan.register(program)
+porting.register(program)
 
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A target's name in tocsin.yaml.")]
 Scope = Annotated[str, typer.Option("--scope", help="tools, workflow or all.")]
