@@ -7,7 +7,7 @@ from typing import Any
 
 from tocsin.backtest.tables import Html, html, length, table
 
-_FIGURES = (("episodes", "Episodes"), ("pages", "Messages"), ("flaps", "Flaps"), ("seconds_firing", "Time firing"))
+_FIGURES = (("episodes", "Episodes"), ("pages", "Pages"), ("flaps", "Flaps"), ("seconds_firing", "Time firing"))
 
 
 def sweep(found: Mapping[str, Any]) -> Html:
@@ -33,7 +33,7 @@ def _crossed(axes: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any
     )
     return Html(
         f'<div class="wide"><table class="heat"><caption>Episodes, by {html(down["key"])} (down) and '
-        f"{html(across['key'])} (across); below them the messages</caption><thead><tr><td></td>{head}</tr></thead>"
+        f"{html(across['key'])} (across); below them the pages</caption><thead><tr><td></td>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
 
@@ -58,7 +58,7 @@ def _listed(axes: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]
          *(_figure(each, key) for key, _ in _FIGURES), "★ recommended" if _same(each["settings"], best) else "")
         for each in cells
     ]  # fmt: skip
-    return table("Episodes, by setting", (*keys, *(name for _, name in _FIGURES), ""), rows)
+    return table("Episodes, by setting", (*keys, *(name for _, name in _FIGURES), "Which"), rows)
 
 
 def _figure(cell: Mapping[str, Any], key: str) -> object:

@@ -12,7 +12,6 @@ from typing import Any
 from tocsin.backtest import tables
 from tocsin.backtest.heat import sweep as heat
 from tocsin.backtest.tables import Html, html
-from tocsin.core import units
 
 _ASSETS = Path(__file__).parent / "assets"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -67,7 +66,7 @@ def _tiles(document: Mapping[str, Any]) -> str:
     figures = (
         ("rules on targets", len(rules)),
         ("episodes", sum(len(each["episodes"]) for each in rules)),
-        ("messages", len(document["pages"])),
+        ("pages", len(document["pages"])),
         ("flaps", sum(each["flaps"] for each in rules)),
         ("actions", len(document["actions"])),
         ("not replayed", len(document["not_replayed"])),
@@ -86,7 +85,7 @@ def _single(document: Mapping[str, Any], charts: _Charts) -> str:
             _section("Rules", tables.rules(document)),
             _section("Course", charts.figures(document, loud), _folded_figures(charts, document, quiet)),
             _section("Episodes", tables.episodes(document) or "<p>None.</p>"),
-            _section("Messages", tables.messages(document) or "<p>None.</p>"),
+            _section("Pages", tables.messages(document) or "<p>None.</p>"),
             _section("Actions", tables.actions(document) or "<p>None.</p>"),
             _section("Not replayed", tables.unplayed(document)),
         )
@@ -105,7 +104,7 @@ def _compared(document: Mapping[str, Any], charts: _Charts) -> str:
     """Return what differs first, then both outcomes beside each other."""
     differing = {(each["rule"], each["target"]): each for each in document["differences"]}
     pairs = "".join(_pair(document, name, charts) for name in differing)
-    found = tables.differences(document) or "<p>Nothing: the same episodes and as many messages.</p>"
+    found = tables.differences(document) or "<p>Nothing: the same episodes and as many pages.</p>"
     return "".join(
         (
             _section("Differences", found, tables.only_in_one(document)),
@@ -113,7 +112,7 @@ def _compared(document: Mapping[str, Any], charts: _Charts) -> str:
             _beside("Totals", document, _tiles),
             _beside("Rules", document, tables.rules),
             _beside("Episodes", document, tables.episodes),
-            _beside("Messages", document, tables.messages),
+            _beside("Pages", document, tables.messages),
             _beside("Actions", document, tables.actions),
             _beside("Not replayed", document, tables.unplayed),
         )
@@ -164,16 +163,13 @@ def _drawable(rule: Mapping[str, Any]) -> bool:
 
 def _told(rule: Mapping[str, Any]) -> str:
     """Return in words what the plot shows, for those who do not see it."""
-    count = len(rule["episodes"])
-    left_out = rule["series"].get("left_out", 0)
+    count, series = len(rule["episodes"]), rule["series"]
     parts = [
         f"{count} episode{'' if count == 1 else 's'}",
         f"firing {tables.length(tables.burning(rule))}" if count else "",
-        f"limit {rule['comparison'].replace('_', ' ')} {units.amount(rule['threshold'], rule['unit'])}"
-        if rule["threshold"] is not None
-        else "",
-        f"waits {tables.length(rule['for'])}" if rule["for"] else "",
-        f"{left_out} instances with lower values are not drawn" if left_out else "",
+        series["condition"],
+        f"for {tables.length(rule['for'])}" if rule["for"] else "",
+        f"{series['left_out']} instances with lower values are not drawn" if series["left_out"] else "",
     ]
     return ", ".join(part for part in parts if part)
 

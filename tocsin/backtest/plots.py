@@ -11,6 +11,7 @@ import numpy as np
 
 from tocsin.backtest.replay import Course
 from tocsin.backtest.series import Array, Values
+from tocsin.core import units
 from tocsin.core.alert import Instance, State
 from tocsin.core.limits import comparison
 from tocsin.core.rule import Op, Rule, Unusual
@@ -37,6 +38,7 @@ def plotted(course: Course) -> dict[str, Any]:
         "step": step * grid.every.total_seconds(),
         "unit": course.signal.unit if course.signal else "count",
         "lines": {},
+        "condition": condition(course),
         "limit": _fixed(course.rule),
         "limits": {},
         "bands": bands(course),
@@ -75,6 +77,20 @@ def _taken(values: Array, drawn: Array) -> list[float | None]:
 
 
 # Limits
+
+
+def condition(course: Course) -> str:
+    """Return in words what values are held against, as a plot shows it."""
+    when, unit = course.rule.when, course.signal.unit if course.signal else "count"
+    if when.change:
+        return f"limit {units.amount(when.change.more_than, 'ratio')} above {units.spell(when.change.versus)} earlier"
+    if when.unusual:
+        return f"limit at a score of {when.unusual.score:g} above what is usual"
+    if when.burn_rate:
+        return f"objective {units.amount(when.burn_rate.objective, 'ratio')}; the limit is of the first window"
+    if when.absent_for:
+        return f"nothing for {units.spell(when.absent_for)}"
+    return f"limit {when.limit[0].value.replace('_', ' ')} {units.amount(when.limit[1], unit)}" if when.limit else ""
 
 
 def _fixed(rule: Rule) -> float | None:

@@ -16,6 +16,7 @@ from tocsin.core.text import scrub
 _LONGEST = 300
 MOST_ROWS = 500
 """How many rows of a list are shown; a report of a flood still opens."""
+_NUMBER = ' class="number"'
 
 
 class Html(str):
@@ -34,7 +35,7 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[object]], *
     every = list(rows)
     if not every:
         return Html()
-    columns = "".join(f'<th scope="col">{html(name)}</th>' for name in head)
+    columns = "".join(_headed(name, first) for name, first in zip(head, every[0], strict=True))
     body = "".join(f"<tr>{_cells(row)}</tr>" for row in every[:MOST_ROWS])
     more = f" — the first {MOST_ROWS} of {len(every)}" if len(every) > MOST_ROWS else ""
     return Html(
@@ -43,14 +44,17 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[object]], *
     )
 
 
+def _headed(name: str, first: object) -> str:
+    return f'<th scope="col"{_NUMBER if isinstance(first, int | float) else ""}>{html(name)}</th>'
+
+
 def _cells(row: Sequence[object]) -> str:
     first, *rest = row
     return f'<th scope="row">{html(first)}</th>' + "".join(_cell(each) for each in rest)
 
 
 def _cell(value: object) -> str:
-    numeric = isinstance(value, int | float)
-    return f'<td class="number">{value:,}</td>' if numeric else f"<td>{html(value)}</td>"
+    return f"<td{_NUMBER}>{value:,}</td>" if isinstance(value, int | float) else f"<td>{html(value)}</td>"
 
 
 def severity(name: str) -> Html:
@@ -113,7 +117,7 @@ def rules(document: Mapping[str, Any]) -> Html:
         )
         for each in ordered(document["rules"])
     ]
-    head = ("Rule", "Target", "Severity", "Episodes", "Messages", "Flaps", "Time firing", "Time pending", "Known")
+    head = ("Rule", "Target", "Severity", "Episodes", "Pages", "Flaps", "Time firing", "Time pending", "Known")
     return table("Rules, the gravest first. Known: in how much of the time the rule could judge.", head, rows)
 
 
@@ -152,11 +156,11 @@ def messages(document: Mapping[str, Any]) -> Html:
                             for kind in kinds))
         for receiver, count in sorted(document["pages_by_receiver"].items(), key=lambda pair: -pair[1])
     ]  # fmt: skip
-    summary = table("Messages by receiver", ("Receiver", "Messages", *kinds), counted)
+    summary = table("Pages by receiver", ("Receiver", "Pages", *kinds), counted)
     rows = [(moment(each["at"]), each["receiver"], each["kind"], severity(each["severity"]), each["title"])
             for each in told]  # fmt: skip
-    every = table("Messages, oldest first", ("At", "To", "Kind", "Severity", "Title"), rows)
-    return Html(f"{summary}{folded(f'Every message ({len(told)})', every)}")
+    every = table("Pages, oldest first", ("At", "To", "Kind", "Severity", "Title"), rows)
+    return Html(f"{summary}{folded(f'Every page ({len(told)})', every)}")
 
 
 def folded(name: str, content: Html) -> Html:
@@ -184,7 +188,7 @@ def unplayed(document: Mapping[str, Any]) -> Html:
 
 # Two outcomes
 
-_FIGURES = (("episodes", "Episodes"), ("pages", "Messages"), ("flaps", "Flaps"), ("seconds_firing", "Time firing"))
+_FIGURES = (("episodes", "Episodes"), ("pages", "Pages"), ("flaps", "Flaps"), ("seconds_firing", "Time firing"))
 
 
 def differences(document: Mapping[str, Any]) -> Html:
@@ -194,7 +198,7 @@ def differences(document: Mapping[str, Any]) -> Html:
          len(each["only_in_base"]), len(each["only_in_head"]), _standing(each))
         for each in document["differences"]
     ]  # fmt: skip
-    head = ("Rule", "Target", *(name for _, name in _FIGURES), "Episodes gone", "Episodes new", "")
+    head = ("Rule", "Target", *(name for _, name in _FIGURES), "Episodes gone", "Episodes new", "The rule")
     return table("What differs, before → after", head, rows, kind="differences")
 
 
@@ -211,8 +215,8 @@ def _figure(own: Mapping[str, Any] | None, key: str) -> str:
 
 def _standing(each: Mapping[str, Any]) -> str:
     if each["base"] is None:
-        return "new rule"
-    return "rule gone" if each["head"] is None else ""
+        return "is new"
+    return "is gone" if each["head"] is None else ""
 
 
 def only_in_one(document: Mapping[str, Any]) -> Html:
@@ -224,5 +228,5 @@ def only_in_one(document: Mapping[str, Any]) -> Html:
         for key, said in (("only_in_base", "gone"), ("only_in_head", "new"))
         for one in each[key]
     ]  # fmt: skip
-    head = ("Rule", "Target", "Of", "", "Fired", "Ended", "Lasted")
+    head = ("Rule", "Target", "Of", "Which", "Fired", "Ended", "Lasted")
     return table("Episodes that only one of both has", head, rows)

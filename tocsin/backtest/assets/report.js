@@ -5,8 +5,12 @@
   const LINES = ["#2f6fde", "#c2571a", "#3b8f4a", "#8a5cd1", "#b0457f", "#7d6a00", "#2c8f99", "#8a6552"];
   const data = JSON.parse(document.getElementById("charts").textContent);
   const plots = new Map();
-  let range = null; // the stretch all plots show; null for all of it
-  let moving = false;
+  const whole = {
+    min: Math.min(...data.map((chart) => chart.start)),
+    max: Math.max(...data.map((chart) => chart.start + chart.step * longest(chart))),
+  };
+  let range = null; // the stretch that all plots show; null for all of it
+  let drawing = false;
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 
@@ -25,11 +29,14 @@
       `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}`;
   }
 
+  function longest(chart) {
+    return Math.max(...Object.values(chart.lines).map((line) => line.length)) - 1;
+  }
+
   // The columns of a plot: times, then each line, then the limit or each line's own.
   function columns(chart) {
     const names = Object.keys(chart.lines);
-    const count = Math.max(...names.map((name) => chart.lines[name].length));
-    const times = Array.from({ length: count }, (_, number) => chart.start + number * chart.step);
+    const times = Array.from({ length: longest(chart) + 1 }, (_, number) => chart.start + number * chart.step);
     const limits = chart.limit === null ? Object.entries(chart.limits) : [["", times.map(() => chart.limit)]];
     return { names, limits, data: [times, ...names.map((name) => chart.lines[name]), ...limits.map(([, line]) => line)] };
   }
@@ -46,12 +53,12 @@
     return [{ label: "UTC", value: (_, at) => (at === null ? "–" : moment(at)) }, ...lines, ...bounds];
   }
 
-  // States lie behind the values: a shade over the whole height, and a strip at the foot that also tells them in print.
+  // States lie behind the values: a shade over the whole height, and a strip under it that also tells them in print.
   function drawBands(plot, chart) {
-    const { left, top, width, height } = plot.bbox, context = plot.ctx, strip = 6 * devicePixelRatio;
+    const { left, top, width, height } = plot.bbox, context = plot.ctx, strip = 5 * devicePixelRatio;
     context.save();
     context.beginPath();
-    context.rect(left, top, width, height);
+    context.rect(left, top, width, height + strip);
     context.clip();
     for (const [from, to, state] of chart.bands) {
       const begin = plot.valToPos(from, "x", true);
@@ -60,7 +67,7 @@
       context.globalAlpha = 0.16;
       context.fillRect(begin, top, wide, height);
       context.globalAlpha = 1;
-      context.fillRect(begin, top + height - strip, wide, strip);
+      context.fillRect(begin, top + height, wide, strip);
     }
     context.restore();
   }
@@ -106,19 +113,34 @@
 
   // A stretch that is chosen in one plot is shown in all; those that are drawn later begin with it.
   function follow(plot, scale) {
-    if (scale !== "x" || moving) return;
-    const { min, max } = plot.scales.x, times = plot.data[0];
-    const whole = min <= times[0] && max >= times[times.length - 1];
-    range = whole ? null : { min, max };
-    moving = true;
-    for (const other of plots.values()) {
-      const own = other.data[0];
-      if (other !== plot) other.setScale("x", range || { min: own[0], max: own[own.length - 1] });
-    }
-    moving = false;
+    if (scale !== "x" || drawing) return;
+    const { min, max } = plot.scales.x;
+    const all = min <= whole.min && max >= whole.max;
+    if (all ? !range : range && range.min === min && range.max === max) return;
+    range = all ? null : { min, max };
+    for (const other of plots.values()) if (other !== plot) other.setScale("x", range || whole);
   }
 
-  function options(chart, names, limits, width) {
+  // What holds all of a plot's values is the whole stretch, so that the plots lie under each other.
+  const stretch = (times) => (_, min, max) =>
+    min <= times[0] && max >= times[times.length - 1] ? [whole.min, whole.max] : [min, max];
+
+  // Hours, and under the first of each day its date.
+  function moments(_, ticks, __, ___, step) {
+    return ticks.map((at, number) => {
+      const [day, hour] = moment(at).split(" ");
+      const first = !number || moment(ticks[number - 1]).split(" ")[0] !== day;
+      return step >= 86400 ? day : first ? `${hour}\n${day}` : hour;
+    });
+  }
+
+  // From zero, but where all values lie so far above it that they would look alike.
+  function heights(_, low, high) {
+    if (low === null || high === null) return [0, 1];
+    return uPlot.rangeNum(low > high / 2 && low < high ? low : Math.min(low, 0), high, 0.12, true);
+  }
+
+  function options(chart, names, limits, times, width) {
     const grid = () => ({ stroke: () => colour("line"), width: 1 });
     const axis = { stroke: () => colour("soft"), grid: grid(), ticks: grid() };
     return {
@@ -127,8 +149,8 @@
         drag: { x: true, y: false, dist: 4 },
         sync: { key: "report", scales: ["x", null], filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
       },
-      scales: { y: { range: (_, low, high) => uPlot.rangeNum(Math.min(low ?? 0, 0), high || 1, 0.12, true) } },
-      axes: [axis, { ...axis, size: 78, values: (_, ticks) => ticks.map((value) => amount(value, chart.unit)) }],
+      scales: { x: { range: stretch(times) }, y: { range: heights } },
+      axes: [{ ...axis, values: moments, space: 70 }, { ...axis, size: 78, values: (_, ticks) => ticks.map((value) => amount(value, chart.unit)) }],
       series: series(chart, names, limits),
       hooks: {
         init: [(plot) => plot.root.append(Object.assign(document.createElement("div"), { className: "tip", hidden: true }))],
@@ -142,13 +164,13 @@
 
   function draw(place) {
     const chart = data[place.dataset.chart];
-    if (plots.has(place) || !place.clientWidth) return;
+    if (plots.has(place) || place.closest("details:not([open])")) return;
     const { names, limits, data: found } = columns(chart);
-    moving = true;
-    const plot = new uPlot(options(chart, names, limits, place.clientWidth), found, place);
+    drawing = true;
+    const plot = new uPlot(options(chart, names, limits, found[0], place.clientWidth), found, place);
     plots.set(place, plot);
     if (range) plot.setScale("x", range);
-    queueMicrotask(() => (moving = false));
+    queueMicrotask(() => (drawing = false));
   }
 
   function key() {
@@ -157,7 +179,7 @@
     for (const name of [...STATES, "message", "action"]) {
       const item = document.createElement("li"), swatch = document.createElement("i");
       swatch.style.background = `var(--${name})`;
-      item.append(swatch, name === "message" ? "message (▼)" : name === "action" ? "action (■)" : name);
+      item.append(swatch, name === "message" ? "page (▼)" : name === "action" ? "action (■)" : name);
       list.append(item);
     }
     const hint = document.createElement("li");
