@@ -1,1 +1,1 @@
-"""Real recordings as exported telemetry, for backtests: what each is made into, and what was known to be wrong in it."""
+"""Real recordings as exported telemetry, for backtests, with what was known to be wrong in them."""

@@ -30,7 +30,7 @@ Row = tuple[datetime, str, int, dict[str, str]]
 
 @dataclass(frozen=True)
 class Known:
-    """A stretch in which something is known to have been wrong with a target."""
+    """A stretch in which something is known to have been wrong with a target, or with all where none is named."""
 
     target: str
     begin: datetime

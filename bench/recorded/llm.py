@@ -119,6 +119,7 @@ class _Tally:
 
     waits: list[timedelta]
     incidents: int = 0
+    late: int = 0
     false: int = 0
 
     def add(self, found: Outcome, rule: str, incident: Incident) -> None:
@@ -129,6 +130,7 @@ class _Tally:
         self.incidents += 1
         self.waits += [hits[0] - begin] if hits else []
         late = begin + incident.lasts + 15 * MINUTE
+        self.late += not hits and any(begin <= at <= late for at in fired)
         self.false += sum(not begin <= at <= late for at in fired)
 
     def line(self) -> dict[str, Any]:
@@ -136,7 +138,8 @@ class _Tally:
         worst = max(self.waits, default=None)
         return {
             "incidents": self.incidents,
-            "found": len(self.waits),
+            "found_while_it_lasted": len(self.waits),
+            "found_later": self.late,
             "minutes_to_find": minutes(self.waits),
             "minutes_at_most": minutes([worst]) if worst is not None else None,
             "false_alarms": self.false,

@@ -24,7 +24,7 @@ RULE = Rule.model_validate(
         "summary": "{target} is far above what is usual.",
         "severity": "P2",
         "when": {
-            "signal": "response_latency",
+            "signal": "cost_per_call",
             "unusual": {"score": "4", "baseline": "3d", "seasonal": "none"},
             "over": "1h",
         },
@@ -57,7 +57,7 @@ class Metric:
     def rows(self) -> Iterator[Row]:
         """Yield its points as answers."""
         for at, value in zip(self.own.times, self.own.values, strict=True):
-            yield at + self.moved, self.name, 1, {"event_name": "response.returned", "ok": "true", "value": f"{value}"}
+            yield at + self.moved, self.name, 1, {"event_name": "cost.call", "value": f"{value}"}
 
 
 def metrics() -> list[Metric]:
@@ -65,7 +65,7 @@ def metrics() -> list[Metric]:
     found = []
     for own in series(FOLDER):
         day = own.times[0].replace(hour=0, minute=0, second=0)
-        found.append(Metric(own.name.replace("_", "-"), own, BEGIN - day))
+        found.append(Metric(own.name.lower().replace("_", "-"), own, BEGIN - day))
     return found
 
 

@@ -117,19 +117,19 @@ def issues() -> list[Issue]:
 def rules(normal: Iterable[Point]) -> list[Rule]:
     """Return rules on what users see, with limits from normal operation, and on what is unusual of any component."""
     front = [each.seconds for each in normal if each.component == FRONT and each.seconds]
-    limit = f"{1000 * 1.25 * median(front):.0f}"
+    limit = f"{1000 * 1.15 * median(front):.0f}"
     users, parts = {"targets": {"seen_by": "users"}}, {"targets": {"seen_by": "components"}}
     timing = {"for": "5m", "keep_firing_for": "5m"}
-    unusual = {"score": "6", "baseline": "1d", "seasonal": "none"}
+    unusual = {"score": "10", "baseline": "1d", "seasonal": "none"}
     given = (
         {"id": "slow", "severity": "P1", **users,
          "when": {"signal": "response_latency", "above": limit, "over": "5m"}},
         {"id": "failing", "severity": "P1", **users,
          "when": {"signal": "response_errors", "above": "1%", "over": "5m", "minimum": 20}},
         {"id": "component_slow", "severity": "P2", **parts,
-         "when": {"signal": "response_latency", "unusual": unusual, "over": "5m"}},
+         "when": {"signal": "response_latency", "unusual": unusual, "over": "5m", "minimum": 100}},
         {"id": "component_failing", "severity": "P2", **parts,
-         "when": {"signal": "response_errors", "above": "1%", "over": "5m", "minimum": 20}},
+         "when": {"signal": "response_errors", "above": "2%", "over": "5m", "minimum": 100}},
     )  # fmt: skip
     return [Rule.model_validate({"summary": "{value} on {target}.", **timing, **each}) for each in given]
 
@@ -153,7 +153,7 @@ def run() -> tuple[Outcome, list[Known], dict[str, Any]]:
     before = [replace(each, at=each.at + (begin - first - DAY)) for each in learnt]
     every = before + [each for one in injected for each in one.points]
     found = _judged(own, every, begin, injected[-1].end + EVERY)
-    known = [Known(FRONT, each.at, each.end, f"{each.metric}: {each.cause}") for each in injected]
+    known = [Known("", each.at, each.end, f"{each.metric}: {each.cause}") for each in injected]
     return found, known, _figures(found, quiet, injected)
 
 
@@ -178,11 +178,11 @@ def _found(own: list[Episode], injected: list[Issue]) -> dict[str, Any]:
     hits = {one.name: _hits(own, one) for one in injected}
     kinds = {kind: [one for one in injected if one.metric == kind] for kind in ("latency", "availability")}
     waits = [min(at) - one.at for one in injected if (at := hits[one.name])]
-    within = {(one.name, at) for one in injected for at in hits[one.name]}
+    within = sum(len(each) for each in hits.values())
     return {
         "found": len(waits),
         "minutes_to_find": minutes(waits),
-        "alarms_between_issues": len(own) - len(within),
+        "alarms_between_issues": len(own) - within,
         **{f"{kind}_found": f"{sum(bool(hits[one.name]) for one in some)} of {len(some)}"
            for kind, some in kinds.items()},
     }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -17,13 +17,21 @@ _ASSETS = Path(__file__).parent / "assets"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
-def page(document: Mapping[str, Any], *, title: str, sweep: Mapping[str, Any] | None = None) -> str:
+def page(
+    document: Mapping[str, Any],
+    *,
+    title: str,
+    sweep: Mapping[str, Any] | None = None,
+    incidents: Sequence[Mapping[str, str]] = (),
+) -> str:
     """Return the report of an outcome, or of a comparison of two, as one HTML document.
 
     ``document`` is what ``outcome.document`` or ``outcome.comparison_document`` returns; plots are of those rules that
-    have ``series``. Nothing in the file is loaded from elsewhere, and nothing from telemetry becomes markup.
+    have ``series``. ``incidents`` are stretches in which something is known to have been wrong: ``from``, ``to``,
+    ``text`` and the ``target``, empty for all; plots show them beside what was found. Nothing in the file is loaded
+    from elsewhere, and nothing from telemetry becomes markup.
     """
-    charts = _Charts()
+    charts = _Charts(incidents)
     two = "differences" in document
     body = _compared(document, charts) if two else _single(document, charts)
     swept = _section("Settings", heat(sweep)) if sweep else ""
@@ -139,8 +147,9 @@ def _beside(name: str, document: Mapping[str, Any], made: Any) -> str:
 class _Charts:
     """The plots of a report: a figure in the page for each, and the data that the script draws in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, incidents: Sequence[Mapping[str, str]]) -> None:
         self.found: list[dict[str, Any]] = []
+        self._incidents = incidents
 
     def figures(self, document: Mapping[str, Any], rules: Iterable[Mapping[str, Any]], before: str = "") -> str:
         """Return a figure for each rule that has something to draw."""
@@ -148,7 +157,9 @@ class _Charts:
 
     def _figure(self, document: Mapping[str, Any], rule: Mapping[str, Any], before: str) -> str:
         number, name = len(self.found), f"{before}{rule['rule']} on {rule['target']}"
-        self.found.append({**rule["series"], "marks": list(_marks(document, rule))})
+        known = [[_seconds(each["from"]), _seconds(each["to"]), each["text"]]
+                 for each in self._incidents if each.get("target", "") in ("", rule["target"])]  # fmt: skip
+        self.found.append({**rule["series"], "marks": list(_marks(document, rule)), "known": known})
         told = _told(rule)
         return (
             f"<figure><figcaption>{tables.severity(rule['severity'])} <strong>{html(name)}</strong> <span>{html(told)}"

@@ -88,6 +88,21 @@
     context.restore();
   }
 
+  // What is known to have happened: a bar above the plot, so that it is seen beside what was found.
+  function drawKnown(plot, chart) {
+    const { left, top, width } = plot.bbox, context = plot.ctx, high = 5 * devicePixelRatio;
+    context.save();
+    context.beginPath();
+    context.rect(left, top - high, width, high);
+    context.clip();
+    context.fillStyle = colour("known");
+    for (const [from, to] of chart.known) {
+      const begin = plot.valToPos(from, "x", true);
+      context.fillRect(begin, top - high, Math.max(2 * devicePixelRatio, plot.valToPos(to, "x", true) - begin), high);
+    }
+    context.restore();
+  }
+
   // What happened under the cursor: the state, and the messages and actions within a few pixels.
   function told(plot, chart) {
     const { left } = plot.cursor;
@@ -97,7 +112,8 @@
     const marks = chart.marks.filter((mark) => Math.abs(mark.at - at) <= near);
     const lines = marks.slice(0, 8).map((mark) => `${moment(mark.at)} ${mark.text}`);
     if (marks.length > 8) lines.push(`and ${marks.length - 8} more`);
-    return [...(band ? [band[2]] : []), ...lines].join("\n");
+    const known = chart.known.filter(([from, to]) => from <= at && at <= to).map(([, , text]) => "known: " + text);
+    return [...(band ? [band[2]] : []), ...known, ...lines].join("\n");
   }
 
   function tip(plot, chart) {
@@ -155,7 +171,7 @@
       hooks: {
         init: [(plot) => plot.root.append(Object.assign(document.createElement("div"), { className: "tip", hidden: true }))],
         drawClear: [(plot) => drawBands(plot, chart)],
-        draw: [(plot) => drawMarks(plot, chart)],
+        draw: [(plot) => drawKnown(plot, chart), (plot) => drawMarks(plot, chart)],
         setCursor: [(plot) => tip(plot, chart)],
         setScale: [follow],
       },
@@ -176,10 +192,11 @@
   function key() {
     const list = document.createElement("ul");
     list.className = "key";
-    for (const name of [...STATES, "message", "action"]) {
+    const known = data.some((chart) => chart.known.length) ? ["known"] : [];
+    for (const name of [...STATES, "message", "action", ...known]) {
       const item = document.createElement("li"), swatch = document.createElement("i");
       swatch.style.background = `var(--${name})`;
-      item.append(swatch, name === "message" ? "page (▼)" : name === "action" ? "action (■)" : name);
+      item.append(swatch, { message: "page (▼)", action: "action (■)", known: "known incident (above)" }[name] || name);
       list.append(item);
     }
     const hint = document.createElement("li");
