@@ -252,7 +252,11 @@ def test_every_shape_tells_the_same_episodes(fork: Path, history: Path, tmp_path
             assert line.split()[2] == str(count)
             assert f"| {name} | sales-research | P1 | {count} |" in markdown
     report = tmp_path / "report.html"
-    assert backtest(fork, history, "rules/high_error_rate.yaml", "--html", str(report)).startswith("1 rules on")
+    assert (
+        backtest(fork, history, "rules/high_error_rate.yaml", "--html", str(report))
+        .splitlines()[1]
+        .startswith("1 rule on")
+    )
     assert report.read_text().lstrip().lower().startswith("<!doctype html>")
 
 

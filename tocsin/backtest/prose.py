@@ -98,7 +98,8 @@ def heading(found: Outcome) -> str:
     """Return what was replayed, in words."""
     rules, targets = {own.rule.id for own in found.rules}, {own.course.target.name for own in found.rules}
     where = f"{len(targets)} targets" if len(targets) > 1 else next(iter(targets), "no target")
-    return f"{len(rules)} rules on {where}, {found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC"
+    count = f"{len(rules)} rule{'s' * (len(rules) != 1)}"
+    return f"{count} on {where}, {found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC"
 
 
 # Markdown
