@@ -54,7 +54,7 @@ CONFIG = Config.model_validate(
     {"targets": [TARGET], "routes": {"to": ["oncall"]}, "budgets": {"queries_per_minute": 10_000}}
 )
 
-_SPAN = f"TIMESTAMP '{START:%Y-%m-%d}' + to_microseconds((i * {DAYS * 86_400_000_000} / $rows)::BIGINT)"
+_SPAN = f"TIMESTAMP '{START:%Y-%m-%d}' + to_microseconds((i::DOUBLE * {DAYS * 86_400_000_000} / $rows)::BIGINT)"
 _CHANCE = "(hash(i * 7919 + $salt) % 1000000) / 1e6"
 _TROUBLE = f"(i * {DAYS * 24.0} / $rows) % 31 < 0.7"
 """Forty minutes of every thirty-one hours something is wrong."""

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -59,8 +60,12 @@ class Ranked:
     share: float
 
 
+@lru_cache(maxsize=256)
 def apart(aggregate: str) -> Sum | Ranked | None:
-    """Return how windows are made of bins; None for an aggregate of which that is not known."""
+    """Return how windows are made of bins; None for an aggregate of which that is not known.
+
+    The same text gives the same object, so that measures of one text are equal.
+    """
     found = _PERCENTILE.match(aggregate)
     if found and _closed(found[1]):
         return Ranked(found[1].strip(), float(found[2]) / 100)

@@ -50,6 +50,7 @@ class FileHistory:
         self._telemetry = telemetry
         self._scope = telemetry.session()
         self._session = self._scope.__enter__()
+        self._session.execute("SET preserve_insertion_order = false")
         self._tables: dict[tuple[str, str], _Table] = {}
         self._numbers = count()
 
@@ -107,14 +108,18 @@ class FileHistory:
     def _read(self, table: str, target: Target, parts: Sequence[Part], start: datetime, end: datetime) -> _Table:
         hoisted = properties(parts)
         keys = {name: key for expression, name in hoisted.items() if (key := _key(expression))}
-        own = [*columns_of(parts, hoisted), "TimeGenerated"]
+        read = " ".join(through(text_, hoisted) for part in parts for text_ in expressions(part))
+        own = [*columns_of(parts, hoisted), *(["TimeGenerated"] if "TimeGenerated" in read else [])]
         paths = ", ".join(_text(f'$."{key}"') for key in keys.values())
         named = [f"coalesce(_p[{at}], '') AS {name}" for at, name in enumerate(keys, 1)]
         named += [f'"{landing.INGESTED}" AS {name}' for text_, name in hoisted.items() if text_ == ARRIVED]
-        moments = [f'epoch_us("TimeGenerated") AS _us, epoch_us("{landing.INGESTED}") AS _ius']
+        figures = [f"{name}n" for name in hoisted.values() if f"todouble({name})" in read]
+        named += [f"TRY_CAST({name[:-1]} AS DOUBLE) AS {name}" for name in figures]
+        moments = ['epoch_us("TimeGenerated") AS _us']
         taken = f', json_extract_string("Properties", [{paths}]) AS _p' if keys else ""
         first, last = start, end
         if any(part.arrivals for part in parts):
+            moments.append(f'epoch_us("{landing.INGESTED}") AS _ius')
             first, last = stretch(Part((), arrivals=True), start, end)
         name = f"_h{next(self._numbers)}"
         self._session.execute(
@@ -123,7 +128,7 @@ class FileHistory:
             '"TimeGenerated" < $end)',
             _bound(target, first, last),
         )
-        made = _Table(name, (*own, *hoisted.values()), hoisted)
+        made = _Table(name, (*own, *hoisted.values(), *figures), hoisted)
         return self._added_up(made)
 
     def _added_up(self, table: _Table) -> _Table:
@@ -173,6 +178,8 @@ class FileHistory:
         import duckdb
         import duckdb_kql
 
+        # A number that is read out of a text is read once for all: see ``_read``.
+        question = re.sub(r"todouble\((_x\d+)\)", r"\1n", question)
         try:
             sql = str(duckdb_kql.to_sql(question, schema=dict(schema), allow_write=False, query_now=landing.EVER))
             kinds = self._session.execute(f"DESCRIBE {sql}").fetchall()

@@ -31,11 +31,13 @@ class Alive(Freshness):
     """The minutes of recorded history in which a target emitted anything, in order."""
 
     known: Sequence[datetime] = ()
+    stamps: Array = None
+    """The same as seconds since 1970."""
 
     @classmethod
     def over(cls, minutes: Sequence[datetime]) -> Alive:
         """Return the freshness that these minutes make."""
-        return cls(frozenset(), known=minutes)
+        return cls(frozenset(), known=minutes, stamps=np.asarray([minute.timestamp() for minute in minutes]))
 
     def at(self, slot: datetime, within: timedelta) -> bool:
         """Return whether anything arrived in ``[slot − within, slot)``, to the minute."""
@@ -44,7 +46,7 @@ class Alive(Freshness):
 
     def over_slots(self, grid: Grid, within: timedelta) -> Array:
         """Return for every slot whether anything arrived before it."""
-        known = np.asarray([minute.timestamp() for minute in self.known])
+        known = self.stamps
         slots = grid.first.timestamp() + np.arange(grid.count) * grid.every.total_seconds()
         newest = np.searchsorted(known, slots) - 1
         ages = slots - known[np.maximum(newest, 0)] if len(known) else np.full(grid.count, np.inf)

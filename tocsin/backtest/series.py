@@ -65,7 +65,8 @@ def windowed(places: Array, amounts: Array, fold: Fold, grid: Grid, back: int, u
     """Return the fold of the bins ``[slot − back, slot − until)`` for every slot."""
     whole = np.issubdtype(amounts.dtype, np.integer)
     dense = np.full(grid.bins, _NOTHING[fold], dtype=np.int64 if whole and fold == "sum" else float)
-    dense[places] = amounts
+    inside = places < grid.bins
+    dense[places[inside]] = amounts[inside]
     first = grid.place - back
     if whole and fold == "sum":  # exact, so that the difference of two running sums is the sum between them
         running = np.concatenate(([0], np.cumsum(dense)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tocsin.backtest.aggregates import Sum, apart
@@ -11,7 +11,8 @@ from tocsin.backtest.grid import Grid, grid
 from tocsin.backtest.measures import History, Measure, NotAnswered
 from tocsin.backtest.one_by_one import asked
 from tocsin.backtest.replay import Alive, Course, replayed
-from tocsin.backtest.series import Recorded, values
+from tocsin.backtest.series import Bins, Recorded, values
+from tocsin.core.alert import Instance
 from tocsin.core.compile import measured_by
 from tocsin.core.config import Target
 from tocsin.core.read import Project
@@ -67,7 +68,9 @@ class Studies:
     """Told how many slots were worked through."""
     _series: dict[tuple[object, ...], Recorded] = field(default_factory=dict)
     _alive: dict[str, Alive] = field(default_factory=dict)
-    _read: dict[str, dict[Measure, None]] = field(default_factory=dict)
+    _bins: dict[tuple[object, ...], tuple[Grid, dict[Instance, Bins]]] = field(default_factory=dict)
+    _read: dict[str, tuple[timedelta, dict[Measure, None]]] = field(default_factory=dict)
+    """What was read of each target: how far before the start, and for which measures."""
 
     def watched(self, project: Project, rules: Collection[str] | None = None) -> list[Watched]:
         """Return every enabled rule (or of those the named ones) on every target it is about."""
@@ -107,11 +110,11 @@ class Studies:
         for target in {each.target.name: each.target for each in watched}.values():
             own = [each for each in watched if each.target.name == target.name]
             measures = [made for each in own for source in _replayable(each) if (made := self._measure(each, source))]
-            read = self._read.setdefault(target.name, {})
-            if any(each not in read for each in measures):
-                read |= dict.fromkeys(measures)
-                reach = max((each.grid.first - each.grid.origin for each in own), default=timedelta())
-                self.history.expect(target, list(read), self.start - reach, self.end)
+            before, read = self._read.get(target.name, (timedelta(), {}))
+            reach = max([before, *(each.grid.first - each.grid.origin for each in own)])
+            if reach > before or any(each not in read for each in measures):
+                self._read[target.name] = reach, {**read, **dict.fromkeys(measures)}
+                self.history.expect(target, list(self._read[target.name][1]), self.start - reach, self.end)
 
     def _measure(self, each: Watched, source: Logs | None) -> Measure | None:
         if each.signal is None or source is None:
@@ -129,10 +132,20 @@ class Studies:
             return asked(each.rule, each.signal, source, each.target, each.grid, self.history.telemetry, nothing)
         key = (each.target.name, measure, each.grid)
         if key not in self._series:
-            bins = self.history.bins(each.target, measure, each.grid)
-            made = {by: values(own, measure.value, measure.events, each.grid) for by, own in bins.items()}
+            whole, bins = self._binned(each.target, measure, each.grid)
+            made = {by: values(own, measure.value, measure.events, whole) for by, own in bins.items()}
             self._series[key] = Recorded(each.grid, made, bool(source and source.denies))
         return self._series[key]
+
+    def _binned(self, target: Target, measure: Measure, own: Grid) -> tuple[Grid, dict[Instance, Bins]]:
+        """Return the bins of a grid as part of those of the farthest reach, which serve every rule that measures it."""
+        reach = self._read[target.name][0] // own.width * own.width
+        whole = replace(own, origin=min(own.origin, own.first - reach))
+        key = (target.name, measure, whole.origin, whole.width)
+        known = self._bins.get(key)
+        if known is None or known[0].bins < whole.bins:
+            self._bins[key] = known = whole, self.history.bins(target, measure, whole)
+        return whole, known[1]
 
     def _living(self, target: Target) -> Alive:
         if target.name not in self._alive:
