@@ -1,4 +1,4 @@
-"""What a runbook says of its rule in figures, taken from the rule's file, so that neither tells otherwise than the other.
+"""What a runbook says of its rule in figures, taken from the rule's file, so that neither contradicts the other.
 
 A section of ``docs/operations.md`` holds a line ``<!-- facts: RULE -->``; the line below it is written here.
 """
