@@ -72,6 +72,7 @@ def commands(block: Block) -> Iterator[tuple[str, list[str]]]:
                 yield f"{block.page}:{at + number}", words
 
 
+@cache
 def anchors(page: str) -> set[str]:
     """Return what a link to a place on the page may name, as GitHub makes it of headings."""
     text, found = prose(page), set(re.findall(r'<a id="([^"]+)">', pages()[page]))
