@@ -49,7 +49,7 @@ say "tocsin check"
 tocsin check
 
 say "tocsin test"
-# The scenarios of that rule were written for 5%: the one that is about exactly that limit has to say so now.
+# The scenarios of that rule were written for 5%, and say so now.
 if tocsin test --run '^high_error_rate:' > test.txt; then
   fail "tocsin test does not notice another threshold"
 fi

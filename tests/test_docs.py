@@ -275,7 +275,9 @@ def test_every_tocsin_command_runs(world: World, tmp_path: Path, monkeypatch: py
     shutil.copytree(ROOT / "tests" / "rules", tmp_path / "tests" / "rules")
     monkeypatch.chdir(tmp_path)
     world.arm.ready_after = timedelta()
-    runner.invoke(program, ["audit", "export", "old-audit.jsonl"])
+    monkeypatch.setenv("TOCSIN_AUDIT", str(tmp_path / "copy.jsonl"))
+    for before in (["tick", "--once"], ["audit", "export", "old-audit.jsonl"]):
+        assert runner.invoke(program, before).exit_code == 0
     done: set[tuple[str, ...]] = set()
     for place, words in _tocsin():
         if words[1] in ELSEWHERE or not _there(words):
