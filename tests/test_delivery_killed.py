@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.amount import often
 from tests.delivering import BUSY, DOWN, LATE, Played, flood, played, right, story
 from tests.interleaving import Lots, Stepped
 from tests.simulating import simulate
@@ -145,7 +146,7 @@ def test_two_engines_on_one_store_tell_nothing_twice() -> None:
 
 @pytest.mark.slow
 def test_two_engines_on_one_store_tell_nothing_twice_in_many_orders() -> None:
-    for seed in range(int(os.environ.get("ORDERS", "60"))):
+    for seed in range(int(os.environ.get("ORDERS", often(60, 20)))):
         together(seed)
 
 
@@ -159,5 +160,5 @@ def test_whatever_happens_every_beginning_is_told_and_its_end_after_it() -> None
 
 @pytest.mark.slow
 def test_whatever_happens_in_many_lives_every_beginning_is_told_and_its_end_after_it() -> None:
-    for seed in range(int(os.environ.get("LIVES", "120"))):
+    for seed in range(int(os.environ.get("LIVES", often(120, 40)))):
         simulate(seed)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.amount import often
 from tests.kql.binder import Binder
 from tests.queries import OWN, shipped
 from tocsin import signals
@@ -136,7 +137,7 @@ def _requests() -> Iterator[dict[str, Any]]:
 
 
 @given(rules(), st.integers(1, 4), st.integers(0, 3))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=often(60, 20), suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.slow
 def test_fused_and_unfused_say_the_same(
     telemetry: EmbeddedTelemetry, binder: Binder, some: list[Rule], count: int, jitter: int

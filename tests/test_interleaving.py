@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.amount import often
 from tests.azurite.server import Azurite
 from tests.interleaving import Outcome, play
 from tocsin.ports import Store
@@ -27,7 +28,7 @@ def right(outcome: Outcome) -> None:
 
 @pytest.mark.slow
 def test_many_orders_on_sqlite(tmp_path: Path) -> None:
-    for seed in range(150 if os.environ.get("CI") else 500):
+    for seed in range(often(500, 60)):
         store = SqliteStore(":memory:")
         right(play(seed, lambda store=store: store))  # type: ignore[misc]
 
@@ -41,7 +42,7 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
 
 @pytest.mark.slow
 def test_some_orders_on_tables(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
-    for seed in range(int(os.environ.get("ORDERS", "6"))):
+    for seed in range(int(os.environ.get("ORDERS", often(6, 3)))):
         monkeypatch.setattr(tables, "TABLE", f"t{uuid.uuid4().hex}")
 
         def store() -> Store:

@@ -143,9 +143,9 @@ def test_a_stored_silence_stops_actions_too_until_it_ends() -> None:
 
 
 def flooded(together: bool) -> tuple[Stage, int]:
-    """Forty targets that fail in one minute, at receivers for people or for programs."""
-    targets = tuple(TARGET.model_copy(update={"name": f"sales-{number}"}) for number in range(40))
-    stage = Stage(ERRORS, config=config(targets=targets, storm=30))
+    """Fourteen targets that fail in one minute, at receivers for people or for programs."""
+    targets = tuple(TARGET.model_copy(update={"name": f"sales-{number}"}) for number in range(14))
+    stage = Stage(ERRORS, config=config(targets=targets, storm=10))
     stage.oncall.together = stage.team.together = together  # type: ignore[attr-defined]
     for second in range(0, 900, 5):
         stage.trace(T0 + timedelta(seconds=second - 300), "response.returned", ok="false")
@@ -173,7 +173,7 @@ def test_the_end_of_a_flood_closes_what_its_digest_opened_with_the_last_alert() 
 
 @pytest.mark.slow
 def test_what_closes_incidents_is_never_made_a_digest() -> None:
-    targets = tuple(TARGET.model_copy(update={"name": f"sales-{number}"}) for number in range(40))
+    targets = tuple(TARGET.model_copy(update={"name": f"sales-{number}"}) for number in range(12))
     stage = Stage(ERRORS, config=config(targets=targets, storm=1_000))
     for second in range(0, 600, 5):
         stage.trace(T0 + timedelta(seconds=second - 300), "response.returned", ok="false")

@@ -36,7 +36,7 @@ def anew(root: Path, *arguments: str) -> dict[str, object]:
     return document
 
 
-@pytest.mark.parametrize("story", list(STORIES))
+@pytest.mark.parametrize("story", [each for each in STORIES if each != "configuration"])
 def test_every_story_comes_true(root: Path, story: str) -> None:
     document = played(root, "--story", story)
     assert document["true"]
@@ -76,6 +76,7 @@ def test_the_same_seed_tells_the_same_story(root: Path) -> None:
     assert anew(root, *story) == anew(root, *story)
 
 
+@pytest.mark.long
 def test_a_policy_that_only_observes_makes_the_mission_untrue(root: Path, tmp_path: Path) -> None:
     """The demo can fail: nothing in it is written down beforehand."""
     project(tmp_path)
@@ -101,13 +102,14 @@ def test_a_wrong_call_says_what_would_be_right(arguments: list[str], words: str)
     assert words in result.stderr
 
 
-def test_the_summary_for_people_is_plain_text_where_there_is_no_terminal(root: Path) -> None:
-    result = runner.invoke(program, ["demo", "--speed", "0", "--story", "outage", "--root", str(root)])
+def test_a_story_comes_true_for_people_in_plain_text_where_there_is_no_terminal(root: Path) -> None:
+    result = runner.invoke(program, ["demo", "--speed", "0", "--story", "configuration", "--root", str(root)])
     assert result.exit_code == 0
     assert "The story came true." in result.stdout
     assert "\x1b[" not in result.stdout
 
 
+@pytest.mark.long
 def test_a_rule_that_shows_what_a_tool_was_told_breaks_the_claim_that_nothing_leaks(tmp_path: Path) -> None:
     project(tmp_path)
     (tmp_path / "rules" / "leak.yaml").write_text(

@@ -96,7 +96,9 @@ def test_every_function_runs_and_is_listed(worker: Worker, world: World, capsys:
     link = SIGNED.token(Claim("1", Does.SILENCE, "hitl_misconfigured", "sales-research"), world.clock.now())
     page = worker.run("link", "req", worker.http("GET", "http://localhost/api/link", token=link))
     assert (page.http.status_code, ">Silence</button>" in page.http.body.bytes.decode()) == ("200", True)
-    done = worker.run("link", "req", worker.http("POST", "http://localhost/api/link", f"token={link}&press=silence".encode()))
+    done = worker.run(
+        "link", "req", worker.http("POST", "http://localhost/api/link", f"token={link}&press=silence".encode())
+    )
     ran.append("link")
     assert (done.http.status_code, done.http.headers["Content-Security-Policy"][:18]) == ("200", "default-src 'none'")
     assert len(composition.current().engine.store.kept(Silence)) == 1

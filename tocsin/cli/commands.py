@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tocsin import __version__
-from tocsin.cli import audit, people, writing
+from tocsin.cli import audit, backtest, people, plan, writing
 from tocsin.cli.drill import drill
 from tocsin.cli.options import Form, Root
 from tocsin.cli.output import Output
@@ -27,6 +27,8 @@ program.add_typer(drill, name="drill")
 people.register(program)
 audit.register(program)
 writing.register(program)
+backtest.register(program)
+plan.register(program)
 
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A target's name in tocsin.yaml.")]
 Scope = Annotated[str, typer.Option("--scope", help="tools, workflow or all.")]

@@ -81,12 +81,12 @@ def windows(rule: Rule, slots: Sequence[datetime], since: datetime | None = None
     if rule.counting == "arrivals" and since is not None and found:
         first = found[0]
         found[0] = replace(first, start=max(min(first.start, since), first.end - LATEST))
-    for part, (back, length) in enumerate(_beside(rule.when), 1):
+    for part, (back, length) in enumerate(beside(rule.when), 1):
         found += [Window(slot, slot - back - length, slot - back, part) for slot in slots]
     return tuple(found)
 
 
-def _beside(when: When) -> list[tuple[timedelta, timedelta]]:
+def beside(when: When) -> list[tuple[timedelta, timedelta]]:
     """Return, for each window a value is held against, how long before the slot it ends and how long it is."""
     if when.change:
         return [(when.change.versus, when.over)]
@@ -107,11 +107,16 @@ def compile_logs(
     if signal is None or source is None:
         raw = Part(tuple((name, name) for name in rule.when.by), raw=author(rule))
         return tuple(Ask(_raw(raw, target, window), (window,), raw) for window in spans)
-    part = _part(source, {name: signal.dimensions[name] for name in rule.when.by}, target)
-    part = replace(part, arrivals=rule.counting == "arrivals")
+    part = measured_by(rule, signal, source, target)
     alike = {window.end - window.start: None for window in spans}
     groups = [tuple(each for each in spans if each.end - each.start == length) for length in alike]
     return tuple(Ask(_measured(part, target, group), group, part) for group in groups)
+
+
+def measured_by(rule: Rule, signal: Signal, source: Logs, target: Target) -> Part:
+    """Return what one source of the rule's signal measures. Raises KeyError for a ``by`` it has no dimension for."""
+    part = _part(source, {name: signal.dimensions[name] for name in rule.when.by}, target)
+    return replace(part, arrivals=rule.counting == "arrivals")
 
 
 def compile_signal(source: Logs, target: Target, start: datetime, end: datetime) -> Query:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from tocsin.core.alert import STORM, Alert, Instance, Seen, Verdict, instance
 from tocsin.core.answer import NoAnswer, Rows
@@ -61,6 +61,22 @@ _Key = tuple[datetime, int]
 """A slot, and which of its windows is meant: 0 is its own."""
 
 
+class Series(Protocol):
+    """What one source says of every slot: see the fields of ``_Source``, which the live engine measures by."""
+
+    @property
+    def configured(self) -> bool: ...
+    @property
+    def denies(self) -> bool: ...
+    @property
+    def found(self) -> Point | None: ...
+    @property
+    def unanswered(self) -> bool: ...
+    def at(self, slot: datetime) -> Mapping[Instance, Point]: ...
+    def beside(self, slot: datetime, by: Instance) -> dict[int, Point]: ...
+    def refusal(self, slot: datetime) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """One source made ready: its points, or why there are none. ``found`` is what the configuration holds now."""
@@ -73,6 +89,13 @@ class _Source:
     found: Point | None = None
     silenced: str = ""
     """Why this source says nothing for any slot."""
+    parts: tuple[int, ...] = ()
+    """The numbers of the windows that a value is held against."""
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether telemetry did not answer for some window; what the app is set to is another question."""
+        return not self.configured and bool(self.silenced or self.refused)
 
     def at(self, slot: datetime) -> Mapping[Instance, Point]:
         """Return the points of one slot's window."""
@@ -80,7 +103,7 @@ class _Source:
 
     def beside(self, slot: datetime, by: Instance) -> dict[int, Point]:
         """Return the instance's points of the windows that its value is held against."""
-        found = {part: points.get(by) for (at, part), points in self.points.items() if at == slot and part}
+        found = {part: self.points.get((slot, part), {}).get(by) for part in self.parts}
         return {part: point for part, point in found.items() if point is not None}
 
     def refusal(self, slot: datetime) -> str:
@@ -103,14 +126,14 @@ class Measured:
 
     rule: Rule
     counting: bool
-    sources: tuple[_Source, ...]
+    sources: tuple[Series, ...]
     newest: datetime | None = None
     """The slot that a reading of the configuration belongs to; None when it belongs to whichever is judged."""
 
     @property
     def unanswered(self) -> bool:
         """Whether telemetry did not answer for some window; what the app is set to is another question."""
-        return any(not source.configured and (source.silenced or source.refused) for source in self.sources)
+        return any(source.unanswered for source in self.sources)
 
     def at(
         self, slot: datetime, alerts: Mapping[Instance, Alert], fresh: Freshness, within: timedelta
@@ -159,7 +182,7 @@ class Measured:
             return Seen(Verdict.CLEAR, seen.value, "denied by telemetry", seen.detail)
         return seen
 
-    def _source(self, source: _Source, by: Instance, alert: Alert | None, live: _Liveness) -> Seen:
+    def _source(self, source: Series, by: Instance, alert: Alert | None, live: _Liveness) -> Seen:
         refusal = source.refusal(live.slot)
         if refusal:
             return Seen(Verdict.UNKNOWN, reason=refusal)
@@ -266,14 +289,16 @@ def _source(rule: Rule, heard: Heard, kind: Source | None) -> _Source:
         if isinstance(answer, NoAnswer):
             refused.update({_key(window): answer.why.value for window in ask.windows})
             continue
-        for key, by, point in _points(rule, ask, answer):
+        for key, by, point in points_of(rule, ask, answer):
             if by in points.setdefault(key, {}):
                 refused[key] = TWO_ROWS
             points[key][by] = point
-    return _Source(False, denies, points, refused)
+    parts = sorted({window.part for ask, _ in heard.answers for window in ask.windows} - {0})
+    return _Source(False, denies, points, refused, parts=tuple(parts))
 
 
-def _points(rule: Rule, ask: Ask, rows: Rows) -> Iterator[tuple[_Key, Instance, Point]]:
+def points_of(rule: Rule, ask: Ask, rows: Rows) -> Iterator[tuple[tuple[datetime, int], Instance, Point]]:
+    """Yield what each row of an answer says: of which slot and which of its windows, of whom, and what."""
     for row in rows.dicts():
         by = instance({name: str(row.get(name) or "") for name in rule.when.by})
         for window in ask.at(int(row.get("_window") or 0)):

@@ -8,7 +8,7 @@ name no table or several, windows that reach back differently, and what would ma
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -167,8 +167,7 @@ def _made(shares: Sequence[Share], asks: Mapping[int, Ask], target: Target) -> F
 
 def _text(shares: Sequence[Share], target: Target, end: datetime) -> str:
     measured = [share.part for share in shares if not share.part.raw]
-    expressions = [text for part in measured for text in _expressions(part)]
-    hoisted = {text: f"_x{at}" for at, text in enumerate(dict.fromkeys(_PROPERTY.findall(" ".join(expressions))))}
+    hoisted = properties(measured)
     lets = [_rows(measured, hoisted, target)] if measured else []
     parts: list[str] = []
     for label, share in enumerate(shares):
@@ -181,33 +180,41 @@ def _text(shares: Sequence[Share], target: Target, end: datetime) -> str:
     return "".join(f"{each};\n" for each in dict.fromkeys(lets)) + united
 
 
-def _expressions(part: Part) -> list[str]:
+def properties(parts: Iterable[Part]) -> dict[str, str]:
+    """Return a name for each property of a row that the parts read, so that it is read once."""
+    read = " ".join(text for part in parts for text in expressions(part))
+    return {text: f"_x{at}" for at, text in enumerate(dict.fromkeys(_PROPERTY.findall(read)))}
+
+
+def expressions(part: Part) -> list[str]:
+    """Return every expression over the rows that a part is made of."""
     return [part.where, part.value, part.events, part.detail, *(expression for _, expression in part.by)]
 
 
-def _needed(parts: Sequence[Part], hoisted: Mapping[str, str]) -> list[str]:
+def columns_of(parts: Sequence[Part], hoisted: Mapping[str, str]) -> list[str]:
     """Return the columns that the parts read besides the properties read once for all."""
-    read = kql.code(" ".join(_through(text, hoisted) for part in parts for text in _expressions(part)))
+    read = kql.code(" ".join(through(text, hoisted) for part in parts for text in expressions(part)))
     words = set(re.findall(r"\w+", read))
     return [column for column in TABLES[parts[0].table] if column in words and column != "TimeGenerated"]
 
 
-def _through(text: str, hoisted: Mapping[str, str]) -> str:
+def through(text: str, hoisted: Mapping[str, str]) -> str:
+    """Return an expression over the named properties."""
     return _PROPERTY.sub(lambda found: hoisted[found[0]], text)
 
 
 def _rows(parts: Sequence[Part], hoisted: Mapping[str, str], target: Target) -> str:
     arrived = [f"_at = {ARRIVED}"] if parts[0].arrivals else []
     read = (f"{name} = {text}" for text, name in hoisted.items())
-    kept = ", ".join(["TimeGenerated", *arrived, *_needed(parts, hoisted), *read])
+    kept = ", ".join(["TimeGenerated", *arrived, *columns_of(parts, hoisted), *read])
     return f"let _rows = materialize({parts[0].table} | where {bounds(target)} | project {kept})"
 
 
 def _measured(label: int, share: Share, hoisted: Mapping[str, str], end: datetime) -> str:
     part = share.part
-    by = [f"_by{at} = {_through(expression, hoisted)}" for at, (_, expression) in enumerate(part.by)]
-    line = _through(summary(part, ["_window", *by]), hoisted)
-    lines = ["_rows", f"where {_through(part.where, hoisted)}", *_windows(share, end), line, "where events > 0"]
+    by = [f"_by{at} = {through(expression, hoisted)}" for at, (_, expression) in enumerate(part.by)]
+    line = through(summary(part, ["_window", *by]), hoisted)
+    lines = ["_rows", f"where {through(part.where, hoisted)}", *_windows(share, end), line, "where events > 0"]
     return " | ".join([*lines, f"extend _part = {label}"])
 
 

@@ -9,7 +9,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,14 +57,22 @@ class EmbeddedTelemetry:
     is the end of the question's bounds. ``path`` keeps the rows in a file; without it they live as long as this object.
     """
 
-    def __init__(self, now: Callable[[], datetime] | None = None, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        now: Callable[[], datetime] | None = None,
+        path: Path | None = None,
+        recorded: Callable[[Any], Collection[str]] | None = None,
+    ) -> None:
+        """Make the workspace; ``recorded`` lays tables of its own into the database and returns their names."""
         import duckdb_kql
 
         self.now = now
         # Without this a query could read any file of this machine by its name.
-        config = {"enable_external_access": "false"}
+        config = {} if recorded else {"enable_external_access": "false"}
         self._database = duckdb_kql.connect(str(path) if path else ":memory:", config=config)
-        landing.prepare(self._database)
+        landing.prepare(self._database, recorded(self._database) if recorded else ())
+        if recorded:
+            self._database.execute("SET enable_external_access = false")
 
     def ask(self, query: Query, target: Target) -> Rows | NoAnswer:  # noqa: ARG002
         """Return the rows; BROKEN for a query that cannot run. Raises ValueError for empty or naive bounds."""
@@ -84,7 +92,7 @@ class EmbeddedTelemetry:
         bound = {slot: landing.naive(times[name]) for name, slot in slots.items()}
         if clock:
             bound[clock] = landing.naive(now or end)
-        with self._session() as session:
+        with self.session() as session:
             _set(session, asked_from=start, asked_to=end, asked_at=now or landing.EVER)
             return _run(session, sql, bound)
 
@@ -97,13 +105,13 @@ class EmbeddedTelemetry:
         landing.columns(table)
         pending, count = iter(rows), 0
         while batch := list(islice(pending, _BATCH)):
-            with self._session() as session:
+            with self.session() as session:
                 count += landing.insert(session, table, batch)
         return count
 
     def forget(self) -> None:
         """Forget every row; what was translated stays."""
-        with self._session() as session:
+        with self.session() as session:
             landing.empty(session)
 
     def load_recorded(self, path: Path, at: datetime) -> int:
@@ -123,7 +131,8 @@ class EmbeddedTelemetry:
         return None
 
     @contextmanager
-    def _session(self) -> Iterator[Any]:
+    def session(self) -> Iterator[Any]:
+        """Yield a session of the database, in UTC; what it sets and its temporary tables are its own."""
         session = self._database.cursor()
         try:
             # Each session starts with the machine's zone, which would shift every datetime.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ INGESTED = "_IngestedAt"
 EVER = datetime(9999, 12, 31, tzinfo=UTC)
 """Later than every row."""
 
-_SQL_TYPES = {
+SQL_TYPES = {
     "datetime": "TIMESTAMP",
     "string": "VARCHAR",
     "dynamic": "JSON",
@@ -24,7 +24,7 @@ _SQL_TYPES = {
     "real": "DOUBLE",
     "bool": "BOOLEAN",
 }
-_KQL_TYPES = {sql: kql for kql, sql in _SQL_TYPES.items()} | {
+_KQL_TYPES = {sql: kql for kql, sql in SQL_TYPES.items()} | {
     "HUGEINT": "long",
     "UBIGINT": "long",
     "FLOAT": "real",
@@ -34,16 +34,17 @@ _KQL_TYPES = {sql: kql for kql, sql in _SQL_TYPES.items()} | {
 }
 
 
-def prepare(database: Any) -> None:
-    """Make every known table, and the view of its name through which questions see it.
+def prepare(database: Any, given: Collection[str] = ()) -> None:
+    """Make every known table but those that are ``given``, and the view of its name through which questions see it.
 
     The views read three variables of the asking session: ``asked_from`` and ``asked_to`` bound what was emitted,
     ``asked_at`` what has been ingested by then.
     """
     database.execute("CREATE SCHEMA IF NOT EXISTS landed")
     for table in TABLES:
-        lines = ", ".join(f'"{name}" {_SQL_TYPES[kind]}' for name, kind in columns(table).items())
-        database.execute(f'CREATE TABLE IF NOT EXISTS landed."{table}" ({lines})')
+        lines = ", ".join(f'"{name}" {SQL_TYPES[kind]}' for name, kind in columns(table).items())
+        if table not in given:
+            database.execute(f'CREATE TABLE IF NOT EXISTS landed."{table}" ({lines})')
         database.execute(
             f'CREATE OR REPLACE VIEW "{table}" AS SELECT * FROM landed."{table}" '
             "WHERE \"TimeGenerated\" >= getvariable('asked_from')::TIMESTAMP "
@@ -57,7 +58,7 @@ def insert(session: Any, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
     types = columns(table)
     ready = [_row(table, types, each) for each in rows]
     # One list a column: tens of times faster than one statement a row.
-    unnested = ", ".join(f"unnest(?::{_SQL_TYPES[kind]}[])" for kind in types.values())
+    unnested = ", ".join(f"unnest(?::{SQL_TYPES[kind]}[])" for kind in types.values())
     by_column = [list(each) for each in zip(*ready, strict=True)]
     session.execute(f'INSERT INTO landed."{table}" SELECT {unnested}', by_column)
     return len(ready)

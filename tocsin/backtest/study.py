@@ -1,0 +1,158 @@
+"""A whole backtest: every rule on every target it watches, over one history, and what could not be replayed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tocsin.backtest.aggregates import Sum, apart
+from tocsin.backtest.grid import Grid, grid
+from tocsin.backtest.measures import History, Measure, NotAnswered
+from tocsin.backtest.one_by_one import asked
+from tocsin.backtest.replay import Alive, Course, replayed
+from tocsin.backtest.series import Recorded, values
+from tocsin.core.compile import measured_by
+from tocsin.core.config import Target
+from tocsin.core.read import Project
+from tocsin.core.rule import Rule
+from tocsin.core.schedule import selects
+from tocsin.core.signal import Configured, Gauge, Logs, Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Unplayed:
+    """A rule, or a part of what it measures, that history says nothing of."""
+
+    rule: str
+    target: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What came of a backtest over ``[start, end)``."""
+
+    start: datetime
+    end: datetime
+    courses: tuple[Course, ...]
+    unplayed: tuple[Unplayed, ...]
+    partly: tuple[Unplayed, ...] = ()
+    """Rules that were judged by a part of what they measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One rule on one target, as it is judged there."""
+
+    rule: Rule
+    target: Target
+    signal: Signal | None
+    grid: Grid
+
+
+def nothing(_: int) -> None:
+    """Take no notice."""
+
+
+@dataclass(slots=True)
+class Studies:
+    """Backtests over one history. What was read for one is not read again for the next."""
+
+    history: History
+    signals: Mapping[str, Signal]
+    start: datetime
+    end: datetime
+    moved: Callable[[int], None] = nothing
+    """Told how many slots were worked through."""
+    _series: dict[tuple[object, ...], Recorded] = field(default_factory=dict)
+    _alive: dict[str, Alive] = field(default_factory=dict)
+    _read: dict[str, dict[Measure, None]] = field(default_factory=dict)
+
+    def watched(self, project: Project, rules: Collection[str] | None = None) -> list[Watched]:
+        """Return every enabled rule (or of those the named ones) on every target it is about."""
+        found = []
+        for target in project.config.targets:
+            for rule in project.rules:
+                wanted = rule.enabled and (rules is None or rule.id in rules) and selects(rule, target)
+                slots = grid(rule, target.name, self.start, self.end) if wanted else None
+                if slots:
+                    held = project.held_to(rule, target.name)
+                    found.append(Watched(held, target, self.signals.get(rule.when.signal or ""), slots))
+        return found
+
+    def study(self, watched: Sequence[Watched]) -> Study:
+        """Replay them and return what came of it. Raises NotAnswered when history says nothing at all."""
+        self._expect(watched)
+        courses, unplayed, partly = [], [], []
+        for each in watched:
+            name = each.rule.id, each.target.name
+            try:
+                sources = [self._source(each, source) for source in _replayable(each)]
+            except (NotAnswered, ValueError, KeyError) as error:
+                unplayed.append(Unplayed(*name, str(error)))
+                continue
+            finally:
+                self.moved(each.grid.count)
+            missing = _missing(each)
+            if not sources:
+                unplayed.append(Unplayed(*name, missing))
+                continue
+            partly += [Unplayed(*name, missing)] if missing else []
+            alive = self._living(each.target)
+            courses.append(replayed(each.rule, each.target, each.signal, each.grid, sources, alive))
+        return Study(self.start, self.end, tuple(courses), tuple(unplayed), tuple(partly))
+
+    def _expect(self, watched: Sequence[Watched]) -> None:
+        for target in {each.target.name: each.target for each in watched}.values():
+            own = [each for each in watched if each.target.name == target.name]
+            measures = [made for each in own for source in _replayable(each) if (made := self._measure(each, source))]
+            read = self._read.setdefault(target.name, {})
+            if any(each not in read for each in measures):
+                read |= dict.fromkeys(measures)
+                reach = max((each.grid.first - each.grid.origin for each in own), default=timedelta())
+                self.history.expect(target, list(read), self.start - reach, self.end)
+
+    def _measure(self, each: Watched, source: Logs | None) -> Measure | None:
+        if each.signal is None or source is None:
+            return None
+        part = measured_by(each.rule, each.signal, source, each.target)
+        value, events = apart(part.value), apart(part.events)
+        if value is None or not isinstance(events, Sum):
+            return None
+        made = Measure(part, value, events)
+        return made if self.history.takes(made) else None
+
+    def _source(self, each: Watched, source: Logs | None) -> Recorded:
+        measure = self._measure(each, source)
+        if measure is None:
+            return asked(each.rule, each.signal, source, each.target, each.grid, self.history.telemetry, nothing)
+        key = (each.target.name, measure, each.grid)
+        if key not in self._series:
+            bins = self.history.bins(each.target, measure, each.grid)
+            made = {by: values(own, measure.value, measure.events, each.grid) for by, own in bins.items()}
+            self._series[key] = Recorded(each.grid, made, bool(source and source.denies))
+        return self._series[key]
+
+    def _living(self, target: Target) -> Alive:
+        if target.name not in self._alive:
+            begin = self.start - target.fresh_within - timedelta(minutes=1)
+            self._alive[target.name] = Alive.over(self.history.minutes(target, begin, self.end))
+        return self._alive[target.name]
+
+
+def _replayable(each: Watched) -> list[Logs | None]:
+    """Return the sources whose rows are in the logs; None stands for an author's own query."""
+    if each.signal is None:
+        return [None]
+    return [source for source in each.signal.sources if isinstance(source, Logs)]
+
+
+def _missing(each: Watched) -> str:
+    """Return what the rule measures besides that history does not hold."""
+    sources = each.signal.sources if each.signal else ()
+    kinds = [
+        *("the app's configuration" for source in sources if isinstance(source, Configured)),
+        *(f"{source.meter}" for source in sources if isinstance(source, Gauge)),
+    ]
+    return f"no history of {' and '.join(dict.fromkeys(kinds))}" if kinds else ""
