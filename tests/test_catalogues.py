@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.conftest import ROOT
+from tests.documents import pages
 from tests.notices import ALERT
 from tests.stage import MINUTE, T0, Stage
 from tocsin import actuators, notifiers, signals
@@ -64,6 +65,17 @@ def test_a_rule_is_said_to_be_answered_by_the_policies_that_the_engine_finds() -
 
 def _answers(policy: Policy, rule: Rule, alert: object, labels: dict[str, str]) -> bool:
     return answers(policy, rule, alert, labels)  # type: ignore[arg-type]
+
+
+def test_what_azd_is_told_and_asked_is_what_the_infrastructure_takes_and_gives() -> None:
+    outputs = set(re.findall(r"^output (\w+)", (ROOT / "infra" / "main.bicep").read_text(), re.MULTILINE))
+    azd = {"AZURE_LOCATION", "AZURE_RESOURCE_GROUP", "AZURE_ENV_NAME"}
+    text = "".join(pages().values())
+    told, asked = re.findall(r"azd env set (\w+)", text), re.findall(r"azd env get-value (\w+)", text)
+    assert len(told) > 5 and len(asked) > 3
+    assert set(told) - {"NAME"} <= {*listings.provisioned(), *azd}
+    assert set(asked) <= {*outputs, *azd}
+    assert all(words for words, _ in listings.provisioned().values())
 
 
 # What the runbooks ask for

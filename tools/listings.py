@@ -62,7 +62,25 @@ def settings() -> str:
     for name, where in sorted(named().items()):
         shown = f"`{example[name]}`" if example.get(name) else "none: a secret, or yours alone"
         text += f"| `{name}` | {', '.join(f'`{each}`' for each in where)} | {shown} |\n"
+    text += f"\n## Read by infra/\n\n{_INFRA}\n| name | what it is | default |\n|---|---|---|\n"
+    for name, (words, default) in provisioned().items():
+        text += f"| `{name}` | {words} | {f'`{default}`' if default else 'none'} |\n"
     return text + _HOST
+
+
+def provisioned() -> dict[str, tuple[str, str]]:
+    """Return what ``azd env set`` can say of the infrastructure: each name with its meaning and its default."""
+    bicep = (ROOT / "infra" / "main.bicep").read_text(encoding="utf-8")
+    meant = {
+        name: words.replace("\\'", "'")
+        for words, name in re.findall(r"@description\('((?:[^'\\]|\\.)*)'\)\n(?:@.*\n)*param (\w+)", bicep)
+    }
+    given = json.loads((ROOT / "infra" / "main.parameters.json").read_text(encoding="utf-8"))["parameters"]
+    found = {}
+    for parameter, value in given.items():
+        if match := re.fullmatch(r"\$\{(\w+)(?:=(.*))?\}", str(value["value"])):
+            found[match[1]] = (meant.get(parameter, ""), match[2] or "")
+    return found
 
 
 def named() -> dict[str, list[str]]:
@@ -119,6 +137,9 @@ done in [actions](actions.md).
 _SETTINGS = """Set in the function app (`infra/` does, from `azd env set`; see [deploying](deploying.md)), and for the
 command line in `local.settings.json` or the environment. Secrets are references to Key Vault there;
 nothing in the files holds one.
+"""
+_INFRA = """Set by `azd env set NAME VALUE` before `azd up`. What is a list or an object (`moreTargets`,
+`extraSettings`, `privateDnsZoneIds`) stands in `infra/main.parameters.json` itself.
 """
 _HOST = """
 ## Read by the Functions host
