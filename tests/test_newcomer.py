@@ -6,17 +6,13 @@ import subprocess
 import sys
 
 import pytest
-import typer.main
 
 from tests.conftest import ROOT
-from tocsin.cli.commands import program
 
 
 @pytest.mark.long
 def test_a_newcomer_clones_runs_edits_checks_tests_and_sees_the_difference() -> None:
     """With the environment that these tests run in, so that nothing is installed."""
-    if "plan" not in typer.main.get_command(program).commands:  # type: ignore[attr-defined]
-        pytest.skip("`tocsin plan` is not here yet")
     walked = subprocess.run(
         [str(ROOT / "tests" / "newcomer.sh"), sys.prefix], check=False, capture_output=True, text=True, timeout=600
     )
