@@ -422,6 +422,17 @@ def test_every_link_leads_to_a_place_that_is_there(page: str) -> None:
             assert place in anchors(str(path.relative_to(ROOT))), f"{page}: {path.name}#{place}"
 
 
+def test_every_runbook_that_the_code_names_is_there() -> None:
+    """The watcher's own alerts and messages lead to a place, as those of rules do."""
+    named = {
+        match
+        for path in (ROOT / "tocsin").rglob("*.py")
+        for match in re.findall(r"docs/([a-z-]+\.md)#([a-z0-9-]+)", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 6
+    assert [f"{page}#{place}" for page, place in named if place not in anchors(f"docs/{page}")] == []
+
+
 def test_every_page_can_be_reached_from_the_readme() -> None:
     reached, ahead = set(), {"README.md"}
     while ahead:
