@@ -153,12 +153,12 @@ def backtested(folder: Path, rules: Sequence[Rule], length: timedelta) -> tuple[
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_every_change_and_every_message_is_the_live_engines(seed: int, tmp_path: Path) -> None:
-    length, rules = timedelta(hours=often(12, 1.5)), SAMPLES[seed - 1]
+    length, rules = timedelta(hours=often(12, 1)), SAMPLES[seed - 1]
     telemetry = loaded(rows(seed, length))
     changes, told = backtested(exported(telemetry, tmp_path / "export"), rules, length)
     expected, heard = live(telemetry, rules, length)
     telemetry.close()
-    assert len({each[0] for each in expected}) >= 5
+    assert len({each[0] for each in expected}) >= 4
     assert changes == expected
     # What is told in the very last minute is told after the history ends.
     assert told == [each for each in heard if each[0] < T0 + length]
@@ -183,6 +183,7 @@ def test_a_workspace_that_is_asked_in_bins_says_what_its_export_says(tmp_path: P
     telemetry = loaded(rows(5, length, every=20))
     studies = Studies(WorkspaceHistory(telemetry), signals.known(), T0 - MINUTE, T0 + length)
     asked = studies.study(studies.watched(project(rules)))
+    assert asked.unplayed == ()
     filed = studied(exported(telemetry, tmp_path / "export"), rules, length)
     assert [[(step.alert.slot, step.change) for step in each.changes] for each in asked.courses] == [
         [(step.alert.slot, step.change) for step in each.changes] for each in filed.courses

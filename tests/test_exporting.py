@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
+from tests.kql.binder import Binder
 from tests.porting.cases import PROJECT
 from tests.promtool import needed
 from tests.queries import AT, OWN, TARGET
@@ -30,6 +31,7 @@ from tocsin.core.answer import NoAnswer, Query, Rows
 from tocsin.core.compile import Window, compile_logs
 from tocsin.core.read import Project, build
 from tocsin.core.rule import Rule
+from tocsin.core.schema import TABLES
 from tocsin.core.signal import Logs
 from tocsin.document import parse
 from tocsin.files import read_project
@@ -250,6 +252,14 @@ def test_the_watchers_alerts_see_a_heartbeat_that_stops() -> None:
     assert value(AT - timedelta(minutes=15), AT) == ((2.0,),)
     assert value(AT - timedelta(minutes=45), AT - timedelta(minutes=30)) == ((0.0,),)
     telemetry.close()
+
+
+def test_microsofts_parser_binds_the_watchers_queries_with_and_without_their_table() -> None:
+    binder = Binder()
+    tables = {name: columns for name, columns in TABLES.items() if name != "AppMetrics"}
+    bound = [binder.bind(own.query("tocsin"), known) for own in watcher.OWN for known in (TABLES, tables)]
+    binder.close()
+    assert [(each.errors, dict(each.columns)) for each in bound] == [((), {"value": "real"})] * len(bound)
 
 
 def test_the_watchers_alerts_can_be_imported_and_are_accepted() -> None:

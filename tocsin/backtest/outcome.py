@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
-
 from tocsin.backtest.episodes import Episode, episodes
 from tocsin.backtest.pages import Page, pages
+from tocsin.backtest.plots import plotted
 from tocsin.backtest.replay import Course
 from tocsin.backtest.rulings import Deed, deeds
 from tocsin.backtest.study import Study, Unplayed
@@ -118,43 +117,6 @@ def episode(each: Episode, end: datetime) -> dict[str, Any]:
         "worst": each.worst,
         "flap": each.flap,
     }
-
-
-_MOST_POINTS = 3_000
-_MOST_LINES = 8
-"""How many instances are drawn: those with the highest values."""
-
-
-def plotted(course: Course) -> dict[str, Any]:
-    """Return a rule's values over time for a plot: in each stretch the value nearest to, or furthest past, its limit.
-
-    ``start`` and ``step`` are seconds since 1970 and between points; ``lines`` hold a value or null a point.
-    """
-    step = max(1, -(-course.grid.count // _MOST_POINTS))
-    downwards = comparison(course.rule).value in ("below", "at_most")
-    found: dict[str, Any] = {}
-    for source in course.sources:
-        for by, values in source.instances.items():
-            found[", ".join(f"{name} {value}" for name, value in by) or "value"] = values.value[0]
-    worst = sorted(found, key=lambda name: _extreme(found[name], downwards=downwards), reverse=True)[:_MOST_LINES]
-    start = course.grid.first.timestamp()
-    lines = {name: _thinned(found[name], step, downwards=downwards) for name in sorted(worst)}
-    return {"start": start, "step": step * course.grid.every.total_seconds(), "lines": lines}
-
-
-def _extreme(values: Any, *, downwards: bool) -> float:
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return -np.inf
-    return float(-known.min() if downwards else known.max())
-
-
-def _thinned(values: Any, step: int, *, downwards: bool) -> list[float | None]:
-    padded = np.concatenate([values, np.full(-len(values) % step, np.nan)]).reshape(-1, step)
-    empty = np.inf if downwards else -np.inf
-    filled = np.where(np.isfinite(padded), padded, empty)
-    folded = filled.min(axis=1) if downwards else filled.max(axis=1)
-    return [None if not np.isfinite(each) else float(f"{each:.6g}") for each in folded]
 
 
 @dataclass(frozen=True, slots=True)

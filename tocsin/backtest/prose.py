@@ -98,7 +98,8 @@ def heading(found: Outcome) -> str:
     """Return what was replayed, in words."""
     rules, targets = {own.rule.id for own in found.rules}, {own.course.target.name for own in found.rules}
     where = f"{len(targets)} targets" if len(targets) > 1 else next(iter(targets), "no target")
-    return f"{len(rules)} rules on {where}, {found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC"
+    count = f"{len(rules)} rule{'s' * (len(rules) != 1)}"
+    return f"{count} on {where}, {found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M} UTC"
 
 
 # Markdown
@@ -109,8 +110,8 @@ def markdown(found: Outcome) -> str:
     lines = [f"**Backtest** · {heading(found)} · {len(found.episodes)} episodes · {telling(found)}", ""]
     lines += _table(COLUMNS, [row for row in rows(found) if row[3] != "0"]) or ["No rule would have fired."]
     lines += _folded("Episodes", _table(EPISODE_COLUMNS, episode_rows(found)))
-    lines += _folded("What policies would have done", [f"- {_safe(line)}" for line in acting(found)])
-    lines += _folded("Not replayed", [f"- {_safe(line)}" for line in unplayed(found)])
+    lines += _folded("What policies would have done", [f"- {safe(line)}" for line in acting(found)])
+    lines += _folded("Not replayed", [f"- {safe(line)}" for line in unplayed(found)])
     return "\n".join(lines) + "\n"
 
 
@@ -154,8 +155,8 @@ def comparison_markdown(base: Outcome, head: Outcome) -> str:
     lines += _table(DIFFERENCES, difference_rows(base, head)) or ["The change makes no difference to this history."]
     told = only(base, head)
     more = [f"- … {len(told) - MOST_EPISODES} more"] if len(told) > MOST_EPISODES else []
-    lines += _folded("Episodes that differ", [f"- {_safe(line)}" for line in told[:MOST_EPISODES]] + more)
-    lines += _folded("Not replayed", [f"- {_safe(line)}" for line in unplayed(head)])
+    lines += _folded("Episodes that differ", [f"- {safe(line)}" for line in told[:MOST_EPISODES]] + more)
+    lines += _folded("Not replayed", [f"- {safe(line)}" for line in unplayed(head)])
     return "\n".join(lines) + "\n"
 
 
@@ -183,7 +184,7 @@ def sweep_markdown(found: Sweep) -> str:
 def _table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
     if not cells:
         return []
-    lines = [" | ".join(map(_safe, row)) for row in (columns, *cells)]
+    lines = [" | ".join(map(safe, row)) for row in (columns, *cells)]
     return [f"| {lines[0]} |", f"|{'---|' * len(columns)}", *(f"| {line} |" for line in lines[1:])]
 
 
@@ -195,6 +196,6 @@ def _folded(title: str, lines: Sequence[str]) -> list[str]:
 _MARKUP = re.compile(r"[\\`*{}\[\]()<>#+!|~@]|(?<!\w)_|_(?!\w)|:(?=[^\s\d])|(?<=www)\.", re.IGNORECASE)
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Return a text that is a table's cell and no markup, link or mention, whatever it holds."""
     return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", " ".join(text.split()))

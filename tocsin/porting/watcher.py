@@ -26,11 +26,11 @@ class Own:
     threshold: float = 0
 
     def query(self, role: str) -> str:
-        """Return its query; a metric that stopped is no row, and this says 0."""
+        """Return its query. A metric that stopped is no row, and one never sent no table: either way this says 0."""
         chosen = [f"tostring(Properties.{name}) in {kql.texts(values)}" for name, values in self.labels.items()]
-        lines = [f"where AppRoleName == {kql.text(role)} and Name == {kql.text(self.metric)}"]
-        lines += [f"where {each}" for each in chosen]
-        return "\n| ".join(["AppMetrics", *lines, "summarize value = todouble(sum(Sum))"])
+        named = f"AppRoleName == {kql.text(role)} and Name == {kql.text(self.metric)}"
+        counted = " | ".join(["AppMetrics", *(f"where {each}" for each in (named, *chosen)), "project Sum"])
+        return f"union isfuzzy=true (print Sum = 0.0), ({counted})\n| summarize value = todouble(sum(Sum))"
 
 
 OWN = (
