@@ -136,7 +136,7 @@ def _rows(at: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "AppRequests", {**refused, "ResultCode": "500"}
     yield "AppDependencies", {**refused, "ResultCode": "", "Target": "search", "DependencyType": "HTTP"}
     yield "AppExceptions", {**common, "ExceptionType": "gaierror", "OuterMessage": "Name or service not known"}
-    given_up = {"Message": "work given up", "Properties": {"target": "sales-research", "error": "x"}}
+    given_up = {"Message": "work given up", "Properties": {"message": "sales-research"}}
     yield "AppTraces", {**common, "AppRoleName": "tocsin", **given_up}
     counted = {"cause": "timer", "outcome": "done"}
     for name in ("tocsin.ticks", "tocsin.slots"):
