@@ -1,4 +1,4 @@
-"""Write ``docs/{signals,receivers,actions}.md`` and ``schemas/`` from what the code says of itself.
+"""Write the catalogues under ``docs/`` and ``schemas/`` from what the code and the shipped files say of themselves.
 
 python -m tools.catalogue
 """
@@ -13,6 +13,7 @@ from tocsin.app import known
 from tocsin.authoring.schema import schemas
 from tocsin.core.action import Arg, Takes
 from tocsin.core.signal import Configured, Gauge, Signal
+from tools import costs, coverage, listings, runbooks
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -21,7 +22,17 @@ _MADE = "<!-- python -m tools.catalogue writes this page. -->\n"
 
 def pages() -> dict[str, str]:
     """Return each page's text by its file name."""
-    return {"signals.md": _signals(), "receivers.md": _receivers(), "actions.md": _actions()}
+    return {
+        "signals.md": _signals(),
+        "receivers.md": _receivers(),
+        "actions.md": _actions(),
+        "rules.md": listings.rules(),
+        "settings.md": listings.settings(),
+        "commands.md": listings.commands(),
+        "coverage.md": coverage.page(),
+        "costs.md": costs.page(),
+        "operations.md": runbooks.filled((DOCS / "operations.md").read_text(encoding="utf-8")),
+    }
 
 
 def _signals() -> str:
