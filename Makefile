@@ -7,7 +7,7 @@ ARGS ?=
 QUICK ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants simulate picture pictures lock clean bench-fusion bench-lateness bench-detection bench-delivery
+.PHONY: setup run test check mutants simulate picture pictures lock clean recordings bench-fusion bench-lateness bench-detection bench-delivery
 
 setup: $(VENV)/.ready
 
@@ -53,6 +53,10 @@ mutants: setup
 # Benchmarks: each compares against a named baseline in the same run and ends with one line of JSON.
 bench-fusion bench-lateness bench-detection bench-delivery: bench-%: setup
 	@$(BIN)/python -m bench.$* $(ARGS)
+
+# What rules find in real recordings, and the pictures of those reports in docs/backtest.
+recordings: setup
+	@$(BIN)/python -m bench.recordings docs/backtest
 
 # Stories drawn from seeds, each of which must end as it has to (SEEDS=200 FROM=0; TRACE=1 tells them and does no more);
 # then two engines at once on Azurite's Table service, in 500 orders.
