@@ -7,7 +7,8 @@ ARGS ?=
 QUICK ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants simulate picture pictures lock clean recordings bench-fusion bench-lateness bench-detection bench-delivery
+.PHONY: setup run test check mutants agree simulate picture pictures package size lock clean recordings \
+  bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-coldstart
 
 setup: $(VENV)/.ready
 
@@ -50,8 +51,12 @@ check: setup
 mutants: setup
 	@$(BIN)/python -m tools.mutants
 
+# The alert state machine against the real Prometheus (Debian's promtool), in 10,000 sequences; `make test` plays 500.
+agree: setup
+	@SEQUENCES=$(or $(SEQUENCES),10000) $(BIN)/python -m pytest tests/test_prometheus_agrees.py $(ARGS)
+
 # Benchmarks: each compares against a named baseline in the same run and ends with one line of JSON.
-bench-fusion bench-lateness bench-detection bench-delivery: bench-%: setup
+bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-coldstart: bench-%: setup
 	@$(BIN)/python -m bench.$* $(ARGS)
 
 # What rules find in real recordings, and the pictures of those reports in docs/backtest.
@@ -74,11 +79,23 @@ pictures: setup tools/cards/node_modules/.ready
 	@for kind in fired acted resolved; do \
 	  $(BIN)/tocsin render hitl_misconfigured -r teams --kind $$kind --picture docs/cards/$$kind.png >/dev/null || exit; done
 
-# Resolve the versions anew: the lock of everything, and what the deployed function needs as its export.
+# The zip that a deployment uploads, and a rehearsal: unpacked where nothing but requirements.txt is installed, it runs in
+# Microsoft's worker. That is for Python 3.13: PYTHON=python3.13 VENV=.venv-3.13 make package
+package: setup
+	@$(BIN)/python -m tools.package
+	@$(BIN)/python -m tools.rehearse
+
+# What requirements.txt takes once installed; more than 120 MB is an error.
+size: setup
+	@$(BIN)/python -m tools.size
+
+# Resolve the versions anew: the lock of everything, what the deployed function needs as its export, the workflows' tools.
 lock: setup
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
 	  --all-extras --python-version 3.11 pyproject.toml --output-file requirements-dev.lock
 	@$(BIN)/python -m tools.export_requirements > requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --upgrade \
+	  --python-version 3.13 .github/tools.in --output-file .github/tools.txt
 
 clean:
 	@rm -rf .venv .venv-* tests/*/node_modules tools/*/node_modules build *.egg-info .mypy_cache .ruff_cache .hypothesis

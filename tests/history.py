@@ -25,7 +25,7 @@ def rows(seed: int, length: timedelta, start: datetime = T0, every: float = 9.0)
         name: [
             (begin := timedelta(minutes=chance.uniform(30, length / MINUTE)),
              begin + timedelta(minutes=chance.expovariate(1 / 25)), chance.uniform(0.01, 1))
-            for _ in range(max(2, int(length / timedelta(hours=2))))
+            for _ in range(max(3, int(length / timedelta(hours=1.5))))
         ]
         for name in ("errors", "slow", "cost", "silent", "tools", "hitl", "quiet")
     }  # fmt: skip

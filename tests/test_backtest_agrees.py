@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from tests.history import MINUTE, T0, TARGET, exported, loaded, rows
 from tests.queries import shipped
 from tocsin import signals
 from tocsin.backtest.history import FileHistory
+from tocsin.backtest.pages import pages
 from tocsin.backtest.recording import Recording
-from tocsin.backtest.study import Studies
+from tocsin.backtest.study import Studies, Study
+from tocsin.backtest.workspace import WorkspaceHistory
 from tocsin.core.config import Config
+from tocsin.core.message import Notice, Outcome, Said
 from tocsin.core.read import Project
 from tocsin.core.rule import Rule
 from tocsin.core.signal import Logs
@@ -25,7 +29,11 @@ from tocsin.telemetry.embedded import EmbeddedTelemetry
 from tocsin.testing import Heard
 
 CONFIG = Config.model_validate(
-    {"targets": [TARGET], "routes": {"to": ["team"]}, "budgets": {"queries_per_minute": 10_000}}
+    {
+        "targets": [TARGET],
+        "routes": {"to": ["team"], "group_by": ["rule", "target"]},
+        "budgets": {"queries_per_minute": 10_000},
+    }
 )
 
 
@@ -66,51 +74,118 @@ def of_logs(each: Rule) -> bool:
 RULES = tuple(each for each in (*shipped().values(), *OWN) if of_logs(each) and each.enabled)
 
 
+SAMPLES = [RULES[part::3] for part in range(3)]
+
+
 class Changes(Heard):
     """Notes what became of alerts."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: set[str]) -> None:
         super().__init__()
-        self.seen: list[tuple[str, Any, str, str, float | None]] = []
+        self.names = names
+        self.seen: list[tuple[Any, ...]] = []
 
     def info(self, event: str, /, **fields: Any) -> None:
-        if event == "alert" and fields["rule"] in {each.id for each in RULES}:
-            value = None if fields["value"] is None else float(f"{fields['value']:.9g}")
-            self.seen.append((fields["rule"], fields["slot"], fields["change"], fields["state"], value))
+        if event == "alert" and fields["rule"] in self.names:
+            self.seen.append(
+                (fields["rule"], fields["slot"], fields["change"], fields["state"], rounded(fields["value"]))
+            )
 
 
-def live(telemetry: EmbeddedTelemetry, length: timedelta) -> list[Any]:
-    """Return what becomes of alerts when the engine ticks every minute."""
-    log = Changes()
-    project = Project(rules=RULES, config=CONFIG)
-    parts: dict[str, Any] = {"configuration": None, "notifiers": {}, "actuators": {}, "owner": "test"}
-    engine = Engine(project, signals.known(), SqliteStore(":memory:"), telemetry, log=log, **parts)
+class Team:
+    """Notes what it is told of the rules, and when."""
+
+    together = False
+
+    def __init__(self, names: set[str]) -> None:
+        self.names, self.now = names, T0
+        self.got: list[tuple[Any, ...]] = []
+
+    def deliver(self, notice: Notice) -> Outcome:
+        if notice.rule in self.names:
+            self.got.append((self.now, notice.kind.value, notice.rule, notice.title))
+        return Outcome(Said.ACCEPTED)
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a value to nine digits: a sum depends on the order of what is added."""
+    return None if value is None else float(f"{value:.9g}")
+
+
+def project(rules: Sequence[Rule]) -> Project:
+    return Project(rules=tuple(rules), config=CONFIG)
+
+
+def live(telemetry: EmbeddedTelemetry, rules: Sequence[Rule], length: timedelta) -> tuple[list[Any], list[Any]]:
+    """Return what becomes of alerts, and who is told, when the engine ticks every minute."""
+    names = {each.id for each in rules}
+    log, team = Changes(names), Team(names)
+    parts: dict[str, Any] = {"configuration": None, "notifiers": {"team": team}, "actuators": {}, "owner": "test"}
+    engine = Engine(project(rules), signals.known(), SqliteStore(":memory:"), telemetry, log=log, **parts)
     for minute in range(int(length / MINUTE) + 1):
-        engine.tick(T0 + minute * MINUTE)
-    return sorted(log.seen, key=str)
+        team.now = T0 + minute * MINUTE
+        engine.tick(team.now)
+    return sorted(log.seen, key=str), sorted(team.got, key=str)
 
 
-def backtested(folder: Path, length: timedelta) -> tuple[Studies, list[Any]]:
+def studied(folder: Path, rules: Sequence[Rule], length: timedelta) -> Study:
     telemetry = EmbeddedTelemetry(recorded=Recording.of(folder).lay)
-    studies = Studies(FileHistory(telemetry), signals.known(), T0 - MINUTE, T0 + length)
-    study = studies.study(studies.watched(Project(rules=RULES, config=CONFIG)))
+    history = FileHistory(telemetry)
+    studies = Studies(history, signals.known(), T0 - MINUTE, T0 + length)
+    study = studies.study(studies.watched(project(rules)))
+    history.close()
     assert study.unplayed == ()
-    found = []
-    for course in study.courses:
-        for step in course.changes:
-            alert, value = step.alert, step.alert.value
-            spelled = None if value is None else float(f"{value:.9g}")
-            found.append((alert.rule, alert.slot, step.change.value, alert.state.value, spelled))
-    return studies, sorted(found, key=str)
+    return study
+
+
+def backtested(folder: Path, rules: Sequence[Rule], length: timedelta) -> tuple[list[Any], list[Any]]:
+    """Return the same of a backtest over the rows as they were exported."""
+    study = studied(folder, rules, length)
+    changes = [
+        (step.alert.rule, step.alert.slot, step.change.value, step.alert.state.value, rounded(step.alert.value))
+        for course in study.courses
+        for step in course.changes
+    ]
+    told = [(each.at, each.kind, each.rule, each.title) for each in pages(study.courses, project(rules), T0 + length)]
+    return sorted(changes, key=str), sorted(told, key=str)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_every_change_is_the_live_engines(seed: int, tmp_path: Path) -> None:
-    length = timedelta(hours=often(2, 8))
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_every_change_and_every_message_is_the_live_engines(seed: int, tmp_path: Path) -> None:
+    length, rules = timedelta(hours=often(12, 1)), SAMPLES[seed - 1]
     telemetry = loaded(rows(seed, length))
-    _, found = backtested(exported(telemetry, tmp_path / "export"), length)
-    expected = live(telemetry, length)
-    assert len({each[0] for each in expected}) > 15
-    assert found == expected
+    changes, told = backtested(exported(telemetry, tmp_path / "export"), rules, length)
+    expected, heard = live(telemetry, rules, length)
+    telemetry.close()
+    assert len({each[0] for each in expected}) >= 4
+    assert changes == expected
+    # What is told in the very last minute is told after the history ends.
+    assert told == [each for each in heard if each[0] < T0 + length]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_whatever_it_was_exported_as_the_history_is_the_same(kind: str, tmp_path: Path) -> None:
+    length, rules = (
+        timedelta(hours=3),
+        [each for each in RULES if each.id in ("high_error_rate", "odd", "by_agent", "raw")],
+    )
+    telemetry = loaded(rows(4, length, every=20))
+    changes, told = backtested(exported(telemetry, tmp_path / "parquet"), rules, length)
+    assert len(changes) > 10
+    assert backtested(exported(telemetry, tmp_path / kind, kind), rules, length) == (changes, told)
+    telemetry.close()
+
+
+def test_a_workspace_that_is_asked_in_bins_says_what_its_export_says(tmp_path: Path) -> None:
+    length = timedelta(hours=3)
+    rules = [each for each in RULES if each.id in ("high_error_rate", "p95_latency", "by_agent", "raw", "rises")]
+    telemetry = loaded(rows(5, length, every=20))
+    studies = Studies(WorkspaceHistory(telemetry), signals.known(), T0 - MINUTE, T0 + length)
+    asked = studies.study(studies.watched(project(rules)))
+    assert asked.unplayed == ()
+    filed = studied(exported(telemetry, tmp_path / "export"), rules, length)
+    assert [[(step.alert.slot, step.change) for step in each.changes] for each in asked.courses] == [
+        [(step.alert.slot, step.change) for step in each.changes] for each in filed.courses
+    ]
     telemetry.close()

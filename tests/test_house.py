@@ -18,6 +18,7 @@ from tocsin.app import known
 from tocsin.authoring.schema import schemas
 from tocsin.core.config import Budgets, Config, Evals, Route, Target
 from tocsin.core.evals import Acceptance
+from tocsin.core.kpi import Kpi
 from tocsin.core.policy import Check, Guard, Policy, Trigger
 from tocsin.core.rule import BurnRate, Change, Rule, Unusual, When
 from tocsin.core.sight import SIGHT
@@ -193,6 +194,7 @@ def test_every_key_of_the_files_is_on_their_page() -> None:
         Budgets,
         Evals,
         Acceptance,
+        Kpi,
     )
     keys = {found.alias or name for model in models for name, found in model.model_fields.items()} - {"id", "file"}
     missing = {key for key in keys if f"`{key}`" not in page and f"`{key}:" not in page and f" {key}:" not in page}

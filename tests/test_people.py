@@ -187,8 +187,14 @@ def test_what_mutes_is_named_and_who_was_not_told_because_of_it(place: Place) ->
     assert all(each.startswith("news") for each in steps["delivery"])
 
 
-def test_what_has_not_fired_is_explained_too(place: Place) -> None:
-    assert by_step(told("explain", "high_error_rate")[0]["reasons"]) == {"state": ["sales-research: never evaluated"]}
+def test_what_has_not_fired_is_explained_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when no telemetry answers: it is asked whether the rule could fire at all."""
+    for name in ("LOG_ANALYTICS", "ARM", "METRICS"):
+        monkeypatch.setenv(f"TOCSIN_{name}_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("TOCSIN_STATIC_TOKEN", "nobody answers there")
+    calm = by_step(told("explain", "high_error_rate")[0]["reasons"])
+    assert calm["state"] == ["sales-research: never evaluated"]
+    assert "whether it can ever fire is not known" in calm["telemetry"][0]
     waiting = Alert(RULE.id, TARGET.name, state=State.PENDING, slot=place.now, since=place.now, held=2 * MINUTE)
     place.app.engine.store.commit(RULE.id, TARGET.name, [replace(waiting, last=Verdict.BREACHED)], [], None)
     steps = by_step(told("explain", "high_error_rate/sales-research")[0]["reasons"])

@@ -12,6 +12,7 @@ from tocsin.core.config import Config
 from tocsin.core.crosscheck import Known, config_problems, policy_problems, rule_problems, worst_first
 from tocsin.core.errors import Problem, nearest
 from tocsin.core.evals import Acceptance, Terms
+from tocsin.core.kpi import Kpi
 from tocsin.core.node import Node, tuned, with_texts
 from tocsin.core.policy import Policy
 from tocsin.core.read import M, Project, Written, build, build_what_can_be
@@ -35,6 +36,14 @@ def read_project(root: Path, settings: Mapping[str, str], known: Known) -> Proje
 def read_written(root: Path, settings: Mapping[str, str], known: Known) -> Written:
     """Return what ``read_project`` does, with the places where everything stands."""
     return _Reading(root, settings, known).written()
+
+
+def read_kpis(root: Path, name: str) -> tuple[tuple[Kpi, ...], tuple[Problem, ...]]:
+    """Return the ``kpis`` of an ``accelerator.yaml``, with every problem of theirs; a file without any has none.
+
+    They are read for a report alone: what is wrong with them keeps no rule from running and no switch from its release.
+    """
+    return _Reading(root, {}, Known()).kpis(name)
 
 
 class _Reading:
@@ -101,6 +110,19 @@ class _Reading:
         self._problems += problems
         aside = f"; not checked: {', '.join(key.text or '' for key in others)}" if others else ""
         return made, f"{name}{aside}"
+
+    def kpis(self, name: str) -> tuple[tuple[Kpi, ...], tuple[Problem, ...]]:
+        """Return what ``read_kpis`` does."""
+        read = self._document(self._root / name, name)
+        found = []
+        listed = read.node.get("kpis") if read.node is not None and read.node.pairs is not None else None
+        if listed is not None and listed.items is None:
+            self._told(listed.problem("wrong-kind", f"a list was expected, found {listed.kind}"))
+        for item in listed.items or () if listed is not None else ():
+            made, problems = build(Kpi, item, {})
+            self._problems += problems
+            found += [made] if made else []
+        return tuple(found), tuple(self._problems)
 
     def _gathered(
         self,

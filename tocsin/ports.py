@@ -201,6 +201,9 @@ class WorkQueue(Protocol):
     def send(self, message: str) -> None:
         """Put a message in. Raises ``Unsent``."""
 
+    def waiting(self) -> int | NoAnswer:
+        """Return about how many messages wait, or why that is not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kept(Generic[T]):

@@ -59,6 +59,9 @@ KNOWN: Mapping[str, Known] = {
 }
 """Every setting that Tocsin itself reads. Those that ``tocsin.yaml`` names as ``${NAME}`` come on top."""
 
+UNRESOLVED = "@Microsoft.KeyVault("
+"""How a setting begins whose value the platform could not take from Key Vault: it hands over the reference itself."""
+
 PATH = "app settings"
 """Stands where a problem in a file has the file's path."""
 
@@ -72,7 +75,7 @@ class Settings:
 
     def get(self, name: str) -> str | None:
         """Return the value of a setting that Tocsin knows, its default, or None. An empty value is no value."""
-        return self.values.get(name, "").strip() or KNOWN[name].default
+        return self._value(name) or KNOWN[name].default
 
     @property
     def state_file(self) -> Path:
@@ -81,10 +84,15 @@ class Settings:
 
     def secret(self, name: str) -> str:
         """Return the value of a setting that ``tocsin.yaml`` names. Raises LookupError that names only the setting."""
-        value = self.values.get(name, "").strip()
+        value = self._value(name)
         if not value:
             raise LookupError(f"the app setting {name} is not set")
         return value
+
+    def _value(self, name: str) -> str:
+        """Return a setting's value; a reference is none, or whoever knows the vault's name could sign links with it."""
+        value = self.values.get(name, "").strip()
+        return "" if value.startswith(UNRESOLVED) else value
 
 
 _SHORTEST_SECRET = 32
@@ -103,6 +111,9 @@ def problems(settings: Settings) -> list[Problem]:
         found += _bad_address(settings, name)
     if settings.get("TOCSIN_STATIC_TOKEN") and not settings.get("TOCSIN_ARM_ENDPOINT"):
         found.append(_problem("bad-token", "TOCSIN_STATIC_TOKEN is for a stand-in on loopback; name its endpoints too"))
+    for name, value in settings.values.items():
+        if value.startswith(UNRESOLVED):
+            found.append(_problem("unresolved-secret", f"{name} is a reference to Key Vault, which gave no value"))
     return [*found, *link_problems(settings)]
 
 

@@ -1,5 +1,7 @@
 """Write ``tests/golden``: what each receiver gets for each kind of notice, and each query, for a reviewer to read.
 
+Beside it ``tests/porting/expected``: what becomes of alerts from elsewhere.
+
 python -m tools.golden
 """
 
@@ -20,6 +22,7 @@ from urllib.parse import unquote
 
 from tests import queries
 from tests.notices import CASES
+from tests.porting import cases
 from tocsin import notifiers
 from tocsin.core.message import Notice
 
@@ -69,14 +72,14 @@ def _unpacked(twice: str) -> str:
 
 def main() -> None:
     """Write every file, and remove those that no longer have a case."""
-    files = rendered()
-    for path in GOLDEN.rglob("*.*"):
-        if str(path.relative_to(GOLDEN)) not in files:
-            path.unlink()
-    for name, text in files.items():
-        (GOLDEN / name).parent.mkdir(parents=True, exist_ok=True)
-        (GOLDEN / name).write_text(text, encoding="utf-8")
-    print(f"{len(files)} files in tests/golden")
+    for folder, files in ((GOLDEN, rendered()), (cases.EXPECTED, cases.rendered())):
+        for path in folder.rglob("*.*"):
+            if str(path.relative_to(folder)) not in files:
+                path.unlink()
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        print(f"{len(files)} files in {folder.relative_to(GOLDEN.parent.parent)}")
 
 
 if __name__ == "__main__":

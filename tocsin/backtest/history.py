@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 from tocsin.backtest.aggregates import Ranked, Sum
@@ -50,7 +51,7 @@ class FileHistory:
         self._scope = telemetry.session()
         self._session = self._scope.__enter__()
         self._tables: dict[tuple[str, str], _Table] = {}
-        self._started: dict[tuple[str, str], tuple[datetime, datetime]] = {}
+        self._numbers = count()
 
     @property
     def telemetry(self) -> Telemetry:
@@ -96,13 +97,14 @@ class FileHistory:
         for table, own in by_table.items():
             key = (target.name, table)
             if key in self._tables:
-                self._session.execute(f"DROP TABLE {self._tables[key].name}")
-            self._tables[key] = self._read(len(self._tables), table, target, [each.part for each in own], start, end)
-            self._started[key] = (start, end)
+                self._drop(self._tables.pop(key))
+            self._tables[key] = self._read(table, target, [each.part for each in own], start, end)
 
-    def _read(
-        self, number: int, table: str, target: Target, parts: Sequence[Part], start: datetime, end: datetime
-    ) -> _Table:
+    def _drop(self, table: _Table) -> None:
+        for name in filter(None, (table.name, table.few)):
+            self._session.execute(f"DROP TABLE {name}")
+
+    def _read(self, table: str, target: Target, parts: Sequence[Part], start: datetime, end: datetime) -> _Table:
         hoisted = properties(parts)
         keys = {name: key for expression, name in hoisted.items() if (key := _key(expression))}
         own = [*columns_of(parts, hoisted), "TimeGenerated"]
@@ -114,7 +116,7 @@ class FileHistory:
         first, last = start, end
         if any(part.arrivals for part in parts):
             first, last = stretch(Part((), arrivals=True), start, end)
-        name = f"_h{number}"
+        name = f"_h{next(self._numbers)}"
         self._session.execute(
             f"CREATE TEMP TABLE {name} AS SELECT {', '.join([*moments, *(_quoted(c) for c in own), *named])} FROM "
             f'(SELECT *{taken} FROM landed."{table}" WHERE "AppRoleName" = $role AND "TimeGenerated" >= $start AND '
@@ -126,9 +128,9 @@ class FileHistory:
 
     def _added_up(self, table: _Table) -> _Table:
         """Return the table with its rows added up by what has few values, where there are many rows."""
-        count = self._session.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]
+        rows = self._session.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0]
         others = [c for c in table.columns if c not in ("TimeGenerated", "ItemCount")]
-        if count < _MANY_ROWS or "ItemCount" not in table.columns or not others:
+        if rows < _MANY_ROWS or "ItemCount" not in table.columns or not others:
             return table
         counted = ", ".join(f"count(DISTINCT {_quoted(each)})" for each in others)
         sample = f"SELECT {counted} FROM (SELECT * FROM {table.name} LIMIT {_MANY_ROWS})"

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import Any, cast
 
 from tocsin.backtest.replay import Course
 from tocsin.core.alert import Change
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.group import Group
-from tocsin.core.message import NEWS, Delivery, Kind, Notice, Settled, outbox
+from tocsin.core.message import NEWS, Delivery, Kind, Notice, outbox
 from tocsin.core.notice import compose
 from tocsin.core.read import Project
 from tocsin.core.schedule import delay
 from tocsin.engine.telling import Teller
-from tocsin.ports import Log, Notifier
-from tocsin.stores.sqlite import SqliteStore
+from tocsin.ports import Kept, Log, Notifier, Store
 
 _MINUTE = timedelta(minutes=1)
 _TOLD = {Change.FIRED: Kind.FIRED, Change.RESOLVED: Kind.RESOLVED, Change.BLIND: Kind.BLIND}
@@ -43,6 +45,46 @@ class Quiet:
         """Take no notice."""
 
     warning = error = info
+
+
+class Outbox:
+    """What the teller needs of a store, without one: nothing of a backtest outlives it, and nobody else writes."""
+
+    def __init__(self) -> None:
+        self._deliveries: dict[str, Delivery] = {}
+        self._kept: dict[type[Any], dict[str, Kept[Any]]] = {}
+
+    def waiting(self, now: datetime) -> list[Delivery]:  # noqa: ARG002
+        """Return what was not settled."""
+        return list(self._deliveries.values())
+
+    def claim(self, delivery: Delivery, until: datetime) -> Delivery:  # noqa: ARG002
+        """Return the delivery: there is nobody to hold it against."""
+        return delivery
+
+    def settle(self, delivery: Delivery) -> None:
+        """Forget what is done with."""
+        self._deliveries.pop(delivery.id, None)
+
+    def empty(self) -> None:
+        """Forget everything that waited."""
+        self._deliveries.clear()
+
+    def enqueue(self, deliveries: Iterable[Delivery]) -> None:
+        """Add deliveries."""
+        self._deliveries |= {each.id: each for each in deliveries}
+
+    def kept(self, kind: type[Any]) -> Mapping[str, Kept[Any]]:
+        """Return every value of a kind."""
+        return dict(self._kept.get(kind, {}))
+
+    def keep(self, kind: type[Any], key: str, value: Any, etag: str | None, messages: Iterable[Delivery] = ()) -> None:
+        """Keep a value, or forget it, together with the messages it makes."""
+        if value is None:
+            self._kept.get(kind, {}).pop(key, None)
+        else:
+            self._kept.setdefault(kind, {})[key] = Kept(value, etag or "1")
+        self.enqueue(messages)
 
 
 def news(course: Course) -> list[tuple[datetime, Notice]]:
@@ -73,34 +115,24 @@ def pages(
     A tick comes every minute; of those in which nothing can happen none is gone through.
     """
     waiting = sorted((each for course in courses for each in news(course)), key=lambda each: each[0])
-    store, told = SqliteStore(":memory:"), list[Page]()
+    store, told = Outbox(), list[Page]()
     log: Log = Quiet()
-    teller = Teller(project, store, notifiers or {}, log)
-    now = waiting[0][0] if waiting else end
+    teller = Teller(project, cast(Store, store), notifiers or {}, log)
+    now, place = waiting[0][0] if waiting else end, 0
     while now < end:
-        come = [notice for at, notice in waiting if at <= now]
-        waiting = waiting[len(come) :]
-        store.enqueue(delivery for notice in come for delivery in outbox(notice, [NEWS], now))
+        begin, place = place, bisect_right(waiting, now, lo=place, key=itemgetter(0))
+        store.enqueue(each for _, notice in waiting[begin:place] for each in outbox(notice, [NEWS], now))
         teller.tell(now)
         told += _sent(store, now)
-        following = [_next(store, project, now), waiting[0][0] if waiting else end]
-        now = max(now + _MINUTE, min(following))
-    store.close()
+        coming = waiting[place][0] if place < len(waiting) else end
+        now = max(now + _MINUTE, min(_next(store, project, now), coming))
     return told
 
 
-def _sent(store: SqliteStore, now: datetime) -> list[Page]:
-    found = []
-    for each in store.waiting(now + timedelta(days=1)):
-        held = store.claim(each, now + _MINUTE)
-        store.settle(_delivered(held, now))
-        if each.receiver != NEWS:
-            found.append(_page(each, now))
+def _sent(store: Outbox, now: datetime) -> list[Page]:
+    found = [_page(each, now) for each in store.waiting(now) if each.receiver != NEWS]
+    store.empty()
     return found
-
-
-def _delivered(delivery: Delivery, now: datetime) -> Delivery:
-    return replace(delivery, state=Settled.DELIVERED, settled=now, receipt="history")
 
 
 def _page(each: Delivery, now: datetime) -> Page:
@@ -109,7 +141,7 @@ def _page(each: Delivery, now: datetime) -> Page:
                 told.episode)  # fmt: skip
 
 
-def _next(store: SqliteStore, project: Project, now: datetime) -> datetime:
+def _next(store: Outbox, project: Project, now: datetime) -> datetime:
     """Return the next minute in which a group or an escalation can have something to tell."""
     moments = [datetime.max.replace(tzinfo=now.tzinfo)]
     for kept in store.kept(Group).values():

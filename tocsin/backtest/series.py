@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -102,28 +103,40 @@ class Recorded:
     unanswered: bool = False
     uncounted: bool = False
     """Whether nothing says how many events a value rests on."""
+    _plain: dict[tuple[Instance, int], tuple[list[float], list[int]]] = field(default_factory=dict)
 
     def at(self, slot: datetime) -> Mapping[Instance, Point]:
         """Return the points of one slot's own window."""
         number = self.grid.number(slot)
-        found = ((by, self._point(values, 0, number)) for by, values in self.instances.items())
-        return {by: point for by, point in found if point is not None}
+        found = {}
+        for by in self.instances:
+            point = self._point(by, 0, number)
+            if point is not None:
+                found[by] = point
+        return found
 
     def beside(self, slot: datetime, by: Instance) -> dict[int, Point]:
         """Return the instance's points of the windows that its value is held against."""
         values, number = self.instances.get(by), self.grid.number(slot)
         if values is None:
             return {}
-        found = ((part, self._point(values, part, number)) for part in range(1, len(values.value)))
+        found = ((part, self._point(by, part, number)) for part in range(1, len(values.value)))
         return {part: point for part, point in found if point is not None}
 
-    def _point(self, values: Values, part: int, number: int) -> Point | None:
+    def _point(self, by: Instance, part: int, number: int) -> Point | None:
         """Return the point of a window; a window without events has none."""
-        events = int(values.events[part][number])
-        if events <= 0:
+        value, events = self._plain.get((by, part)) or self._listed(by, part)
+        if events[number] <= 0:
             return None
-        value = float(values.value[part][number])
-        return Point(value if np.isfinite(value) else None, None if self.uncounted else events)
+        known = value[number] if isfinite(value[number]) else None
+        return Point(known, None if self.uncounted else events[number])
+
+    def _listed(self, by: Instance, part: int) -> tuple[list[float], list[int]]:
+        """Return a window's values and events as lists: of an array each single number is slow to come by."""
+        own = self.instances[by]
+        events = own.events[part].astype(np.int64).tolist()
+        self._plain[(by, part)] = (own.value[part].astype(float).tolist(), events)
+        return self._plain[(by, part)]
 
     def refusal(self, slot: datetime) -> str:  # noqa: ARG002
         """Return that nothing keeps this source from speaking of any slot."""

@@ -89,7 +89,7 @@ class Studies:
             name = each.rule.id, each.target.name
             try:
                 sources = [self._source(each, source) for source in _replayable(each)]
-            except (NotAnswered, ValueError, KeyError) as error:
+            except (NotAnswered, ValueError) as error:
                 unplayed.append(Unplayed(*name, str(error)))
                 continue
             finally:

@@ -6,7 +6,8 @@ import io
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tocsin.core.errors import Problem
@@ -25,11 +26,24 @@ def touched(
     another is found that way. Raises NoBase.
     """
     parted = _parted(root, base)
-    changed = _changed(root, parted)
+    files = _changed(root, parted)
+    with as_it_was(root, base) as folder:
+        before = {_identity(each) for each in look(folder)}
+    return tuple(each for each in problems if each.path in files or _identity(each) not in before)
+
+
+@contextmanager
+def as_it_was(root: Path, base: str) -> Iterator[Path]:
+    """Yield a folder with the YAML files as they were where the change since ``base`` began. Raises NoBase."""
+    parted = _parted(root, base)
     with tempfile.TemporaryDirectory() as folder:
         _laid(root, parted, Path(folder))
-        before = {_identity(each) for each in look(Path(folder))}
-    return tuple(each for each in problems if each.path in changed or _identity(each) not in before)
+        yield Path(folder)
+
+
+def changed(root: Path, base: str) -> set[str]:
+    """Return the files that the change since ``base`` touches, as seen from the folder. Raises NoBase."""
+    return _changed(root, _parted(root, base))
 
 
 def _identity(problem: Problem) -> tuple[str, str, str]:

@@ -55,6 +55,11 @@ def _parser(wanted: bool | None) -> bool:
     return wanted if wanted is not None else not lacking
 
 
+def found(folder: Path, root: Path, now: datetime) -> tuple[Problem, ...]:
+    """Return everything there is to say of a folder's files, read with the settings of ``root``."""
+    return _found(folder, root, now, _parser(None))[1]
+
+
 def _found(folder: Path, root: Path, now: datetime, parser: bool) -> tuple[Written, tuple[Problem, ...]]:
     """Return what stands in a folder, read with the settings of ``root``, and everything there is to say of it."""
     names = known()

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from tocsin import __version__
-from tocsin.cli import audit, people, writing
+from tocsin.cli import audit, backtest, people, plan, porting, writing
 from tocsin.cli.drill import drill
+from tocsin.cli.handover import handover
 from tocsin.cli.options import Form, Root
 from tocsin.cli.output import Output
+from tocsin.cli.report import report as report_group
 from tocsin.cli.reports import Report
 
 program = typer.Typer(
@@ -24,9 +26,14 @@ program = typer.Typer(
 killswitch = typer.Typer(no_args_is_help=True, help="See, engage or release a target's killswitch.")
 program.add_typer(killswitch, name="killswitch")
 program.add_typer(drill, name="drill")
+program.add_typer(handover, name="handover")
+program.add_typer(report_group, name="report")
 people.register(program)
 audit.register(program)
 writing.register(program)
+backtest.register(program)
+plan.register(program)
+porting.register(program)
 
 TargetName = Annotated[str, typer.Option("--target", "-t", help="A target's name in tocsin.yaml.")]
 Scope = Annotated[str, typer.Option("--scope", help="tools, workflow or all.")]
@@ -96,6 +103,18 @@ def test(
         root=root,
         output=output,
     )
+
+
+@program.command()
+def doctor(
+    target: Annotated[str, typer.Option("--target", "-t", help="Only this target; default: all of them.")] = "",
+    root: Root = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Try everything the watcher depends on, and say what to do about each thing. Production is only read."""
+    from tocsin.cli.doctoring import run
+
+    run(root, target, output)
 
 
 @program.command()

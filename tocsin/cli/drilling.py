@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import typer
 
 from tocsin.app import App
+from tocsin.cli.keeping import files_of
 from tocsin.cli.output import Exit, Output, console, emit_json, stop
 from tocsin.cli.project import load_app
 from tocsin.cli.switching import person, target_of
@@ -50,7 +51,7 @@ def run(wanted: Wanted, root: Path | None, output: Output) -> None:
     """Drill; exit 1 when anything failed or was not proven, 2 when it is not to be begun, 3 when nothing answers."""
     app = load_app(root)
     target = _allowed(app, wanted)
-    files = _files(wanted.report)
+    files = files_of(wanted.report)
     drill = Drill(app.engine, _plan(app, target, wanted), _hands(app, output))
     try:
         with _interruptible():
@@ -163,20 +164,6 @@ def _hands(app: App, output: Output) -> Hands:
 def pause(seconds: float) -> None:
     """Wait for the platform, or for telemetry."""
     time.sleep(seconds)
-
-
-def _files(path: Path | None) -> tuple[Path, ...]:
-    """Return where the report is written, as Markdown and as JSON. Exit 2 where that cannot be."""
-    if path is None:
-        return ()
-    stem = path.with_suffix("") if path.suffix in (".md", ".json") else path
-    files = (stem.with_name(f"{stem.name}.md"), stem.with_name(f"{stem.name}.json"))
-    for file in files:
-        if file.exists():
-            stop(Exit.USAGE, f"{file} is there already")
-        if not file.parent.is_dir():
-            stop(Exit.USAGE, f"{file.parent} is no folder")
-    return files
 
 
 def _write(report: Report, files: tuple[Path, ...]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from itertools import groupby
@@ -11,13 +11,16 @@ from pathlib import Path
 import typer
 
 from tocsin.app import App
+from tocsin.cli.examining import sighted
 from tocsin.cli.output import Exit, Output, emit_json, stop
 from tocsin.cli.project import load_app
 from tocsin.cli.reasons import Known, Reason, Subject, reasons
 from tocsin.core.alert import Alert, by_hash
 from tocsin.core.group import Group
 from tocsin.core.message import NEWS, Notice
+from tocsin.core.schedule import asleep, selects
 from tocsin.core.telling import key_of
+from tocsin.diagnosing.wiring import blind
 from tocsin.engine import standing
 from tocsin.ports import StoreUnavailable
 
@@ -27,7 +30,7 @@ def run(name: str, root: Path | None, output: Output) -> None:
     app = load_app(root)
     try:
         known = look(app)
-        found = [(subject, list(reasons(subject, known))) for subject in subjects(name, known)]
+        found = [(each, [*reasons(each, known), *_unseen(each, app)]) for each in subjects(name, known)]
     except StoreUnavailable as error:
         stop(Exit.NO_ANSWER, str(error))
     told = [(subject.key, subject.episode, all_) for subject, all_ in found] or [(name, "", _calm(name, app))]
@@ -94,7 +97,34 @@ def _calm(name: str, app: App) -> list[Reason]:
         slots = {each: app.engine.store.mark(each).slots.get(rule) for each in ([target] if target else targets)}
     except StoreUnavailable as error:
         stop(Exit.NO_ANSWER, str(error))
-    return [Reason("state", each, _last(at)) for each, at in slots.items()]
+    calm = [Reason("state", each, _last(at)) for each, at in slots.items()]
+    return [*calm, *(reason for each in slots for reason in _wiring(rule, each, app))]
+
+
+def _unseen(subject: Subject, app: App) -> Iterator[Reason]:
+    """Yield why nothing was ever known of an alert, where that can be told."""
+    if subject.alert is not None and subject.alert.known is None:
+        yield from _wiring(subject.alert.rule, subject.alert.target, app)
+
+
+def _wiring(rule: str, target: str, app: App) -> Iterator[Reason]:
+    """Yield whether the rule can ever fire on the target: its telemetry is asked what it saw in 30 days."""
+    project = app.engine.project
+    watched = next((each for each in project.config.targets if each.name == target), None)
+    written = next((each for each in project.rules if each.id == rule), None)
+    if watched is None or written is None or not selects(written, watched):
+        return
+    if why := asleep(written, app.clock.now()):
+        yield Reason("rule", target, why)
+        return
+    lost = blind(written, app.engine.signals.get(written.when.signal or ""), watched, sighted(app, watched, [written]))
+    if lost is None:
+        yield Reason("telemetry", target, "what it needs was seen within 30 days")
+    elif not lost.known:
+        yield Reason("telemetry", target, f"whether it can ever fire is not known: {lost.why}")
+    else:
+        wire = f"; to wire it: {lost.how}" if lost.how else ""
+        yield Reason("telemetry", target, f"it can never fire: {lost.why}{wire}")
 
 
 def _last(at: datetime | None) -> str:

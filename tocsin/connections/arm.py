@@ -16,6 +16,7 @@ from tocsin.connections.refusal import no_answer, unhurried, words
 from tocsin.core.answer import NoAnswer
 from tocsin.core.config import Target
 from tocsin.core.container import App, Revision, environment
+from tocsin.core.permission import Permission
 from tocsin.core.template import replacing
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ _RUNNING = frozenset({"Running", "RunningAtMaxScale", "ScaledToZero"})
 
 _UP = _RUNNING | {"Degraded", "Unknown"}
 """Running states in which a revision may answer, well or badly: it counts until it is known not to."""
+
+_PERMISSIONS = "/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
+_MOST_PAGES = 20
 
 _TIMEOUTS = {"connection_timeout": 10, "read_timeout": 30}
 
@@ -130,6 +134,26 @@ class ContainerApps:
 
         return self._safely(target, read)
 
+    def permissions(self, target: Target) -> tuple[Permission, ...] | NoAnswer:
+        """Return what the identity may do at the app, as its roles say it, or why that could not be read."""
+
+        def read(client: ContainerAppsAPIClient) -> tuple[Permission, ...]:
+            from azure.core.rest import HttpRequest
+
+            found: list[Permission] = []
+            url = f"{(self._endpoint or _AZURE).rstrip('/')}{target.app_id}{_PERMISSIONS}"
+            for _ in range(_MOST_PAGES):
+                response = client.send_request(HttpRequest("GET", url), **self._options(2))
+                response.raise_for_status()
+                body = response.json()
+                found += map(_permission, body["value"])
+                url = body.get("nextLink") or ""
+                if not url or not self._own(url):  # the request carries a token
+                    break
+            return tuple(found)
+
+        return self._safely(target, read)
+
     def operation(self, target: Target, url: str) -> Progress:
         """Return how the operation at ``url`` stands, as the header of a PATCH named it.
 
@@ -186,6 +210,10 @@ class ContainerApps:
     def _own(self, url: str) -> bool:
         asked, own = urlsplit(url), urlsplit(self._endpoint or _AZURE)
         return (asked.scheme, asked.netloc) == (own.scheme, own.netloc)
+
+
+def _permission(given: Mapping[str, Any]) -> Permission:
+    return Permission(tuple(given.get("actions") or ()), tuple(given.get("notActions") or ()))
 
 
 def _created(replica: Mapping[str, Any]) -> datetime:

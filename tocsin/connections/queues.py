@@ -61,6 +61,13 @@ class Work:
             refused = no_answer(error)
             raise Unsent(f"{refused.why.value}: {refused.detail}") from error
 
+    def waiting(self) -> int | NoAnswer:
+        """Return about how many messages wait, or why that is not known."""
+        try:
+            return int(self.client.get_queue_properties().approximate_message_count or 0)
+        except Exception as error:
+            return no_answer(error)
+
 
 def work(where: str, client_id: str | None = None) -> Work:
     """Return the work queue at ``where``: a connection string, or the address of a Queue service for an identity."""

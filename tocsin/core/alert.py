@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from tocsin.core.rule import OutOf, Rule
 
@@ -156,81 +157,102 @@ def transition(alert: Alert, seen: Seen, timing: Timing, slot: datetime) -> tupl
     if alert.slot is not None and slot <= alert.slot:
         return alert, Change.OLD_SLOT
     step = slot - alert.slot if alert.slot is not None else timedelta()
-    current = _remember(alert, seen, timing, slot)
+    after = _remembered(alert, seen, timing, slot)
     if seen.verdict is Verdict.UNKNOWN:
-        after, change = _unknown(current, timing, slot)
+        change = _unknown(alert, timing, slot, after)
     elif seen.verdict is Verdict.BREACHED:
-        after, change = _breached(current, timing, slot, step)
+        change = _breached(alert, timing, slot, step, after)
     else:
-        after, change = _clear(current, timing, slot, step)
-    known = alert.known if seen.verdict is Verdict.UNKNOWN else slot
-    return replace(after, slot=slot, last=seen.verdict, known=known), change
+        change = _clear(alert, timing, slot, step, after)
+    return replace(alert, **after), change
 
 
-def _remember(alert: Alert, seen: Seen, timing: Timing, slot: datetime) -> Alert:
+_Fields = dict[str, Any]
+"""The fields of an alert that a slot changes: gathered first, and set at once."""
+
+
+def _remembered(alert: Alert, seen: Seen, timing: Timing, slot: datetime) -> _Fields:
     breached = seen.verdict is Verdict.BREACHED
     history = (*alert.history, breached)[-timing.out_of.slots :] if timing.out_of else ()
-    remembered = replace(alert, history=history, reason=seen.reason, missing=seen.missing)
+    after = {"slot": slot, "last": seen.verdict, "history": history, "reason": seen.reason, "missing": seen.missing}
     if seen.verdict is Verdict.UNKNOWN:
-        return remembered
+        return after
     # A resolution still shows what its episode was about; the next one shows its own evidence or none.
     earlier = "" if alert.state is State.INACTIVE else alert.detail
-    return replace(remembered, value=seen.value, detail=seen.detail or earlier, trail=_trail(alert, seen, slot))
+    known = {"known": slot, "value": seen.value, "detail": seen.detail or earlier, "trail": _trail(alert, seen, slot)}
+    return {**after, **known}
 
 
 def _trail(alert: Alert, seen: Seen, slot: datetime) -> Trail:
     """Return the newest values with this slot's. One that is no finite number is no point of a line."""
     # A clock that was ahead may have left slots that have not come yet.
-    earlier = () if alert.idle else tuple(point for point in alert.trail if point[0] < slot)
+    earlier = () if alert.idle else alert.trail
+    if earlier and earlier[-1][0] >= slot:
+        earlier = tuple(point for point in earlier if point[0] < slot)
     if seen.value is None or not math.isfinite(seen.value):
         return earlier
     return (*earlier, (slot, seen.value))[-LONGEST_TRAIL:]
 
 
-def _breached(alert: Alert, timing: Timing, slot: datetime, step: timedelta) -> tuple[Alert, Change]:
+def _breached(alert: Alert, timing: Timing, slot: datetime, step: timedelta, after: _Fields) -> Change:
     held = alert.held + (step if alert.last is Verdict.BREACHED else timedelta())
     if alert.state is State.FIRING:
-        return replace(alert, held=held), Change.STEADY
+        after.update(held=held)
+        return Change.STEADY
     if alert.state is State.RECOVERING:
-        return replace(alert, state=State.FIRING, since=slot, clear_for=timedelta()), Change.REFIRED
+        after.update(state=State.FIRING, since=slot, clear_for=timedelta())
+        return Change.REFIRED
     if timing.out_of:
-        enough = sum(alert.history) >= timing.out_of.hits
-        return _fire(alert, slot) if enough else (alert, Change.STEADY)
+        enough = sum(after["history"]) >= timing.out_of.hits
+        return _fire(slot, after) if enough else Change.STEADY
     if alert.state is State.INACTIVE:
-        waiting = replace(alert, state=State.PENDING, since=slot, held=timedelta(), fired=None)
-        return _fire(alert, slot) if not timing.for_ else (waiting, Change.PENDING)
-    grown = replace(alert, held=held)
-    return _fire(grown, slot) if held >= timing.for_ else (grown, Change.STEADY)
+        if not timing.for_:
+            return _fire(slot, after)
+        after.update(state=State.PENDING, since=slot, held=timedelta(), fired=None)
+        return Change.PENDING
+    after.update(held=held)
+    return _fire(slot, after) if held >= timing.for_ else Change.STEADY
 
 
-def _fire(alert: Alert, slot: datetime) -> tuple[Alert, Change]:
-    fired = replace(alert, state=State.FIRING, since=slot, fired=slot, held=timedelta(), clear_for=timedelta())
-    return replace(fired, blind=False, fired_value=alert.value), Change.FIRED
+def _fire(slot: datetime, after: _Fields) -> Change:
+    after.update(state=State.FIRING, since=slot, fired=slot, held=timedelta(), clear_for=timedelta())
+    after.update(blind=False, fired_value=after["value"])
+    return Change.FIRED
 
 
-def _clear(alert: Alert, timing: Timing, slot: datetime, step: timedelta) -> tuple[Alert, Change]:
+def _clear(alert: Alert, timing: Timing, slot: datetime, step: timedelta, after: _Fields) -> Change:
     if alert.state is State.INACTIVE:
-        return alert, Change.STEADY
+        return Change.STEADY
     if alert.state is State.PENDING:
-        return replace(alert, state=State.INACTIVE, since=slot, held=timedelta()), Change.DROPPED
-    if alert.state is State.FIRING:
-        waiting = replace(alert, state=State.RECOVERING, since=slot, clear_for=timedelta())
-        return resolved(alert, slot) if not timing.keep_firing_for else (waiting, Change.RECOVERING)
-    clear_for = alert.clear_for + (step if alert.last is Verdict.CLEAR else timedelta())
-    grown = replace(alert, clear_for=clear_for)
-    return resolved(grown, slot) if clear_for >= timing.keep_firing_for else (grown, Change.STEADY)
+        after.update(state=State.INACTIVE, since=slot, held=timedelta())
+        return Change.DROPPED
+    if alert.state is State.FIRING and timing.keep_firing_for:
+        after.update(state=State.RECOVERING, since=slot, clear_for=timedelta())
+        return Change.RECOVERING
+    if alert.state is State.RECOVERING:
+        clear_for = alert.clear_for + (step if alert.last is Verdict.CLEAR else timedelta())
+        if clear_for < timing.keep_firing_for:
+            after.update(clear_for=clear_for)
+            return Change.STEADY
+    after.update(_ended(slot))
+    return Change.RESOLVED
 
 
-def _unknown(alert: Alert, timing: Timing, slot: datetime) -> tuple[Alert, Change]:
+def _unknown(alert: Alert, timing: Timing, slot: datetime, after: _Fields) -> Change:
     since = alert.known or slot
     if not alert.open or alert.blind or slot - since < timing.blind_after:
-        return alert, Change.STEADY
-    return replace(alert, blind=True), Change.BLIND
+        return Change.STEADY
+    after.update(blind=True)
+    return Change.BLIND
+
+
+def _ended(slot: datetime) -> _Fields:
+    return {"state": State.INACTIVE, "since": slot, "held": timedelta(), "clear_for": timedelta()}
 
 
 def resolved(alert: Alert, slot: datetime, change: Change = Change.RESOLVED) -> tuple[Alert, Change]:
     """Return the alert with its episode ended in ``slot``; its ``fired`` stays, so the episode can still be named."""
-    return replace(alert, state=State.INACTIVE, since=slot, held=timedelta(), clear_for=timedelta()), change
+    return replace(alert, **_ended(slot)), change
 
 
 def signature(rule: Rule) -> str:

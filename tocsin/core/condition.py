@@ -62,6 +62,8 @@ def together(seen: Sequence[Seen]) -> Seen:
     """
     if not seen:
         return Seen(Verdict.UNKNOWN, reason="no source knows this instance")
+    if len(seen) == 1:
+        return seen[0]
     by_verdict = {verdict: [each for each in seen if each.verdict is verdict] for verdict in Verdict}
     found = by_verdict[Verdict.BREACHED] or by_verdict[Verdict.UNKNOWN] or by_verdict[Verdict.CLEAR]
     values = [each.value for each in found if each.value is not None]

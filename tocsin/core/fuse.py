@@ -199,8 +199,8 @@ def columns_of(parts: Sequence[Part], hoisted: Mapping[str, str]) -> list[str]:
 
 
 def through(text: str, hoisted: Mapping[str, str]) -> str:
-    """Return an expression over the named properties."""
-    return _PROPERTY.sub(lambda found: hoisted[found[0]], text)
+    """Return an expression over the named properties; one without a name is read where it stands."""
+    return _PROPERTY.sub(lambda found: hoisted.get(found[0], found[0]), text)
 
 
 def _rows(parts: Sequence[Part], hoisted: Mapping[str, str], target: Target) -> str:

@@ -22,10 +22,10 @@ _CALLED = re.compile(r"(?<![\w.'\]])([a-z_]\w*)\s*\(")
 _WORDS = """
 and or not in has_any has_all between by on where extend project summarize union join typeof kind let print datatable
 range scan make has contains to has_cs count dynamic datetime timespan time guid int long real double decimal bool
-boolean string
+boolean string true false
 """
 _OPERATORS = frozenset(_WORDS.split())
-"""Words that may stand before a bracket, and literals of a type."""
+"""Words that may stand before a bracket (``union isfuzzy=true (…)``), and literals of a type."""
 _NAMED = re.compile(r"(?<![\w.'])([A-Za-z_]\w*)(?!\w|\s*\()")
 _MADE = re.compile(r"([A-Za-z_]\w*)\s*=(?![=~])")
 _ALIASED = re.compile(r"\b(?:let|as|with_source|withsource)\s*=?\s*([A-Za-z_]\w*)")

@@ -22,12 +22,14 @@ from tocsin.core.config import Probe, Queue, Target
 from tocsin.local.accelerator import SIDE_EFFECTS, Accelerator
 from tocsin.local.approver import ApproverStandIn, RemoteApprover
 from tocsin.local.container_apps import ContainerAppsStandIn
+from tocsin.local.dated import Dated
 from tocsin.local.front import FrontDoor
 from tocsin.local.github import TOKEN, GitHubStandIn
 from tocsin.local.load import from_trace, seeded
 from tocsin.local.metrics import MetricsStandIn
 from tocsin.local.pagerduty import PagerDutyStandIn
 from tocsin.local.queues import QueuesStandIn
+from tocsin.local.roles import RolesStandIn
 from tocsin.local.serve import Served
 from tocsin.local.teams import TeamsStandIn
 from tocsin.local.webhooks import SECRET, WebhookStandIn
@@ -79,7 +81,10 @@ class StoryClock:
 
 
 class World:
-    """The stand-ins, served while the ``with`` block runs. ``fork`` is ``older`` or ``flagship``."""
+    """The stand-ins, served while the ``with`` block runs. ``fork`` is ``older`` or ``flagship``.
+
+    ``skew`` is how far the clock of its services is ahead of the story's.
+    """
 
     def __init__(
         self, start: datetime, seed: int = 7, trace: Path | None = None, fork: str = "older", port: int = 0
@@ -91,7 +96,8 @@ class World:
         self.arm, self.teams, self.pagerduty = ContainerAppsStandIn(now), TeamsStandIn(now), PagerDutyStandIn(now)
         self.webhooks, self.approver = WebhookStandIn(now), ApproverStandIn(now, seed)
         self.metrics, self.queues = MetricsStandIn(now), QueuesStandIn(now)
-        self.github = GitHubStandIn(now)
+        self.github, self.roles = GitHubStandIn(now), RolesStandIn(now)
+        self.skew = timedelta()
         self.front = FrontDoor(now, lambda: bool(self.arm.serving_env(self.target())))
         self._served = Served(self._app(), port)
         self._mutex = threading.Lock()
@@ -108,10 +114,9 @@ class World:
             fork=fork,
         )
 
-    def _app(self) -> Starlette:
+    def _app(self) -> Dated:
         parts: dict[str, _Part] = {
             "/log-analytics": self.workspace,
-            "/arm": self.arm,
             "/teams": self.teams,
             "/pagerduty": self.pagerduty,
             "/webhooks": self.webhooks,
@@ -121,7 +126,9 @@ class World:
             "/github": self.github,
             "/app": self.front,
         }
-        return Starlette(routes=[Mount(path, routes=part.routes()) for path, part in parts.items()])
+        roles = Mount("/arm", routes=[*self.roles.routes(), *self.arm.routes()])
+        mounted = [Mount(path, routes=part.routes()) for path, part in parts.items()]
+        return Dated(Starlette(routes=[roles, *mounted]), lambda: self.clock.now() + self.skew)
 
     def __enter__(self) -> World:
         self._served.start()

@@ -1,0 +1,94 @@
+// Deployed into the resource group of one target: changes of its Container App cause an evaluation at once, and somebody
+// hears when events are not taken.
+
+param topic string
+param containerApp string
+
+@description('The function that takes events.')
+param functionId string
+
+param storageId string
+param container string
+param actionGroupId string
+param tags object
+
+resource source 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
+  name: topic
+}
+
+resource changes 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = {
+  parent: source
+  name: 'tocsin-${containerApp}'
+  properties: {
+    destination: {
+      endpointType: 'AzureFunction'
+      properties: {
+        resourceId: functionId
+        maxEventsPerBatch: 1
+        preferredBatchSizeInKilobytes: 64
+      }
+    }
+    eventDeliverySchema: 'EventGridSchema'
+    filter: {
+      includedEventTypes: [
+        'Microsoft.Resources.ResourceActionSuccess'
+        'Microsoft.Resources.ResourceDeleteSuccess'
+        'Microsoft.Resources.ResourceWriteSuccess'
+      ]
+      subjectBeginsWith: resourceId('Microsoft.App/containerApps', containerApp)
+      isSubjectCaseSensitive: false
+    }
+    // An event older than an hour is not looked at: every tick since has looked anyway.
+    retryPolicy: {
+      maxDeliveryAttempts: 30
+      eventTimeToLiveInMinutes: 60
+    }
+    deadLetterWithResourceIdentity: {
+      identity: {
+        type: 'SystemAssigned'
+      }
+      deadLetterDestination: {
+        endpointType: 'StorageBlob'
+        properties: {
+          resourceId: storageId
+          blobContainerName: container
+        }
+      }
+    }
+  }
+}
+
+// Ticks find what the events were about; that they do not arrive is worth a look.
+resource alert 'Microsoft.Insights/metricAlerts@2026-01-01' = {
+  name: 'tocsin-events-not-taken-${containerApp}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'Event Grid gave up events of ${containerApp}. They are in the container dead-letters with their reasons.'
+    severity: 3
+    enabled: true
+    scopes: [source.id]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    autoMitigate: true
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'dead-letters'
+          metricNamespace: 'Microsoft.EventGrid/systemTopics'
+          metricName: 'DeadLetteredCount'
+          timeAggregation: 'Total'
+          operator: 'GreaterThan'
+          threshold: 0
+        }
+      ]
+    }
+    actions: [
+      {
+        actionGroupId: actionGroupId
+      }
+    ]
+  }
+}

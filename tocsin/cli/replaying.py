@@ -1,0 +1,295 @@
+"""``tocsin backtest``: rules over exported files or a workspace, alone, against an earlier commit, or under a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tocsin import files, signals
+from tocsin.app import App, compose, known
+from tocsin.backtest import outcome as outcomes
+from tocsin.backtest import prose
+from tocsin.backtest import sweep as sweeping
+from tocsin.backtest.history import FileHistory
+from tocsin.backtest.measures import History, NotAnswered
+from tocsin.backtest.outcome import Outcome
+from tocsin.backtest.recording import NoRecording, Recording
+from tocsin.backtest.study import Studies, Watched
+from tocsin.backtest.sweep import Sweep
+from tocsin.backtest.workspace import WorkspaceHistory
+from tocsin.cli import changes
+from tocsin.cli.backtest import Shape
+from tocsin.cli.output import Exit, console, emit_json, stop, table
+from tocsin.cli.project import find_root, load_settings
+from tocsin.core.errors import nearest, printable, render
+from tocsin.core.read import Project
+from tocsin.telemetry.embedded import EmbeddedTelemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What is asked of a backtest: see the command's options."""
+
+    data: Path | None = None
+    workspace: bool = False
+    days: float = 30.0
+    until: datetime | None = None
+    base: str = ""
+    sweep: Sequence[str] = field(default_factory=list)
+    shape: Shape = Shape.TEXT
+    html: Path | None = None
+
+
+def run(what: Sequence[str], how: Replay, root: Path | None) -> None:
+    """Replay and show; exit 2 for a wrong call, 3 when the history does not answer."""
+    folder = find_root(root)
+    project = read(folder, folder)
+    axes = [each for each in what if "=" in each]
+    names = chosen([each for each in what if "=" not in each], project, folder)
+    screen = console(stderr=how.shape is not Shape.TEXT)
+    try:
+        with opened(how, folder, screen) as (studies, roles):
+            project = fitted(project, roles, screen)
+            if how.sweep or axes:
+                _swept(studies, project, names, [*how.sweep, *axes], how, screen)
+            elif how.base:
+                base = _base(studies, names, roles, folder, how, screen)
+                _show(how, screen, Shown(played(studies, project, names, screen), base=base))
+            else:
+                found = played(studies, project, names, screen)
+                _show(how, screen, Shown(found))
+    except NotAnswered as error:
+        stop(Exit.NO_ANSWER, f"the history does not answer: {error}")
+    except NoRecording as error:
+        stop(Exit.USAGE, str(error))
+
+
+def read(folder: Path, root: Path) -> Project:
+    """Return the project in a folder, read with the settings of ``root``; with problems, nothing is replayed."""
+    project = files.read_project(folder, load_settings(root).values, known())
+    problems = [each for each in project.problems if each.id != "missing-setting" and each.is_error]
+    if problems:
+        stop(Exit.USAGE, f"nothing was replayed, for the files have problems\n{render(problems)}")
+    return project
+
+
+def chosen(names: Sequence[str], project: Project, folder: Path) -> set[str] | None:
+    """Return the ids of the rules that are meant by names, files or folders; None where all are."""
+    if not names:
+        return None
+    ids, found = {rule.id for rule in project.rules}, set[str]()
+    for name in names:
+        path = Path(name) if Path(name).exists() else folder / name
+        if path.is_dir():
+            found |= {each.stem for each in path.glob("*.yaml")} & ids
+        elif Path(name).stem in ids:
+            found.add(Path(name).stem)
+        else:
+            stop(Exit.USAGE, f"no rule '{name}' {nearest(Path(name).stem, sorted(ids))}".strip())
+    return found
+
+
+@contextmanager
+def opened(how: Replay, folder: Path, screen: Console) -> Iterator[tuple[Studies, list[str]]]:
+    """Yield the studies over the history that is asked for, and of files the role names that they hold rows of."""
+    if how.workspace == (how.data is not None):
+        stop(Exit.USAGE, "say where history is: --data FOLDER with exported tables, or --workspace")
+    if how.data is None:
+        app = compose(load_settings(folder))
+        end = how.until.replace(tzinfo=UTC) if how.until else datetime.now(UTC) - timedelta(minutes=5)
+        yield Studies(_asked(app), signals.known(), end - timedelta(days=how.days), end), []
+        return
+    recording = Recording.of(how.data)
+    for each in recording.ignored:
+        screen.print(f"not read: {printable(each)}", style="dim", markup=False)
+    history = FileHistory(EmbeddedTelemetry(recorded=recording.lay))
+    try:
+        yield Studies(history, signals.known(), *_period(how, history)), history.roles()
+    finally:
+        history.close()
+
+
+def _asked(app: App) -> History:
+    return WorkspaceHistory(app.engine.telemetry)
+
+
+def fitted(project: Project, roles: Sequence[str], screen: Console) -> Project:
+    """Return the project for a recording of these roles: that of the only role is taken for the only target's.
+
+    On a laptop the settings that name the role are seldom those of production.
+    """
+    targets = project.config.targets
+    if not roles or {each.role_name for each in targets} & set(roles):
+        return project
+    if len(roles) != 1 or len(targets) != 1:
+        names = ", ".join(printable(each) for each in roles[:10])
+        raise NoRecording(f"no target's role_name has rows in the recording; what has: {names}")
+    screen.print(f"the recording of {printable(roles[0])} is taken for {targets[0].name}'s", style="dim", markup=False)
+    own = targets[0].model_copy(update={"role_name": roles[0]})
+    return replace(project, config=project.config.model_copy(update={"targets": (own,)}))
+
+
+def _period(how: Replay, history: FileHistory) -> tuple[datetime, datetime]:
+    """Return what is replayed: at most so many days before the end, and nothing before the first row."""
+    span = history.span()
+    if span is None:
+        raise NoRecording("the recording holds no row")
+    last = span[1].replace(second=0, microsecond=0) + timedelta(minutes=1)
+    end = how.until.replace(tzinfo=UTC) if how.until else last
+    start = max(span[0].replace(second=0, microsecond=0), end - timedelta(days=how.days))
+    if start >= end:
+        raise NoRecording(f"the recording goes from {span[0]:%Y-%m-%d %H:%M} to {span[1]:%Y-%m-%d %H:%M} UTC")
+    return start, end
+
+
+def played(studies: Studies, project: Project, names: set[str] | None, screen: Console) -> Outcome:
+    """Return the outcome of the project's rules, with a bar while it takes long."""
+    watched = studies.watched(project, names)
+    if not watched:
+        stop(Exit.USAGE, "no enabled rule watches any target")
+    with _bar(screen, sum(each.grid.count for each in watched), "slots") as moved:
+        studies.moved = moved
+        return outcomes.outcome(studies.study(watched), project)
+
+
+@contextmanager
+def _bar(screen: Console, total: int, what: str) -> Iterator[Callable[[int], None]]:
+    columns = (TextColumn("{task.completed:,} of {task.total:,} " + what), BarColumn(), TimeRemainingColumn())
+    shown = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+    with shown:
+        task = shown.add_task("", total=total)
+        yield lambda count: shown.advance(task, count)
+
+
+def _base(
+    studies: Studies, names: set[str] | None, roles: Sequence[str], folder: Path, how: Replay, screen: Console
+) -> Outcome:
+    """Return the outcome of the rules as they were."""
+    try:
+        with changes.as_it_was(folder, how.base) as before:
+            old = fitted(read(before, folder), roles, screen)
+            return played(studies, old, names, screen)
+    except changes.NoBase as error:
+        stop(Exit.USAGE, f"--base {how.base}: {error}")
+
+
+def _swept(
+    studies: Studies, project: Project, names: set[str] | None, given: Sequence[str], how: Replay, screen: Console
+) -> None:
+    if names is None or len(names) != 1:
+        stop(Exit.USAGE, "--sweep is of one rule: name it")
+    watched: list[Watched] = studies.watched(project, names)
+    if not watched:
+        stop(Exit.USAGE, f"{', '.join(names)} is off, or watches no target")
+    try:
+        axes = [sweeping.axis(each) for each in given]
+        cells = 1
+        for each in axes:
+            cells *= len(each.values)
+        with _bar(screen, cells, "settings") as moved:
+            found = sweeping.sweep(studies, watched, axes, lambda: moved(1))
+    except ValueError as error:
+        stop(Exit.USAGE, f"--sweep: {error}")
+    _show(how, screen, Shown(played(studies, project, names, screen), sweep=found))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What there is to show: an outcome, the one it is compared with, or a sweep."""
+
+    outcome: Outcome
+    base: Outcome | None = None
+    sweep: Sweep | None = None
+
+    def document(self, *, series: bool = False) -> dict[str, Any]:
+        """Return it as plain values."""
+        if self.base is not None:
+            return outcomes.comparison_document(self.base, self.outcome, series=series)
+        made = outcomes.document(self.outcome, series=series)
+        return {**made, "sweep": sweeping.document(self.sweep)} if self.sweep else made
+
+    def markdown(self) -> str:
+        """Return it for a pull request's comment."""
+        if self.base is not None:
+            return prose.comparison_markdown(self.base, self.outcome)
+        swept = prose.sweep_markdown(self.sweep) + "\n" if self.sweep else ""
+        return swept + prose.markdown(self.outcome)
+
+
+def _show(how: Replay, screen: Console, shown: Shown) -> None:
+    if how.html is not None:
+        _write(how.html, shown)
+    if how.shape is Shape.JSON:
+        emit_json(shown.document())
+    elif how.shape is Shape.MARKDOWN:
+        typer.echo(shown.markdown(), nl=False)
+    elif how.shape is Shape.HTML:
+        typer.echo(_page(shown))
+    else:
+        _tell(screen, shown)
+
+
+def _page(shown: Shown) -> str:
+    from tocsin.backtest.page import page
+
+    swept = sweeping.document(shown.sweep) if shown.sweep else None
+    return page(shown.document(series=True), title=f"Backtest · {prose.heading(shown.outcome)}", sweep=swept)
+
+
+def _write(path: Path, shown: Shown) -> None:
+    try:
+        path.write_text(_page(shown), encoding="utf-8")
+    except OSError as error:
+        stop(Exit.USAGE, f"{path} cannot be written: {error.strerror}")
+
+
+def _tell(screen: Console, shown: Shown) -> None:
+    found = shown.outcome
+    typer.echo(prose.heading(found))
+    if shown.sweep is not None:
+        screen.print(table("", prose.sweep_columns(shown.sweep), prose.sweep_rows(shown.sweep)))
+        chosen_ = ", ".join(f"{key} {value}" for key, value in shown.sweep.recommended.settings.items())
+        typer.echo(f"recommended: {chosen_}, for {shown.sweep.why}")
+    elif shown.base is not None:
+        _tell_difference(screen, shown.base, found)
+    else:
+        _tell_outcome(screen, found)
+    for line in prose.unplayed(found):
+        typer.echo(printable(line))
+
+
+def _tell_difference(screen: Console, base: Outcome, head: Outcome) -> None:
+    rows = prose.difference_rows(base, head)
+    if not rows:
+        typer.echo("the change makes no difference to this history")
+        return
+    screen.print(_of_targets(prose.DIFFERENCES, rows))
+    for line in prose.only(base, head):
+        typer.echo(printable(line))
+
+
+def _tell_outcome(screen: Console, found: Outcome) -> None:
+    screen.print(_of_targets(prose.COLUMNS, prose.rows(found)))
+    episodes = prose.episode_rows(found)
+    if episodes:
+        screen.print(table("", prose.EPISODE_COLUMNS, episodes))
+    more = len(found.episodes) - len(episodes)
+    for line in ([f"… {more} more"] if more > 0 else []) + [prose.telling(found), *prose.acting(found)]:
+        typer.echo(printable(line))
+
+
+def _of_targets(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
+    """Return the table; of a single target its column is left out, for the heading names it."""
+    at = columns.index("target")
+    if len({row[at] for row in rows}) == 1:
+        columns, rows = (*columns[:at], *columns[at + 1 :]), [(*row[:at], *row[at + 1 :]) for row in rows]
+    return table("", columns, rows)

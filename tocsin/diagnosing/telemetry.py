@@ -1,0 +1,88 @@
+"""Tables and rules: whether rows of the target arrive, how late, and which rules can never fire for want of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from tocsin.core.answer import NoAnswer, Rows
+from tocsin.core.config import Target
+from tocsin.core.fields import AUTO, Severity
+from tocsin.core.rule import Rule
+from tocsin.core.schedule import settled
+from tocsin.core.signal import Signal
+from tocsin.core.text import scrub
+from tocsin.core.units import spell
+from tocsin.diagnosing.finding import Finding, State, bad, good
+from tocsin.diagnosing.wiring import Blind, Sighted, blind
+
+ALIVE = "AppTraces"
+"""The table that every accelerator writes: without it hardly anything is seen."""
+
+_PAGES = (Severity.P0, Severity.P1)
+_MOST_ROLES = 5
+
+
+def tables(
+    target: Target, found: Mapping[str, Rows | NoAnswer], lags: Mapping[str, float | None], now: datetime
+) -> Iterator[Finding]:
+    """Yield for each table whether the target's rows are in it, how old the newest is and how late they came."""
+    for table, answer in found.items():
+        about = f"{target.name}: {table}"
+        if isinstance(answer, NoAnswer):
+            said = f"{answer.why.value}: {answer.detail}"
+            yield bad("tables", about, State.UNKNOWN, "workspace-unanswered", said)
+        elif not answer.columns:
+            state = State.ERROR if table == ALIVE else State.WARNING
+            yield bad("tables", about, state, "table-missing", f"the workspace knows no {table}")
+        else:
+            yield _table(target, table, answer.dicts(), lags.get(table), now)
+
+
+def _table(target: Target, table: str, rows: list[dict[str, Any]], lag: float | None, now: datetime) -> Finding:
+    about = f"{target.name}: {table}"
+    own = [row for row in rows if row["role"] == target.role_name and row["events"]]
+    if not own:
+        return _nobodys(about, table, target, rows)
+    age = now - own[0]["newest"]
+    late = f"; rows take {lag:.0f} s to arrive at worst (95%)" if lag is not None else ""
+    words = f"{own[0]['events']} rows in 30 days, the newest {spell(max(age, timedelta()))} ago{late}"
+    if table == ALIVE and age > target.fresh_within:
+        return bad("tables", about, State.WARNING, "telemetry-silent", words)
+    waits = settled(target, target.offset)
+    if lag is not None and target.offset != AUTO and timedelta(seconds=lag) > waits:
+        return bad("tables", about, State.WARNING, "late-telemetry", f"{words}; windows wait {spell(waits)}")
+    return good("tables", about, words)
+
+
+def _nobodys(about: str, table: str, target: Target, rows: list[dict[str, Any]]) -> Finding:
+    """Return the finding on a table without a row of the target: of the one every app writes, its name is wrong."""
+    others = [scrub(str(row["role"]), 60) or "no name" for row in rows if row["events"]][:_MOST_ROLES]
+    if table == ALIVE:
+        said = f"its rows are of {', '.join(others)}" if others else "it holds no row at all"
+        return bad("tables", about, State.ERROR, "role-name", f"no row of {target.role_name} in 30 days; {said}")
+    said = f"no row of {target.role_name} in 30 days"
+    return bad("tables", about, State.WARNING, "table-missing", said)
+
+
+def never_firing(
+    target: Target, rules: Iterable[Rule], signals: Mapping[str, Signal], seen: Sighted
+) -> Iterator[Finding]:
+    """Yield the rules that can never fire on the target; of those that page it is an error. One finding if all can."""
+    rules = list(rules)
+    lost = [each for rule in rules if (each := blind(rule, signals.get(rule.when.signal or ""), target, seen))]
+    for each in sorted(lost, key=lambda one: (one.rule.severity, one.rule.id)):
+        yield _never(target, each)
+    if not lost:
+        yield good("rules", target.name, f"each of {len(rules)} rules sees what it needs")
+
+
+def _never(target: Target, lost: Blind) -> Finding:
+    about = f"{target.name}: {lost.rule.id}"
+    rank = lost.rule.severity.value
+    if not lost.known:
+        return bad("rules", about, State.UNKNOWN, "workspace-unanswered", f"whether it ({rank}) can fire: {lost.why}")
+    state = State.ERROR if lost.rule.severity in _PAGES else State.WARNING
+    how = f"To wire it: {lost.how}." if lost.how else ""
+    return bad("rules", about, state, "rule-cannot-fire", f"it ({rank}) can never fire: {lost.why}", how)

@@ -1,0 +1,222 @@
+"""Which rules can ever fire on a target, by what it was seen to emit; and how to wire what it was not.
+
+An event that only comes when something is wrong is not missed where others of the same place in the code were seen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tocsin.core.answer import NoAnswer, Query, Rows
+from tocsin.core.compile import bounds, let, tables
+from tocsin.core.config import Target
+from tocsin.core.rule import Rule
+from tocsin.core.schedule import asleep, selects
+from tocsin.core.signal import Configured, Gauge, Logs, Signal, Source
+
+LOOKED_BACK = timedelta(days=30)
+"""What was not seen for so long is taken for never emitted; a workspace forgets a table after the same time."""
+
+_NAMED = re.compile(r"event_name\)\s*(?:==\s*('[\w.]+')|in\s*\(([^)]*)\))")
+_TEXT = re.compile(r"'([\w.]+)'")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of the accelerator: how it comes to be emitted, and which others prove that it would be."""
+
+    wire: str
+    proven_by: tuple[str, ...] = ()
+
+
+_CHECKPOINT = "the approval checkpoint emits it: call tools that have side effects through `hitl.checkpoint`"
+_SEVERAL = ("tool.hitl_approved", "tool.hitl_rejected", "tool.hitl_skipped", "tool.hitl_misconfigured")
+
+EVENTS: Mapping[str, Event] = {
+    "request.received": Event("the workflow emits it where a request enters"),
+    "supervisor.routed": Event("the supervisor emits it when it has chosen its workers"),
+    "worker.completed": Event("the supervisor emits it when a worker ends, with `ok` and the agent's name"),
+    "worker.skipped": Event("the supervisor emits it for a failed dependency", ("worker.completed",)),
+    "retrieval.query": Event("the retrieval module emits it for each search"),
+    "retrieval.returned": Event("the retrieval module emits it for each search", ("retrieval.query",)),
+    "tool.executed": Event("each tool emits it when it has run"),
+    "tool.failed": Event("each tool emits it when it raises", ("tool.executed",)),
+    "tool.hitl_approved": Event(_CHECKPOINT, _SEVERAL),
+    "tool.hitl_rejected": Event(_CHECKPOINT, _SEVERAL),
+    "tool.hitl_skipped": Event(_CHECKPOINT, _SEVERAL),
+    "tool.hitl_misconfigured": Event(_CHECKPOINT, _SEVERAL),
+    "response.returned": Event("the workflow emits it when it answers or fails, with `ok` and milliseconds"),
+    "cost.call": Event("nobody emits it by default: call `record_call_cost` where the model is called, and give the "
+                       "model its price"),
+    "eval.result": Event("nobody emits it by default: let the eval runner emit one event a case"),
+}  # fmt: skip
+"""The events that signals know. An event of the fork's own is wired where its author emits it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """What a target emitted of late: events and rows by table. ``tables`` lacks what could not be asked."""
+
+    events: Mapping[str, int] = field(default_factory=dict)
+    tables: Mapping[str, int] = field(default_factory=dict)
+    unread: str = ""
+    """Why the events are not known; empty when they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """Why a rule can never fire on a target, and how to wire it; ``known`` is False when that could not be told."""
+
+    rule: Rule
+    why: str
+    how: str = ""
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Sees:
+    """Whether a source can see anything; None when that is not known."""
+
+    at_all: bool | None
+    why: str = ""
+    how: str = ""
+
+
+def events_of(source: Source) -> tuple[str, ...]:
+    """Return the events that a source picks its rows by; none for one that takes rows of any kind."""
+    if not isinstance(source, Logs):
+        return ()
+    found = [each for match in _NAMED.finditer(source.where) for each in _TEXT.findall(match[1] or match[2])]
+    return tuple(dict.fromkeys(found))
+
+
+def events_query(target: Target, now: datetime) -> Query:
+    """Return the query for what the target emitted: ``event``, how often (``events``) and when last (``newest``)."""
+    start, named = now - LOOKED_BACK, "tostring(Properties.event_name)"
+    text = f"AppTraces\n| where {bounds(target)}\n| where isnotempty({named})"
+    summed = f"summarize events = sum(ItemCount), newest = max(TimeGenerated) by event = {named}"
+    return Query(f"{let(start, now)}{text}\n| {summed}", start, now)
+
+
+def table_query(table: str, now: datetime) -> Query:
+    """Return the query for whose rows a table holds: ``role``, how many (``events``) and the ``newest``."""
+    start = now - LOOKED_BACK
+    text = f"{table}\n| where TimeGenerated >= _from and TimeGenerated < _to"
+    summed = "summarize events = sum(ItemCount), newest = max(TimeGenerated) by role = AppRoleName"
+    return Query(f"{let(start, now)}{text}\n| {summed}", start, now)
+
+
+def lag_query(table: str, target: Target, now: datetime) -> Query:
+    """Return the query for how many seconds a day's rows took to arrive, all but a twentieth of them (``lag``)."""
+    start = now - timedelta(days=1)
+    text = f"{table}\n| where {bounds(target)}"
+    summed = "summarize lag = percentile((ingestion_time() - TimeGenerated) / 1s, 95), events = sum(ItemCount)"
+    return Query(f"{let(start, now)}{text}\n| {summed}", start, now)
+
+
+def sighted(target: Target, events: Rows | NoAnswer, found: Mapping[str, Rows | NoAnswer]) -> Sighted:
+    """Return what a target emitted, out of the answers to ``events_query`` and to ``table_query`` by table."""
+    seen = {} if isinstance(events, NoAnswer) else {str(row["event"]): int(row["events"]) for row in events.dicts()}
+    rows = {
+        table: sum(int(row["events"] or 0) for row in answer.dicts() if row["role"] == target.role_name)
+        for table, answer in found.items()
+        if isinstance(answer, Rows)
+    }
+    return Sighted(seen, rows, f"{events.why.value} {events.detail}" if isinstance(events, NoAnswer) else "")
+
+
+def watching(rules: Iterable[Rule], target: Target, now: datetime) -> list[Rule]:
+    """Return the rules that run on a target now."""
+    return [rule for rule in rules if selects(rule, target) and not asleep(rule, now)]
+
+
+def tables_of(rules: Iterable[Rule], signals: Mapping[str, Signal]) -> tuple[str, ...]:
+    """Return the tables that rules read, in order."""
+    found: dict[str, None] = {}
+    for rule in rules:
+        signal = signals.get(rule.when.signal or "")
+        sources = signal.sources if signal else ()
+        found |= dict.fromkeys(each.table for each in sources if isinstance(each, Logs))
+        found |= dict.fromkeys(tables(rule.when.kql) if rule.when.kql else ())
+    return tuple(sorted(found))
+
+
+def blind(rule: Rule, signal: Signal | None, target: Target, seen: Sighted) -> Blind | None:
+    """Return why the rule can never fire on the target, or None when it can.
+
+    A rule on an absence is not judged: that nothing comes is what it waits for.
+    """
+    if rule.when.absent_for:
+        return None
+    looks = _looks(rule, signal, target, seen)
+    if not looks or any(each.at_all for each in looks):
+        return None
+    refused = [each for each in looks if each.at_all is False]
+    unknown = [each for each in looks if each.at_all is None]
+    if unknown:
+        return Blind(rule, "; ".join(dict.fromkeys(each.why for each in unknown)), known=False)
+    whys, hows = (dict.fromkeys(getattr(each, name) for each in refused) for name in ("why", "how"))
+    return Blind(rule, "; ".join(whys), "; ".join(filter(None, hows)))
+
+
+def _looks(rule: Rule, signal: Signal | None, target: Target, seen: Sighted) -> list[_Sees]:
+    if signal is None:
+        named = tables(rule.when.kql or "")
+        return [_rows(each, target, seen) for each in named]
+    return [_sees(each, target, seen) for each in signal.sources if not (isinstance(each, Logs) and each.denies)]
+
+
+def _sees(source: Source, target: Target, seen: Sighted) -> _Sees:
+    if isinstance(source, Configured | Gauge):
+        return _configured(source, target)
+    rows, names = _rows(source.table, target, seen), events_of(source)
+    if rows.at_all is False or not names:
+        return rows
+    wanted = {each for name in names for each in (name, *EVENTS.get(name, Event("")).proven_by)}
+    if wanted & seen.events.keys():
+        return _Sees(True)
+    if seen.unread or rows.at_all is None:
+        return _Sees(None, f"which events come is not known: {seen.unread or rows.why}")
+    listed = " or ".join(f"`{name}`" for name in names)
+    return _Sees(False, f"{listed} was not seen in 30 days", "; ".join(_wire(name) for name in names))
+
+
+def _wire(name: str) -> str:
+    known = EVENTS.get(name)
+    return f"`{name}`: {known.wire if known else 'emit it where what it says happens'}"
+
+
+def _rows(table: str, target: Target, seen: Sighted) -> _Sees:
+    if table not in seen.tables:
+        return _Sees(None, f"{table} could not be read")
+    if seen.tables[table]:
+        return _Sees(True)
+    how = f"{table}: Azure Monitor OpenTelemetry in the watched app writes it, with the role name {target.role_name}"
+    return _Sees(False, f"{table} has no row of {target.role_name} in 30 days", how)
+
+
+_NEEDS_APP = "the target's `subscription`, `resource_group` and `container_app` in tocsin.yaml"
+
+
+def _configured(source: Configured | Gauge, target: Target) -> _Sees:
+    what = source.finding if isinstance(source, Configured) else source.meter
+    if what == "queues":
+        return _Sees(bool(target.queues), "the target names no queue", "the target's `queues` in tocsin.yaml")
+    if what == "probes":
+        return _Sees(bool(target.probes), "the target names no probe", "the target's `probes` in tocsin.yaml")
+    if not target.container_app:
+        return _Sees(False, "the target names no Container App", _NEEDS_APP)
+    if what == "approver" and not (target.production and target.side_effect_tools):
+        why = "the target is not labelled `env: prod`, or names no side-effect tools"
+        return _Sees(False, why, "the target's `labels: { env: prod }` and `side_effect_tools` in tocsin.yaml")
+    return _Sees(True)
+
+
+def meters_of(rules: Sequence[Rule], signals: Mapping[str, Signal]) -> dict[str, str]:
+    """Return the meters that rules read, each with one of its readings; switches are the store's own business."""
+    sources = (each for rule in rules if (signal := signals.get(rule.when.signal or "")) for each in signal.sources)
+    found = {each.meter: each.reading for each in sources if isinstance(each, Gauge)}
+    return {meter: reading for meter, reading in found.items() if meter != "switches"}

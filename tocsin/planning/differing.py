@@ -1,0 +1,136 @@
+"""Two states of the operator's files side by side: what was added, removed and changed, key by key, as it was typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tocsin.core.node import Node
+from tocsin.core.policy import Policy
+from tocsin.core.read import Written
+from tocsin.core.rule import Rule
+from tocsin.core.units import spell
+
+Kind = Literal["rule", "policy", "tocsin.yaml"]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key that differs; empty where it is not there."""
+
+    path: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        """Return the change in words."""
+        return f"{self.path}: {self.before or '(not said)'} → {self.after or '(not said)'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What became of one rule, one policy, or of ``tocsin.yaml``. ``beware`` says what deserves a second look."""
+
+    kind: Kind
+    id: str
+    what: Literal["added", "removed", "changed"]
+    keys: tuple[Key, ...] = ()
+    summary: str = ""
+    beware: tuple[str, ...] = ()
+
+
+def differences(before: Written, after: Written) -> list[Difference]:
+    """Return everything that differs: policies first, for they change production, then rules, then the rest."""
+    policies = _of("policy", _nodes(before.policies), _nodes(after.policies), _policies(after))
+    rules = _of("rule", _nodes(before.rules), _nodes(after.rules), _rules(after))
+    found = [*policies, *rules]
+    keys = _keys(before.config, after.config)
+    own = [key for key in keys if not key.path.startswith("tuning.")]
+    # What is tuned stands at its rule.
+    return (
+        [*found, Difference("tocsin.yaml", "tocsin.yaml", "changed", tuple(own), beware=_beware(own))] if own else found
+    )
+
+
+def _nodes(written: Sequence[tuple[Rule, Node]] | Sequence[tuple[Policy, Node]]) -> dict[str, Node]:
+    return {each.id: node for each, node in written}
+
+
+def _policies(written: Written) -> dict[str, str]:
+    return {
+        each.id: f"{', then '.join(step.action for step in each.do)} on {each.on.rule or 'any rule'} "
+        f"({each.guard.mode.value}){'' if each.enabled else ', off'}"
+        for each, _ in written.policies
+    }
+
+
+def _rules(written: Written) -> dict[str, str]:
+    return {each.id: f"{each.severity.value}, {_measured(each)}" for each, _ in written.rules}
+
+
+def _measured(rule: Rule) -> str:
+    limit = f" {rule.when.limit[0].value} {rule.when.limit[1]:g}" if rule.when.limit else ""
+    return f"{rule.when.signal or 'a query of its own'}{limit} over {spell(rule.when.over)}"
+
+
+def _of(
+    kind: Kind, before: Mapping[str, Node], after: Mapping[str, Node], summaries: Mapping[str, str]
+) -> Iterator[Difference]:
+    for name in sorted({*before, *after}):
+        if name not in before:
+            yield Difference(kind, name, "added", summary=summaries.get(name, ""))
+        elif name not in after:
+            beware = ("nothing watches for it any more",) if kind == "rule" else ()
+            yield Difference(kind, name, "removed", beware=beware)
+        elif keys := _keys(before[name], after[name]):
+            yield Difference(kind, name, "changed", tuple(keys), summaries.get(name, ""), _beware(keys))
+
+
+def _keys(before: Node | None, after: Node | None) -> list[Key]:
+    old, new = dict(_flat(before)), dict(_flat(after))
+    return [
+        Key(path, old.get(path, ""), new.get(path, ""))
+        for path in dict.fromkeys((*old, *new))
+        if old.get(path, "") != new.get(path, "")
+    ]
+
+
+def _flat(node: Node | None, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each scalar with its path, as it was typed: what settings hold is repeated nowhere."""
+    if node is None:
+        return
+    if node.text is not None:
+        yield path, node.typed or node.text
+    for key, value in node.pairs or ():
+        yield from _flat(value, f"{path}.{key.text}" if path else str(key.text))
+    for number, item in enumerate(node.items or ()):
+        yield from _flat(item, f"{path}[{_label(item, number)}]")
+
+
+def _label(item: Node, number: int) -> str:
+    """Return what an item of a list is known by: its name, so that moving it changes nothing."""
+    name = item.get("name") if item.pairs is not None else None
+    return (name.text if name else None) or str(number)
+
+
+_MODES = ("off", "observe", "ask", "act")
+
+
+def _beware(keys: Sequence[Key]) -> tuple[str, ...]:
+    return tuple(words for key in keys if (words := _doubt(key)))
+
+
+def _doubt(key: Key) -> str:
+    """Return what a person should look at twice: more is done by itself, less is watched or told."""
+    last = key.path.rpartition(".")[2]
+    if last in ("mode", "automation") and key.before in _MODES and key.after in _MODES:
+        louder = _MODES.index(key.after) > _MODES.index(key.before)
+        return f"{key.path}: more is done without asking ({key.before} → {key.after})" if louder else ""
+    if last == "enabled":
+        return {"false": "it is switched off", "true": "it is switched on"}.get(key.after, "it is switched on")
+    if ".allow[" in f".{key.path}" and key.after:
+        return f"an action is allowed that was not: {key.after}"
+    if key.path.startswith("silences[") and key.after:
+        return "a silence hides alerts" if last == "comment" else ""
+    return ""

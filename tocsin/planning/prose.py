@@ -1,0 +1,143 @@
+"""A plan as Markdown for a pull request, and in plain lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tocsin.core.errors import Problem
+from tocsin.planning.consequences import Query, Told
+from tocsin.planning.differing import Difference
+
+MARKER = "<!-- tocsin plan -->"
+"""By this a pull request's comment is found again, to be replaced."""
+
+MOST_LINES = 60
+"""How many lines of one diff, or of one list, are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a change means. ``replayed`` is the backtest's part in Markdown, or why there is none."""
+
+    base: str
+    differences: tuple[Difference, ...]
+    queries: tuple[Query, ...]
+    routing: tuple[Told, ...]
+    problems: tuple[Problem, ...]
+    replayed: str = ""
+    backtest: dict[str, Any] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the plan as plain values."""
+        return {
+            "base": self.base,
+            "changes": [asdict(each) for each in self.differences],
+            "queries": [asdict(each) for each in self.queries],
+            "routing": [asdict(each) for each in self.routing],
+            "problems": [each.as_dict() for each in self.problems],
+            "backtest": self.backtest,
+        }
+
+
+def lines(plan: Plan) -> list[str]:
+    """Return the plan without the backtest in plain lines."""
+    if not plan.differences and not plan.problems:
+        return ["nothing changes: no rule, no policy and nothing in tocsin.yaml differs"]
+    found = [line for each in plan.differences for line in _plain(each)]
+    for query in plan.queries:
+        found += [f"query of {query.rule}:", *(f"  {line}" for line in _capped(query.diff.splitlines()))]
+    found += [f"told of {each.rule} ({each.severity}) on {each.target}: {_move(each)}" for each in plan.routing]
+    return found
+
+
+def _plain(each: Difference) -> Iterator[str]:
+    yield f"{_name(each)} {each.what}{f': {each.summary}' if each.what == 'added' else ''}"
+    for key in _capped([str(key) for key in each.keys]):
+        yield f"  {key}"
+    for words in each.beware:
+        yield f"  ! {words}"
+
+
+def _name(each: Difference) -> str:
+    return each.id if each.kind == "tocsin.yaml" else f"{each.kind} {each.id}"
+
+
+def _move(each: Told) -> str:
+    return f"{', '.join(each.before) or 'nobody'} → {', '.join(each.after) or 'nobody'}"
+
+
+def _capped(some: Sequence[str]) -> list[str]:
+    left = len(some) - MOST_LINES
+    return [*some[:MOST_LINES], *([f"… {left} more"] if left > 0 else [])]
+
+
+# Markdown
+
+
+def markdown(plan: Plan) -> str:
+    """Return the plan as one comment, with the marker by which it is found again."""
+    parts = [MARKER, f"### Tocsin plan, against `{_code(plan.base)}`", *_changes(plan)]
+    parts += _block("Queries that read otherwise", [_diff(each) for each in plan.queries])
+    parts += _block("Who is told", _routing(plan.routing))
+    parts += _block(f"Problems and warnings ({len(plan.problems)})", [_problem(each) for each in plan.problems])
+    return "\n".join([*parts, "", plan.replayed]).rstrip() + "\n"
+
+
+def _changes(plan: Plan) -> list[str]:
+    if not plan.differences:
+        return ["", "No rule, no policy and nothing in `tocsin.yaml` differs."]
+    found = [""]
+    for each in plan.differences:
+        summary = f": {_text(each.summary)}" if each.what == "added" else ""
+        found.append(f"- **{_text(_name(each))}** {each.what}{summary}")
+        found += [f"  - {_keyed(str(key))}" for key in each.keys[:MOST_LINES]]
+        found += [f"  - … {len(each.keys) - MOST_LINES} more"] if len(each.keys) > MOST_LINES else []
+        found += [f"  - ⚠ {_text(words)}" for words in each.beware]
+    return found
+
+
+def _keyed(words: str) -> str:
+    return f"`{_code(words)}`"
+
+
+def _diff(query: Query) -> str:
+    shown = "\n".join(_capped(query.diff.splitlines()))
+    fence = "`" * (max(3, _longest_run(shown) + 1))
+    return f"`{_code(query.rule)}` on `{_code(query.target)}`\n\n{fence}diff\n{shown}\n{fence}\n"
+
+
+def _longest_run(text: str) -> int:
+    longest = run = 0
+    for letter in text:
+        run = run + 1 if letter == "`" else 0
+        longest = max(longest, run)
+    return longest
+
+
+def _routing(told: Sequence[Told]) -> list[str]:
+    if not told:
+        return []
+    rows = [
+        f"| `{_code(each.rule)}` | {each.severity} | `{_code(each.target)}` | {_text(_move(each))} |" for each in told
+    ]
+    return ["| rule | severity | target | receivers |", "|---|---|---|---|", *_capped(rows)]
+
+
+def _problem(each: Problem) -> str:
+    kind = "error" if each.is_error else "warning"
+    return f"- {kind} `{_code(each.id)}` at `{_code(each.path)}:{each.line}`: {_text(each.message)}"
+
+
+def _block(title: str, some: Sequence[str]) -> list[str]:
+    return ["", "<details open>", f"<summary>{title}</summary>", "", *some, "", "</details>"] if some else []
+
+
+def _code(text: str) -> str:
+    """Return a text that cannot end the code it stands in."""
+    return " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+
+
+def _text(text: str) -> str:
+    return "".join(f"&#{ord(letter)};" if letter in "\\`*[]()<>#!|~@" else letter for letter in " ".join(text.split()))
