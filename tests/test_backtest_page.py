@@ -34,7 +34,7 @@ from tocsin.core.rule import Rule
 T0 = datetime(2026, 11, 2, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 END = T0 + timedelta(hours=4)
-HOSTILE = "</script><img src=x onerror=document.title='taken'>"
+HOSTILE = "</script ><img src=x onerror=document.title='taken'>"
 TARGET = Target(name="sales", workspace="w", role_name="sales-api", offset=timedelta(), allow=("killswitch.engage",))
 QUIET = TARGET.model_copy(update={"name": "quiet"})
 CONFIG = Config.model_validate({"automation": "act", "targets": [TARGET, QUIET], "routes": {"to": ["team"]}})
@@ -164,10 +164,11 @@ def _incident(text: str) -> dict[str, str]:
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:
-    read = Parsed(page(document(found(), series=True), title="Backtest"))
+    read = Parsed(text := page(document(found(), series=True), title="Backtest"))
     assert {tag for tag, _ in read.tags} & {"link", "iframe", "object", "base", "form"} == set()
     assert [own for _, own in read.tags if {"src", "href"} & set(own)] == []
     policy = next(own["content"] for tag, own in read.tags if own.get("http-equiv") == "Content-Security-Policy")
+    assert "Copyright (c) 2022 Leon Sorokin" in text, "a licence stays with its library"
     assert policy == "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
