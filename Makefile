@@ -7,7 +7,7 @@ ARGS ?=
 QUICK ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants agree simulate picture pictures package size lock clean \
+.PHONY: setup run test check mutants agree simulate picture pictures package size lock clean recordings \
   bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-coldstart
 
 setup: $(VENV)/.ready
@@ -58,6 +58,10 @@ agree: setup
 # Benchmarks: each compares against a named baseline in the same run and ends with one line of JSON.
 bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-coldstart: bench-%: setup
 	@$(BIN)/python -m bench.$* $(ARGS)
+
+# What rules find in real recordings, and the pictures of those reports in docs/backtest.
+recordings: setup
+	@$(BIN)/python -m bench.recordings docs/backtest
 
 # Stories drawn from seeds, each of which must end as it has to (SEEDS=200 FROM=0; TRACE=1 tells them and does no more);
 # then two engines at once on Azurite's Table service, in 500 orders.

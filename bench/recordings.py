@@ -29,7 +29,7 @@ TITLES = {
     "nab": "Server metrics that people labelled",
     "petshop": "A microservice application with 26 injected issues",
 }
-_SHOWN, _WIDTH, _HEIGHT = 6, 1200, 1500
+_SHOWN, _WIDTH, _HEIGHT = 6, 1200, 1260
 """How many rules a picture shows, the gravest first, and its size."""
 
 

@@ -20,6 +20,7 @@ from tocsin.backtest.study import Studies
 from tocsin.core.config import Config
 from tocsin.core.read import Project
 from tocsin.core.rule import Rule
+from tocsin.core.signal import Signal
 from tocsin.telemetry.embedded import EmbeddedTelemetry
 
 DATA = Path(__file__).resolve().parent.parent.parent.parent / "shared" / "data"
@@ -67,11 +68,14 @@ def recorded(rows: Iterable[Row]) -> Iterator[Path]:
         yield Path(place)
 
 
-def backtested(rows: Iterable[Row], made: Project, start: datetime, end: datetime) -> Outcome:
-    """Return what the project's rules would have come to over the rows. Raises when a rule could not be replayed."""
+def backtested(rows: Iterable[Row], made: Project, start: datetime, end: datetime, *more: Signal) -> Outcome:
+    """Return what the project's rules would have come to over the rows. Raises when a rule could not be replayed.
+
+    ``more`` are signals besides the shipped ones.
+    """
     with recorded(rows) as folder:
         history = FileHistory(EmbeddedTelemetry(recorded=Recording.of(folder).lay))
-        studies = Studies(history, signals.known(), start, end)
+        studies = Studies(history, {**signals.known(), **{each.name: each for each in more}}, start, end)
         found = studies.study(studies.watched(made))
         history.close()
     assert not found.unplayed, found.unplayed

@@ -1,4 +1,4 @@
-"""Server metrics on which people marked what is anomalous, each as the answer times of a target of its own.
+"""Server metrics on which people marked what is anomalous, each as a target of its own.
 
 The two weeks of each metric are moved by whole days, so that all begin on one day. Judged is everything after the first
 15% of a metric, as the collection's own scoring has it: see ``bench.detection``, which scores single points.
@@ -15,24 +15,34 @@ from bench.detection import FOLDER, Series, series
 from bench.recorded.exported import Known, Row, backtested, minutes, project
 from tocsin.backtest.outcome import Outcome
 from tocsin.core.rule import Rule
+from tocsin.core.signal import Logs, Signal
 
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 WEEK = timedelta(days=7)
-RULE = Rule.model_validate(
-    {
-        "id": "unusually_high",
-        "summary": "{target} is far above what is usual.",
-        "severity": "P2",
-        "when": {
-            "signal": "cost_per_call",
-            "unusual": {"score": "4", "baseline": "3d", "seasonal": "none"},
-            "over": "1h",
-        },
-        "for": "10m",
-        "keep_firing_for": "2h",
-        "every": "5m",
-    }
+SIGNAL = Signal(
+    name="metric",
+    summary="Mean of a server's metric.",
+    unit="count",
+    sources=(
+        Logs(
+            table="AppTraces",
+            where="tostring(Properties.event_name) == 'metric'",
+            value="sum(todouble(tostring(Properties.value)) * ItemCount) / sum(ItemCount)",
+        ),
+    ),
 )
+SCORES = (4, 8, 16)
+"""How far above what is usual a metric has to be; the first is what a new rule is given."""
+
+
+def rule(score: int) -> Rule:
+    """Return the rule with this score."""
+    unusual = {"score": str(score), "baseline": "3d", "seasonal": "none"}
+    timing = {"for": "10m", "keep_firing_for": "2h", "every": "5m"}
+    when = {"signal": "metric", "unusual": unusual, "over": "1h"}
+    return Rule.model_validate(
+        {"id": f"score_{score}", "summary": "{target} is unusually high.", "severity": "P2", "when": when, **timing}
+    )
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,9 @@ class Metric:
         return self.own.times[self.own.begins] + self.moved, self.own.times[-1] + self.moved
 
     def rows(self) -> Iterator[Row]:
-        """Yield its points as answers."""
+        """Yield its points."""
         for at, value in zip(self.own.times, self.own.values, strict=True):
-            yield at + self.moved, self.name, 1, {"event_name": "cost.call", "value": f"{value}"}
+            yield at + self.moved, self.name, 1, {"event_name": "metric", "value": f"{value}"}
 
 
 def metrics() -> list[Metric]:
@@ -70,32 +80,31 @@ def metrics() -> list[Metric]:
 
 
 def run() -> tuple[Outcome, list[Known], dict[str, Any]]:
-    """Return what the rule came to, what was known, and the figures."""
+    """Return what the rules came to, what was known, and the figures."""
     every = metrics()
     end = max(each.judged[1] for each in every) + timedelta(hours=1)
     rows = (row for each in every for row in each.rows())
-    found = backtested(rows, project([RULE], [each.name for each in every]), BEGIN, end)
+    found = backtested(rows, project(map(rule, SCORES), [each.name for each in every]), BEGIN, end, SIGNAL)
     known = [one for each in every for one in each.known]
-    return found, known, _figures(found, every, known)
+    weeks = sum(((end - begin) / WEEK for begin, end in (each.judged for each in every)), 0.0)
+    fixed = {"metrics": len(every), "windows": len(known), "metric_weeks": round(weeks, 1)}
+    return found, known, {**fixed, **{f"score_{score}": _figures(found, every, score, weeks) for score in SCORES}}
 
 
-def _figures(found: Outcome, every: list[Metric], known: list[Known]) -> dict[str, Any]:
+def _figures(found: Outcome, every: list[Metric], score: int, weeks: float) -> dict[str, Any]:
     waits, false, total = [], 0, 0
+    own_episodes = [one for one in found.episodes if one.rule == f"score_{score}"]
     for each in every:
         begin, end = each.judged
-        fired = [one.fired for one in found.episodes if one.target == each.name and begin <= one.fired <= end]
+        fired = [one.fired for one in own_episodes if one.target == each.name and begin <= one.fired <= end]
         total += len(fired)
         false += sum(not any(one.begin <= at <= one.end for one in each.known) for at in fired)
         hits = [[at for at in fired if one.begin <= at <= one.end] for one in each.known]
         waits += [own[0] - one.begin for own, one in zip(hits, each.known, strict=True) if own]
-    weeks = sum(((end - begin) / WEEK for begin, end in (each.judged for each in every)), 0.0)
     return {
-        "metrics": len(every),
-        "windows": len(known),
         "found": len(waits),
         "minutes_to_find": minutes(waits),
         "alarms": total,
         "false_alarms": false,
-        "metric_weeks": round(weeks, 1),
         "false_alarms_per_week": round(false / weeks, 2),
     }

@@ -31,9 +31,10 @@ def _crossed(axes: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any
         + "</tr>"
         for value in down["values"]
     )
+    below = "; below them the pages" if any("pages" in each for each in cells) else ""
     return Html(
         f'<div class="wide"><table class="heat"><caption>Episodes, by {html(down["key"])} (down) and '
-        f"{html(across['key'])} (across); below them the pages</caption><thead><tr><td></td>{head}</tr></thead>"
+        f"{html(across['key'])} (across){below}</caption><thead><tr><td></td>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
 

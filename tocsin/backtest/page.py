@@ -43,7 +43,9 @@ def page(
         f"<title>{html(title)}</title><style>{_asset('uPlot.min.css')}{_asset('report.css')}</style></head><body>"
         f"<header><h1>{html(title)}</h1>{_span(span)}</header><main>{swept}{body}</main>"
         f'<script type="application/json" id="charts">{_data(charts.found)}</script>'
-        f"<script>{_asset('uPlot.iife.min.js')}</script><script>{_asset('report.js')}</script></body></html>\n"
+        # A report is a copy of the library, and its licence asks to be in every copy.
+        f"<script>/*! uPlot: {_asset('uPlot.LICENSE')} */{_asset('uPlot.iife.min.js')}</script>"
+        f"<script>{_asset('report.js')}</script></body></html>\n"
     )
 
 

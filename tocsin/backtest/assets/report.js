@@ -18,7 +18,9 @@
     if (value === null || value === undefined) return "–";
     if (unit === "ratio") return +(100 * value).toPrecision(4) + "%";
     if (unit === "ms" && Math.abs(value) >= 1000) return +(value / 1000).toPrecision(4) + " s";
-    const number = Math.abs(value) >= 1000 ? value.toLocaleString("en", { maximumFractionDigits: 1 }) : +value.toPrecision(4);
+    const size = Math.abs(value);
+    const number = size >= 1e6 ? value.toLocaleString("en", { notation: "compact", maximumFractionDigits: 2 })
+      : size >= 1000 ? value.toLocaleString("en", { maximumFractionDigits: 1 }) : +value.toPrecision(4);
     return unit === "usd" ? "$" + number : unit === "count" ? "" + number : number + " " + unit;
   }
 
