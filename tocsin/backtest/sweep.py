@@ -171,10 +171,12 @@ def _cell(studies: Studies, watched: Sequence[Watched], values: Mapping[str, Any
 
 
 def _recommended(cells: Sequence[Cell], rule: Rule) -> tuple[Cell, str]:
-    """Return the cell that is calmest of those that find every incident most of the settings agree on."""
+    """Return the calmest of the cells that find what most of the settings agree on, and of those the soonest."""
     agreed = _agreed(cells)
     finding = [each for each in cells if all(_finds(each, incident) for incident in agreed)]
-    best = min(finding or cells, key=lambda each: (len(each.episodes), each.flaps, each.burning, _far(each, rule)))
+    best = min(
+        finding or cells, key=lambda each: (len(each.episodes), each.flaps, _late(each, agreed), _far(each, rule))
+    )
     if not agreed:
         return best, "no incident that most of these settings agree on: nothing tells them apart but how calm they are"
     extra = len(best.episodes) - len(agreed)
@@ -210,6 +212,15 @@ def _finds(cell: Cell, incident: Incident) -> bool:
     target, by, begun, ended = incident
     own = (each for each in cell.episodes if (each.target, each.by) == (target, by))
     return any(each.fired < ended and (each.ended is None or each.ended > begun) for each in own)
+
+
+def _late(cell: Cell, agreed: Sequence[Incident]) -> timedelta:
+    """Return how long after each incident began it is found, all added up: of two as calm the sooner is better."""
+    found = timedelta()
+    for target, by, begun, ended in agreed:
+        own = [each.fired for each in cell.episodes if (each.target, each.by) == (target, by) and each.fired < ended]
+        found += max(timedelta(), min((each for each in own if each >= begun), default=begun) - begun)
+    return found
 
 
 def _far(cell: Cell, rule: Rule) -> float:
