@@ -20,17 +20,19 @@ from tocsin.telemetry.embedded import EmbeddedTelemetry
 from tools.golden import GOLDEN, rendered
 
 DAY = timedelta(days=1)
+RENDERED = rendered()
+"""Rendered once: it takes longer than all that is compared with it."""
 
 
-@pytest.mark.parametrize("name", sorted(rendered()))
+@pytest.mark.parametrize("name", sorted(RENDERED))
 def test_the_golden_file_is_what_is_made_today(name: str) -> None:
     path = GOLDEN / name
     assert path.is_file(), "python -m tools.golden writes it"
-    assert path.read_text(encoding="utf-8") == rendered()[name], "python -m tools.golden writes it anew; read the diff"
+    assert path.read_text(encoding="utf-8") == RENDERED[name], "python -m tools.golden writes it anew; read the diff"
 
 
 def test_no_golden_file_is_left_of_a_case_that_is_gone() -> None:
-    assert {str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*.*")} == set(rendered())
+    assert {str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*.*")} == set(RENDERED)
 
 
 # What they find

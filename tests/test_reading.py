@@ -268,8 +268,9 @@ def test_no_near_yaml_makes_a_project_fall(tmp_path: Path, text: str) -> None:
 
 
 def sources() -> str:
-    folders = [ROOT / "tocsin" / name for name in ("core", "linting", "scenarios", "")]
-    modules = [*(path for each in folders for path in each.glob("*.py")), ROOT / "tocsin" / "cli" / "kql_parser.py"]
+    folders = [ROOT / "tocsin" / name for name in ("core", "linting", "porting", "scenarios", "")]
+    cli = [ROOT / "tocsin" / "cli" / f"{name}.py" for name in ("importing", "kql_parser")]
+    modules = [*(path for each in folders for path in each.glob("*.py")), *cli]
     return "\n".join(path.read_text() for path in modules)
 
 
