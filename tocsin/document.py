@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -34,8 +35,12 @@ class _End(Exception):
     """Nothing more of a file can be read."""
 
 
+@lru_cache(maxsize=256)
 def parse(path: str, data: bytes) -> Parsed:
-    """Return the one document in ``data``; whatever is wrong with it becomes problems. Never raises."""
+    """Return the one document in ``data``; whatever is wrong with it becomes problems. Never raises.
+
+    What does not change is parsed once in a process: a plan reads most files twice, a test run hundreds of times.
+    """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+    from uvicorn import Config, Server
 
 HOST = "127.0.0.1"
 START_WITHIN = 10.0
 """Seconds a server may take to come up, or to stop."""
+GRACE = 1.0
+"""Seconds in which what is being answered may be finished."""
+_POLL = 0.01
+
+
+def _prompt(config: Config) -> Server:
+    """Return a uvicorn server that ends as soon as it is told to and nothing is being answered."""
+    import uvicorn
+
+    class Prompt(uvicorn.Server):
+        async def main_loop(self) -> None:
+            while not self.should_exit:
+                await asyncio.sleep(_POLL)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            for closing in (*self.servers, *(sockets or ())):
+                closing.close()
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+            last = time.monotonic() + GRACE
+            while (self.server_state.connections or self.server_state.tasks) and time.monotonic() < last:
+                await asyncio.sleep(_POLL)
+
+    return Prompt(config)
 
 
 class _Server(threading.Thread):
@@ -33,9 +60,8 @@ class _Server(threading.Thread):
             lifespan="off",
             server_header=False,
             date_header=False,  # a stand-in's clock is not the machine's
-            timeout_graceful_shutdown=1,
         )
-        self._uvicorn = uvicorn.Server(config)
+        self._uvicorn = _prompt(config)
         self._startup = self._uvicorn.startup
         self._uvicorn.startup = self._came_up  # type: ignore[method-assign]
 
