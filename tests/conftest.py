@@ -42,4 +42,22 @@ def data() -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take long: what begins last is waited for by every other worker."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    longest = {f"test_{name}.py": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (longest.get(item.path.name, len(longest)), item.path not in slow))
+
+
+LONGEST = (
+    "stories",
+    "alertmanager",
+    "interleaving",
+    "delivery_killed",
+    "simulation",
+    "killed",
+    "engine",
+    "backtest_agrees",
+    "fanning",
+    "fuse",
+    "receivers",
+    "acting",
+)
+"""The files that take longest, the longest first."""
