@@ -23,7 +23,10 @@ from tocsin.backtest.aggregates import Ranked, Sum, apart
 from tocsin.backtest.grid import Grid, grid
 from tocsin.backtest.recording import NoRecording, Recording
 from tocsin.backtest.series import Bins, values, windowed
+from tocsin.backtest.workspace import WorkspaceHistory
+from tocsin.cli import replaying
 from tocsin.cli.commands import program
+from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.rule import Rule
 from tocsin.core.signal import Logs
 from tocsin.telemetry.embedded import EmbeddedTelemetry
@@ -293,11 +296,47 @@ def test_a_sweep_recommends_what_finds_all_that_most_agree_on(fork: Path, histor
         (["high_error_rate", "--sweep", "threshold=1%..9%/99", "for=1m..60m/60"], "5940 choices are too many"),
         (["--base", "nonsense"], "--base nonsense:"),
         (["--until", "2020-01-01"], "the recording goes from 2026-11-02"),
-        (["--workspace"], "say where history is"),
+        (["--workspace"], "--workspace, and not both"),
+        (["worker_down"], "nothing was replayed\nworker_down: not replayed, no history of the app's configuration"),
+        (["worker_down", "--sweep", "threshold=1,2"], "nothing was replayed"),
     ],
 )
 def test_a_wrong_call_says_what_would_be_right(arguments: list[str], words: str, fork: Path, history: Path) -> None:
     assert words in backtest(fork, history, *arguments, code=2)
+
+
+def test_where_no_setting_finds_anything_none_is_recommended(fork: Path, history: Path) -> None:
+    asked = ("cost_jump", "--sweep", "threshold=100,200")
+    assert json.loads(backtest(fork, history, *asked, "-o", "json"))["sweep"]["recommended"] is None
+    text = backtest(fork, history, *asked)
+    assert "nothing is recommended: none of these settings finds anything" in text
+    assert "← recommended" not in text
+    assert "Nothing is recommended." in backtest(fork, history, *asked, "-o", "html")
+
+
+def test_a_workspace_that_does_not_answer_is_no_calm(fork: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        def ask(self, *_: object) -> NoAnswer:
+            return NoAnswer(Why.FORBIDDEN, "no token")
+
+    monkeypatch.setattr(replaying, "_asked", lambda _: WorkspaceHistory(Silent()))  # type: ignore[arg-type]
+    asked = ["backtest", "--root", str(fork), "--workspace", "--days", "1", "high_error_rate"]
+    for more in ([], ["--base", "HEAD"], ["--sweep", "for=1m,2m"]):
+        result = runner.invoke(program, [*asked, *more])
+        assert result.exit_code == 3, result.output
+        assert "nothing was replayed" in result.output
+        assert "no token" in result.output
+        assert "nobody would have been told" not in result.output
+        assert "makes no difference" not in result.output
+
+
+def test_names_of_rules_are_whole_at_eighty_columns(fork: Path, history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = backtest(fork, history).splitlines()
+    begun = next(number for number, line in enumerate(lines) if line.startswith("fired (UTC)"))
+    rules = {line.split()[3] for line in lines[begun + 1 :] if line.startswith("11-0") and ":" in line.split()[1]}
+    assert {"high_error_rate", "worker_failures"} <= rules
+    assert max(map(len, lines[: begun + 3])) <= 80
 
 
 def test_a_recording_of_other_roles_names_them(fork: Path, tmp_path: Path) -> None:

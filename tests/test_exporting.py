@@ -347,6 +347,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--to", "azure", "--run", "x"], "--run is not for --to azure"),
+        (["--to", "promtool", "--watcher-only"], "--watcher-only is not for --to promtool"),
+        (["--to", "promtool", "--target", "x"], "--target is not for --to promtool"),
+        (["--to", "azure", "--watcher-only", "--rule", "x"], "--watcher-only and --rule exclude each other"),
+        (["--to", "promtool", "--run", "nothing like it"], "no scenario is chosen by --run 'nothing like it'"),
+    ],
+)
+def test_an_option_that_means_nothing_is_not_passed_over(arguments: list[str], words: str, project: Path) -> None:
+    assert words in run("export", *arguments, "--root", project, code=2)
+
+
 def test_a_template_is_written_once_and_says_what_differs(project: Path) -> None:
     into = project / "alerts.json"
     said = run("export", "--to", "azure", "--into", into, "--root", project)
@@ -377,5 +391,5 @@ def test_a_rule_or_target_that_is_not_there_is_a_wrong_call(project: Path) -> No
 
 def test_a_rule_without_scenarios_has_no_tests_and_says_so(project: Path) -> None:
     told = json.loads(run("export", "--to", "promtool", "--rule", "queue_lag", "--root", project, "-o", "json"))
-    assert told["rules"][0]["why"] == "no scenario of it can be told by values alone"
+    assert told["rules"][0]["why"] == "it has no scenarios"
     assert told["files"] == {}

@@ -43,6 +43,16 @@ def run(*arguments: str, code: int = 0) -> str:
     return result.stdout if code != 2 else result.output
 
 
+def test_a_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "tocsin.yaml").write_text((PROJECT / "tocsin.yaml").read_text())
+    into = tmp_path / "file"
+    into.write_text("mine")
+    source = next(path for path in paths() if path.stem == "classic_names")
+    said = run("import", str(source), "--no-kql-parser", "--root", str(tmp_path), "--into", str(into), code=2)
+    assert "file cannot be written" in said
+    assert into.read_text() == "mine"
+
+
 @pytest.mark.parametrize("path", paths(), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_what_becomes_of_a_file_is_what_was_read_before(path: Path) -> None:
     name = f"{path.parent.name}/{path.stem}.json"

@@ -15,7 +15,8 @@ def sweep(found: Mapping[str, Any]) -> Html:
     axes, cells = found["axes"], found["cells"]
     best = found.get("recommended") or {}
     said = ", ".join(f"{key} {value}" for key, value in best.items())
-    why = f"<p><strong>Recommended: {html(said)}.</strong> {html(found.get('why', ''))}</p>" if best else ""
+    verdict = f"Recommended: {said}." if best else "Nothing is recommended."
+    why = f"<p><strong>{html(verdict)}</strong> {html(found.get('why', ''))}</p>"
     drawn = _crossed(axes, cells, best) if len(axes) == 2 else _listed(axes, cells, best)
     return Html(f"{why}{drawn}")
 

@@ -14,6 +14,7 @@ from tocsin.core.limits import unit_of
 from tocsin.core.units import amount, spell
 
 MOST_EPISODES = 30
+NOTHING = "nothing was replayed"
 
 
 def length(given: timedelta) -> str:
@@ -23,8 +24,12 @@ def length(given: timedelta) -> str:
 
 def instance(each: Episode) -> str:
     """Return the instance an episode is of, after its target."""
-    by = ", ".join(f"{name} {value}" for name, value in each.by)
+    by = _split(each)
     return f"{each.target} ({by})" if by else each.target
+
+
+def _split(each: Episode) -> str:
+    return ", ".join(f"{name} {value or '–'}" for name, value in each.by)
 
 
 COLUMNS = ("rule", "target", "severity", "episodes", "firing", "worst", "flaps", "pages", "judged")
@@ -59,15 +64,20 @@ EPISODE_COLUMNS = ("fired (UTC)", "lasted", "rule", "where", "worst", "")
 def episode_rows(found: Outcome, most: int = MOST_EPISODES) -> list[tuple[str, ...]]:
     """Return the episodes under ``EPISODE_COLUMNS``, oldest first."""
     units_ = {own.rule.id: unit_of(own.rule, own.course.signal) for own in found.rules}
+    # The heading names a single target; a terminal's 80 columns have no room for it on every line.
+    alone = len({own.course.target.name for own in found.rules}) == 1
     return [
-        (f"{each.fired:%m-%d %H:%M}", length(each.lasted(found.end)), each.rule, instance(each),
+        (f"{each.fired:%m-%d %H:%M}", length(each.lasted(found.end)), each.rule,
+         (_split(each) or "–") if alone else instance(each),
          amount(each.worst, units_[each.rule]), "still firing" if each.ended is None else "flap" if each.flap else "")
         for each in found.episodes[:most]
     ]  # fmt: skip
 
 
 def telling(found: Outcome) -> str:
-    """Return who would have been told how often, in one sentence."""
+    """Return who would have been told how often, in one sentence. Where nothing was replayed, that is no calm."""
+    if not found.rules:
+        return NOTHING
     by_receiver = Counter(each.receiver for each in found.pages)
     told = ", ".join(f"{name} {count}" for name, count in by_receiver.most_common())
     return f"{len(found.pages)} messages: {told}" if told else "nobody would have been told of anything"
@@ -108,7 +118,9 @@ def heading(found: Outcome) -> str:
 def markdown(found: Outcome) -> str:
     """Return the outcome for a pull request's comment."""
     lines = [f"**Backtest** · {heading(found)} · {len(found.episodes)} episodes · {telling(found)}", ""]
-    lines += _table(COLUMNS, [row for row in rows(found) if row[3] != "0"]) or ["No rule would have fired."]
+    lines += _table(COLUMNS, [row for row in rows(found) if row[3] != "0"]) or [
+        "No rule would have fired." if found.rules else f"{NOTHING.capitalize()}."
+    ]
     lines += _folded("Episodes", _table(EPISODE_COLUMNS, episode_rows(found)))
     lines += _folded("What policies would have done", [f"- {safe(line)}" for line in acting(found)])
     lines += _folded("Not replayed", [f"- {safe(line)}" for line in unplayed(found)])
@@ -136,6 +148,11 @@ def _difference(each: Compared) -> tuple[str, ...]:
     return each.rule, each.target, *(both(before, after) for before, after in pairs)
 
 
+def alike(head: Outcome) -> str:
+    """Return what is said where no rule differs: of nothing replayed, nothing is known to be the same."""
+    return "the change makes no difference to this history" if head.rules else NOTHING
+
+
 def only(base: Outcome, head: Outcome) -> list[str]:
     """Return the episodes that only one side has, a line each."""
     found = []
@@ -152,7 +169,7 @@ def comparison_markdown(base: Outcome, head: Outcome) -> str:
     """Return what a change makes of the same history, for a pull request's comment."""
     lines = [f"**Backtest** · {heading(head)} · {len(base.episodes)} → {len(head.episodes)} episodes · "
              f"{len(base.pages)} → {len(head.pages)} messages", ""]  # fmt: skip
-    lines += _table(DIFFERENCES, difference_rows(base, head)) or ["The change makes no difference to this history."]
+    lines += _table(DIFFERENCES, difference_rows(base, head)) or [f"{alike(head).capitalize()}."]
     told = only(base, head)
     more = [f"- … {len(told) - MOST_EPISODES} more"] if len(told) > MOST_EPISODES else []
     lines += _folded("Episodes that differ", [f"- {safe(line)}" for line in told[:MOST_EPISODES]] + more)
@@ -174,10 +191,17 @@ def sweep_columns(found: Sweep) -> tuple[str, ...]:
     return *(each.key for each in found.axes), "episodes", "flaps", "firing", ""
 
 
+def recommending(found: Sweep) -> str:
+    """Return what a sweep comes to, in one sentence."""
+    if found.recommended is None:
+        return f"nothing is recommended: {found.why}"
+    chosen = ", ".join(f"{key} {value}" for key, value in found.recommended.settings.items())
+    return f"recommended: {chosen}, for {found.why}"
+
+
 def sweep_markdown(found: Sweep) -> str:
     """Return a sweep for a pull request's comment."""
-    chosen = ", ".join(f"{key} {value}" for key, value in found.recommended.settings.items())
-    lines = [f"**Sweep of {found.rule}** · recommended: {chosen}, for {found.why}.", ""]
+    lines = [f"**Sweep of {found.rule}** · {recommending(found)}.", ""]
     return "\n".join([*lines, *_table(sweep_columns(found), sweep_rows(found))]) + "\n"
 
 

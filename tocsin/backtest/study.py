@@ -28,6 +28,8 @@ class Unplayed:
     rule: str
     target: str
     why: str
+    unanswered: bool = False
+    """Whether history was asked and did not say, and might if it is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Studies:
             try:
                 sources = [self._source(each, source) for source in _replayable(each)]
             except (NotAnswered, ValueError) as error:
-                unplayed.append(Unplayed(*name, str(error)))
+                unplayed.append(Unplayed(*name, str(error), isinstance(error, NotAnswered)))
                 continue
             finally:
                 self.moved(each.grid.count)

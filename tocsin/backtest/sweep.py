@@ -58,7 +58,8 @@ class Sweep:
     rule: str
     axes: tuple[Axis, ...]
     cells: tuple[Cell, ...]
-    recommended: Cell
+    recommended: Cell | None
+    """None where no setting finds anything."""
     why: str
 
 
@@ -170,15 +171,20 @@ def _cell(studies: Studies, watched: Sequence[Watched], values: Mapping[str, Any
 # Which is recommended
 
 
-def _recommended(cells: Sequence[Cell], rule: Rule) -> tuple[Cell, str]:
-    """Return the calmest of the cells that find what most of the settings agree on, and of those the soonest."""
+def _recommended(cells: Sequence[Cell], rule: Rule) -> tuple[Cell | None, str]:
+    """Return the calmest of the cells that find what most of the settings agree on, and of those the soonest.
+
+    Where none finds anything there is none: the calmest of a quiet history would be the one that never fires.
+    """
+    if not any(each.episodes for each in cells):
+        return None, "none of these settings finds anything in this history"
     agreed = _agreed(cells)
     finding = [each for each in cells if all(_finds(each, incident) for incident in agreed)]
     best = min(
         finding or cells, key=lambda each: (len(each.episodes), each.flaps, _late(each, agreed), _far(each, rule))
     )
     if not agreed:
-        return best, "no incident that most of these settings agree on: nothing tells them apart but how calm they are"
+        return best, "they agree on no incident, so that nothing tells them apart but how calm they are"
     extra = len(best.episodes) - len(agreed)
     noise = f", and {extra} besides" if extra > 0 else ""
     return best, f"it finds all {len(agreed)} incidents that at least half of these settings agree on{noise}"
@@ -244,7 +250,7 @@ def document(found: Sweep) -> dict[str, Any]:
         "rule": found.rule,
         "axes": [{"key": each.key, "values": list(each.words)} for each in found.axes],
         "cells": [_cell_document(each) for each in found.cells],
-        "recommended": dict(found.recommended.settings),
+        "recommended": dict(found.recommended.settings) if found.recommended else None,
         "why": found.why,
     }
 

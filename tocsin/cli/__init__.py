@@ -8,6 +8,7 @@ true); 2 the call was wrong; 3 something needed did not answer (the state, the p
 
 from __future__ import annotations
 
+import logging
 import sys
 
 
@@ -20,4 +21,6 @@ def main() -> None:
         sys.exit("tocsin: the command line needs its extra: pip install 'tocsin[cli]'")
     from tocsin.cli.commands import program
 
+    # Its warnings list every way to sign in that was tried; the command's own answer says what to do.
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)
     program()

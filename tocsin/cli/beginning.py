@@ -72,6 +72,8 @@ def _write(path: Path, text: str) -> None:
 def _signal(name: str) -> Signal:
     signals = known().signals
     name = name or _asked("What is measured (`tocsin schema signals` lists it)", "")
+    if not name:
+        stop(Exit.USAGE, "say what is measured: --signal NAME; `tocsin schema signals` lists them")
     if name not in signals:
         hint = nearest(name, signals)
         stop(Exit.USAGE, f"--signal: no signal '{name}'; " + (hint or f"known: {', '.join(sorted(signals))}"))

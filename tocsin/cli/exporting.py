@@ -41,6 +41,7 @@ class Wanted:
 
 def run(wanted: Wanted, into: Path | None, root: Path | None, output: Output) -> None:
     """Export; exit 2 for a rule or target that is not there, and for a file that is there already."""
+    _belonging(wanted)
     folder = find_root(root)
     project = _project(folder)
     rules = _chosen(project, wanted)
@@ -49,6 +50,19 @@ def run(wanted: Wanted, into: Path | None, root: Path | None, output: Output) ->
         _azure(project, rules, wanted, into, output, role)
     else:
         _promtool(courses(project, rules, folder, _pattern(wanted.choice)), into, output)
+
+
+def _belonging(wanted: Wanted) -> None:
+    """Stop at an option that means nothing to what is written: it was not typed to be passed over."""
+    foreign: dict[str, dict[str, str | bool]] = {
+        "azure": {"--run": wanted.choice},
+        "promtool": {"--target": wanted.target, "--watcher-only": wanted.watcher_only},
+    }
+    for option, value in foreign[wanted.to].items():
+        if value:
+            stop(Exit.USAGE, f"{option} is not for --to {wanted.to}")
+    if wanted.watcher_only and wanted.rules:
+        stop(Exit.USAGE, "--watcher-only and --rule exclude each other: nothing would be left to write")
 
 
 def _project(folder: Path) -> Project:
@@ -138,9 +152,13 @@ def courses(project: Project, rules: Sequence[Rule], folder: Path, choice: re.Pa
         for rule in rules:
             told = to_promtool.impossible(rule)
             played = [] if told else _played(project, rule, folder, choice, telemetry)
-            found.append(to_promtool.exported(rule, played))
+            # A rule of which --run chose nothing was not asked for: that says nothing of its counterpart.
+            if told or played or not choice.pattern:
+                found.append(to_promtool.exported(rule, played))
     finally:
         telemetry.close()
+    if not any(each.kept or each.skipped for each in found) and choice.pattern:
+        stop(Exit.USAGE, f"no scenario is chosen by --run '{choice.pattern}'")
     return found
 
 

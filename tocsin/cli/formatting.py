@@ -20,7 +20,9 @@ def run(names: list[Path], *, check: bool, root: Path | None) -> None:
     files = [each.resolve() for each in names] or _every(folder)
     results = [_one(path, folder.resolve(), check=check) for path in files]
     changed = results.count("changed")
-    typer.echo(f"{len(files)} files: {changed} {'would change' if check else 'changed'}")
+    refused = results.count("refused")
+    left = f", {refused} left as {'they are' if refused > 1 else 'it is'}" if refused else ""
+    typer.echo(f"{len(files)} file{'s' * (len(files) != 1)}: {changed} {'would change' if check else 'changed'}{left}")
     if "refused" in results or (check and changed):
         raise typer.Exit(int(Exit.BAD_NEWS.value))
 

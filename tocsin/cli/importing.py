@@ -134,11 +134,16 @@ def _free(outcome: Outcome, target: Path) -> Outcome:
 
 
 def _write(outcomes: Iterable[Outcome], target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    for each in outcomes:
-        if each.text is not None:
-            with (target / f"{each.rule}.yaml").open("x", encoding="utf-8", newline="\n") as file:
-                file.write(each.text)
+    path = target
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for each in outcomes:
+            if each.text is not None:
+                path = target / f"{each.rule}.yaml"
+                with path.open("x", encoding="utf-8", newline="\n") as file:
+                    file.write(each.text)
+    except OSError as error:
+        stop(Exit.USAGE, f"{path} cannot be written: {error.strerror}")
 
 
 def _show(

@@ -21,7 +21,7 @@ from tocsin.cli import changes, checking
 from tocsin.cli.output import Exit, console, emit_json, stop
 from tocsin.cli.plan import Form
 from tocsin.cli.project import find_root, load_settings
-from tocsin.cli.replaying import Replay, fitted, opened, played
+from tocsin.cli.replaying import Replay, difference_table, fitted, opened, played
 from tocsin.core.errors import Problem, printable, render
 from tocsin.core.read import Project, Written
 from tocsin.planning import prose
@@ -66,7 +66,7 @@ def run(how: Planning, root: Path | None) -> None:
     elif how.form is Form.MARKDOWN:
         typer.echo(prose.markdown(made), nl=False)
     else:
-        _show(made, both)
+        _show(made, both, screen)
     if any(each.is_error for each in made.problems):
         raise typer.Exit(int(Exit.BAD_NEWS.value))
 
@@ -102,11 +102,12 @@ def _problems(how: Planning, folder: Path, after: Written) -> tuple[Problem, ...
 
 def _replayed(how: Planning, folder: Path, before: Project, after: Project, screen: Console) -> Both:
     with opened(Replay(how.data, how.workspace, how.days), folder, screen) as (studies, roles):
-        base = played(studies, fitted(before, roles, screen), None, screen)
+        # Whose recording it is taken for is said once, of the files as they are.
+        base = played(studies, fitted(before, roles, console(quiet=True)), None, screen)
         return base, played(studies, fitted(after, roles, screen), None, screen)
 
 
-def _show(made: Plan, both: Both | None) -> None:
+def _show(made: Plan, both: Both | None, screen: Console) -> None:
     for line in prose.lines(made):
         typer.echo(printable(line))
     if made.problems:
@@ -116,6 +117,9 @@ def _show(made: Plan, both: Both | None) -> None:
         return
     typer.echo(backtested.heading(both[1]))
     rows = backtested.difference_rows(*both)
-    typer.echo("\n".join("  ".join(row) for row in rows) if rows else "no difference to this history")
-    for line in backtested.only(*both):
+    if rows:
+        screen.print(difference_table(rows))
+    else:
+        typer.echo(backtested.alike(both[1]))
+    for line in (*backtested.only(*both), *backtested.unplayed(both[1])):
         typer.echo(printable(line))

@@ -50,7 +50,7 @@ class Replay:
 
 
 def run(what: Sequence[str], how: Replay, root: Path | None) -> None:
-    """Replay and show; exit 2 for a wrong call, 3 when the history does not answer."""
+    """Replay and show; exit 2 for a wrong call or where nothing can be replayed, 3 when history did not answer."""
     folder = find_root(root)
     project = read(folder, folder)
     axes = [each for each in what if "=" in each]
@@ -60,17 +60,28 @@ def run(what: Sequence[str], how: Replay, root: Path | None) -> None:
         with opened(how, folder, screen) as (studies, roles):
             project = fitted(project, roles, screen)
             if how.sweep or axes:
-                _swept(studies, project, names, [*how.sweep, *axes], how, screen)
+                shown = _swept(studies, project, names, [*how.sweep, *axes], screen)
             elif how.base:
                 base = _base(studies, names, roles, folder, how, screen)
-                _show(how, screen, Shown(played(studies, project, names, screen), base=base))
+                shown = Shown(played(studies, project, names, screen), base=base)
             else:
-                found = played(studies, project, names, screen)
-                _show(how, screen, Shown(found))
+                shown = Shown(_something(played(studies, project, names, screen)))
+            _show(how, screen, shown)
     except NotAnswered as error:
         stop(Exit.NO_ANSWER, f"the history does not answer: {error}")
     except NoRecording as error:
         stop(Exit.USAGE, str(error))
+    if how.workspace and any(each.unanswered for each in shown.outcome.unplayed):
+        stop(Exit.NO_ANSWER, "a part of the history did not answer: see what was not replayed")
+
+
+def _something(found: Outcome) -> Outcome:
+    """Return the outcome if anything was replayed: nothing known must not be read as nothing wrong."""
+    if not found.rules:
+        silent = any(each.unanswered for each in found.unplayed)
+        lines = "\n".join(printable(line) for line in prose.unplayed(found))
+        stop(Exit.NO_ANSWER if silent else Exit.USAGE, f"{prose.NOTHING}\n{lines}")
+    return found
 
 
 def read(folder: Path, root: Path) -> Project:
@@ -102,7 +113,8 @@ def chosen(names: Sequence[str], project: Project, folder: Path) -> set[str] | N
 def opened(how: Replay, folder: Path, screen: Console) -> Iterator[tuple[Studies, list[str]]]:
     """Yield the studies over the history that is asked for, and of files the role names that they hold rows of."""
     if how.workspace == (how.data is not None):
-        stop(Exit.USAGE, "say where history is: --data FOLDER with exported tables, or --workspace")
+        which = ", and not both" if how.workspace else ""
+        stop(Exit.USAGE, f"say where history is: --data FOLDER with exported tables, or --workspace{which}")
     if how.data is None:
         app = compose(load_settings(folder))
         end = how.until.replace(tzinfo=UTC) if how.until else datetime.now(UTC) - timedelta(minutes=5)
@@ -176,15 +188,13 @@ def _base(
     """Return the outcome of the rules as they were."""
     try:
         with changes.as_it_was(folder, how.base) as before:
-            old = fitted(read(before, folder), roles, screen)
+            old = fitted(read(before, folder), roles, console(quiet=True))
             return played(studies, old, names, screen)
     except changes.NoBase as error:
         stop(Exit.USAGE, f"--base {how.base}: {error}")
 
 
-def _swept(
-    studies: Studies, project: Project, names: set[str] | None, given: Sequence[str], how: Replay, screen: Console
-) -> None:
+def _swept(studies: Studies, project: Project, names: set[str] | None, given: Sequence[str], screen: Console) -> Shown:
     if names is None or len(names) != 1:
         stop(Exit.USAGE, "--sweep is of one rule: name it")
     watched: list[Watched] = studies.watched(project, names)
@@ -192,14 +202,15 @@ def _swept(
         stop(Exit.USAGE, f"{', '.join(names)} is off, or watches no target")
     try:
         axes = [sweeping.axis(each) for each in given]
+        found = _something(played(studies, project, names, screen))
         cells = 1
         for each in axes:
             cells *= len(each.values)
         with _bar(screen, cells, "settings") as moved:
-            found = sweeping.sweep(studies, watched, axes, lambda: moved(1))
+            swept = sweeping.sweep(studies, watched, axes, lambda: moved(1))
     except ValueError as error:
         stop(Exit.USAGE, f"--sweep: {error}")
-    _show(how, screen, Shown(played(studies, project, names, screen), sweep=found))
+    return Shown(found, sweep=swept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,8 +268,7 @@ def _tell(screen: Console, shown: Shown) -> None:
     typer.echo(prose.heading(found))
     if shown.sweep is not None:
         screen.print(table("", prose.sweep_columns(shown.sweep), prose.sweep_rows(shown.sweep)))
-        chosen_ = ", ".join(f"{key} {value}" for key, value in shown.sweep.recommended.settings.items())
-        typer.echo(f"recommended: {chosen_}, for {shown.sweep.why}")
+        typer.echo(prose.recommending(shown.sweep))
     elif shown.base is not None:
         _tell_difference(screen, shown.base, found)
     else:
@@ -270,18 +280,23 @@ def _tell(screen: Console, shown: Shown) -> None:
 def _tell_difference(screen: Console, base: Outcome, head: Outcome) -> None:
     rows = prose.difference_rows(base, head)
     if not rows:
-        typer.echo("the change makes no difference to this history")
+        typer.echo(prose.alike(head))
         return
-    screen.print(_of_targets(prose.DIFFERENCES, rows))
+    screen.print(difference_table(rows))
     for line in prose.only(base, head):
         typer.echo(printable(line))
+
+
+def difference_table(rows: Sequence[tuple[str, ...]]) -> Table:
+    """Return a table of what ``prose.difference_rows`` found."""
+    return _of_targets(prose.DIFFERENCES, rows)
 
 
 def _tell_outcome(screen: Console, found: Outcome) -> None:
     screen.print(_of_targets(prose.COLUMNS, prose.rows(found)))
     episodes = prose.episode_rows(found)
     if episodes:
-        screen.print(table("", prose.EPISODE_COLUMNS, episodes))
+        screen.print(table("", prose.EPISODE_COLUMNS, episodes, whole=3))
     more = len(found.episodes) - len(episodes)
     for line in ([f"… {more} more"] if more > 0 else []) + [prose.telling(found), *prose.acting(found)]:
         typer.echo(printable(line))

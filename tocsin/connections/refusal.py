@@ -38,7 +38,7 @@ def no_answer(error: Exception) -> NoAnswer:
         late = "timed out" in str(error).lower()
         return NoAnswer(Why.TIMEOUT if late else Why.UNREACHABLE, words(error))
     if isinstance(error, exceptions.ClientAuthenticationError):
-        return NoAnswer(Why.FORBIDDEN, words(error))
+        return NoAnswer(Why.FORBIDDEN, unsigned(error))
     if isinstance(error, exceptions.HttpResponseError):
         return _refused(error.status_code or 0, error)
     if isinstance(error, LookupError):
@@ -51,6 +51,12 @@ def no_answer(error: Exception) -> NoAnswer:
 def words(error: object) -> str:
     """Return the provider's words on one line, without tokens and signatures."""
     return _SECRETS.sub("…", " ".join(str(error).split()))[:500]
+
+
+def unsigned(error: object) -> str:
+    """Return why nobody is signed in. Of a laptop's list of all that was tried, what helps: to sign in."""
+    said, tried, _ = words(error).partition(" Attempted credentials:")
+    return f"{said} On a laptop, `az login` signs in." if tried else said
 
 
 def _refused(status: int, error: Any) -> NoAnswer:

@@ -70,7 +70,8 @@ def exported(rule: Rule, courses: Sequence[Course]) -> Promtool:
         except _Skipped as error:
             skipped.append((course.name, str(error)))
     if not groups:
-        return Promtool(rule.id, skipped=tuple(skipped), why="no scenario of it can be told by values alone")
+        why = "no scenario of it can be told by values alone" if courses else "it has no scenarios"
+        return Promtool(rule.id, skipped=tuple(skipped), why=why)
     tests = {"rule_files": [f"{rule.id}.rules.yml"], "evaluation_interval": spell(rule.every), "tests": groups}
     return Promtool(rule.id, _written(_rules(rule)), _written(tests), tuple(kept), tuple(skipped))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tocsin.connections.bucket import Bucket
 from tocsin.connections.identity import refuse_leak, request_options
+from tocsin.connections.refusal import unsigned
 from tocsin.core.answer import NoAnswer, Query, Rows, Why
 from tocsin.core.compile import tables
 from tocsin.core.config import Target
@@ -199,7 +200,7 @@ def _unanswered(error: Exception) -> NoAnswer:
     from azure.core.exceptions import ClientAuthenticationError, ServiceResponseTimeoutError
 
     if isinstance(error, ClientAuthenticationError):
-        return NoAnswer(Why.FORBIDDEN, f"no token: {_safe(str(error))}")
+        return NoAnswer(Why.FORBIDDEN, f"no token: {_safe(unsigned(error))}")
     if isinstance(error, ServiceResponseTimeoutError):
         return NoAnswer(Why.TIMEOUT, "no answer in time")
     return NoAnswer(Why.UNREACHABLE, type(error.__cause__ or error).__name__)
