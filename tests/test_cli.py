@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tocsin.cli import listing
 from tocsin.cli.commands import program
 from tocsin.local.world import World
 from tocsin.settings import KNOWN
@@ -81,6 +82,16 @@ def test_a_tick_evaluates_and_says_what_it_did(world: World) -> None:
     assert "messages accepted" in run("tick", "--once")
     shown = json.loads(run("tick", "--once", "--output", "json"))
     assert shown.keys() == {"slots", "unknown", "changes", "delivered", "acted"}
+
+
+def test_an_empty_list_of_which_nobody_knows_is_no_calm(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no tick has ended in this store" in runner.invoke(program, ["alerts"]).stderr
+    run("tick", "--once")
+    assert not runner.invoke(program, ["alerts"]).stderr
+    monkeypatch.setattr(listing, "DEAD_AFTER", timedelta())
+    found = runner.invoke(program, ["alerts", "-o", "json"])
+    assert "nothing newer is known" in found.stderr
+    assert isinstance(json.loads(found.stdout), list)
 
 
 def test_alerts_lists_what_is_pending_or_firing(world: World) -> None:

@@ -105,6 +105,16 @@ def test_a_rule_that_is_gone_or_new_is_named_with_what_it_watched(fork: Path) ->
     assert (found["dear_calls"]["what"], "cost_per_call" in found["dear_calls"]["summary"]) == ("added", True)
 
 
+def test_what_has_a_problem_was_not_removed(fork: Path) -> None:
+    (fork / "tocsin.yaml").write_text((fork / "tocsin.yaml").read_text() + "tuning: { cost_jump: { for: soon } }\n")
+    edited(fork / "remediations" / "stop_on_error_storm.yaml", "mode: ask", "mode: asks")
+    found = {each["id"]: each for each in document(fork, code=1)["changes"]}
+    for name in ("cost_jump", "stop_on_error_storm"):
+        assert found[name]["what"] == "left out"
+        assert found[name]["beware"][0] == "its file is there, and has a problem"
+    assert "rule cost_jump left out" in plan(fork, code=1)
+
+
 def test_more_done_without_asking_deserves_a_second_look(fork: Path) -> None:
     edited(fork / "remediations" / "stop_on_error_storm.yaml", "mode: ask", "mode: act")
     found = {each["id"]: each for each in document(fork)["changes"]}

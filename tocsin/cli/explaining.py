@@ -98,6 +98,8 @@ def _calm(name: str, app: App) -> list[Reason]:
     except StoreUnavailable as error:
         stop(Exit.NO_ANSWER, str(error))
     calm = [Reason("state", each, _last(at)) for each, at in slots.items()]
+    if not calm:
+        calm = [Reason("state", "", "never evaluated: no target is watched; `tocsin check` says why")]
     return [*calm, *(reason for each in slots for reason in _wiring(rule, each, app))]
 
 

@@ -29,6 +29,8 @@ from tocsin.engine import standing
 from tocsin.ports import StoreUnavailable
 
 _LOOKED_BACK = timedelta(days=30)
+MOST = 8
+"""How much of what is open in a line is shown on a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,8 @@ def _show(found: Checklist, files: tuple[Path, ...], output: Output) -> None:
         return
     rows = []
     for each in found.lines:
-        missing = f"\nopen: {', '.join(each.open)}" if each.open else ""
+        more = f" and {len(each.open) - MOST} more (--report names them)" if len(each.open) > MOST else ""
+        missing = f"\nopen: {', '.join(each.open[:MOST])}{more}" if each.open else ""
         names = ", ".join(one.name for one in each.signatures) or "-"
         wanted = f" ({len(each.names)} of {each.people})" if each.people else ""
         rows.append([each.id, each.status.value, f"{each.evidence}{missing}", f"{names}{wanted}"])

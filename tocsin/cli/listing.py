@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core.alert import Alert, State
 from tocsin.core.message import NEWS, Delivery
 from tocsin.core.remedy import Execution
+from tocsin.core.units import spell
+from tocsin.diagnosing.running import DEAD_AFTER
 from tocsin.ports import StoreUnavailable
 
 
 def run(root: Path | None, output: Output) -> None:
-    """List the alerts; exit 3 when the state cannot be read."""
-    store = load_app(root).engine.store
+    """List the alerts, and say when nobody has looked lately; exit 3 when the state cannot be read."""
+    app = load_app(root)
+    store = app.engine.store
     try:
-        alerts, told, acts = (
+        beat, alerts, told, acts = (
+            store.last_beat(),
             store.open_alerts(),
             [each for each in store.deliveries(1000) if each.receiver != NEWS],
             store.executions(),
@@ -25,13 +32,28 @@ def run(root: Path | None, output: Output) -> None:
     except StoreUnavailable as error:
         stop(Exit.NO_ANSWER, str(error))
     rows = [_row(alert, told, acts) for alert in alerts if alert.state is not State.INACTIVE]
+    if stale := _stale(beat, app.clock.now()):
+        typer.echo(f"tocsin: {stale}", err=True)
     if output is Output.JSON:
         emit_json(rows)
     elif not rows:
         console().print("nothing is pending, firing or recovering")
     else:
         columns = ["state", "rule", "target", "by", "since", "value", "told", "done"]
-        console().print(table("", columns, [[row[column] for column in columns] for row in rows], whole=3))
+        shown = [{**row, "since": row["since"][:16].replace("T", " "), "value": _figure(row["value"])} for row in rows]
+        console().print(table("", columns, [[row[column] for column in columns] for row in shown], whole=3))
+
+
+def _stale(beat: datetime | None, now: datetime) -> str:
+    """Return why the list says nothing of now; nothing where a tick has ended lately. An empty list is no calm then."""
+    if beat is None:
+        return "no tick has ended in this store, so that nothing is known; `tocsin doctor` says which store it is"
+    ago = now - beat
+    return f"the last tick ended {spell(ago)} ago: nothing newer is known" if ago >= DEAD_AFTER else ""
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _row(alert: Alert, told: list[Delivery], acts: list[Execution]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from tocsin.core.errors import Problem, printable, render
 from tocsin.core.read import Project, Written
 from tocsin.planning import prose
 from tocsin.planning.consequences import queries, routing
-from tocsin.planning.differing import differences
+from tocsin.planning.differing import Difference, differences, left_out
 from tocsin.planning.prose import Plan
 
 NOT_REPLAYED = "Not replayed: give `--data FOLDER` with exported tables, or `--workspace`."
@@ -82,7 +82,7 @@ def _planned(how: Planning, folder: Path, old: Path, screen: Console) -> tuple[P
     document: dict[str, Any] | None = outcomes.comparison_document(*both) if both else None
     made = Plan(
         how.base,
-        tuple(differences(before, after)),
+        tuple(left_out(each) if _there(each, folder) else each for each in differences(before, after)),
         tuple(queries(before.project, after.project, known().signals)),
         tuple(routing(before.project, after.project)),
         _problems(how, folder, after),
@@ -90,6 +90,12 @@ def _planned(how: Planning, folder: Path, old: Path, screen: Console) -> tuple[P
         document,
     )
     return made, both
+
+
+def _there(gone: Difference, folder: Path) -> bool:
+    """Return whether the file of what is gone is there, so that nobody meant to remove it."""
+    place = {"rule": "rules", "policy": "remediations"}.get(gone.kind)
+    return gone.what == "removed" and place is not None and (folder / place / f"{gone.id}.yaml").is_file()
 
 
 def _problems(how: Planning, folder: Path, after: Written) -> tuple[Problem, ...]:

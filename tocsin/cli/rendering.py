@@ -79,8 +79,10 @@ def _target(project: Project, rule: Rule, name: str) -> Target:
     """Return the target of that name, or else the first that the rule applies to."""
     targets = project.config.targets
     found = [each for each in targets if (each.name == name if name else selects(rule, each))]
+    if not found and not name:
+        stop(Exit.USAGE, f"{rule.id} is about no target" + ("" if targets else ", for tocsin.yaml names none"))
     if not found:
-        stop(Exit.USAGE, _unknown("target", name or f"for {rule.id}", [each.name for each in targets]))
+        stop(Exit.USAGE, _unknown("target", name, [each.name for each in targets]))
     return found[0]
 
 

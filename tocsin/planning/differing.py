@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tocsin.core.node import Node
@@ -34,7 +34,7 @@ class Difference:
 
     kind: Kind
     id: str
-    what: Literal["added", "removed", "changed"]
+    what: Literal["added", "removed", "left out", "changed"]
     keys: tuple[Key, ...] = ()
     summary: str = ""
     beware: tuple[str, ...] = ()
@@ -51,6 +51,11 @@ def differences(before: Written, after: Written) -> list[Difference]:
     return (
         [*found, Difference("tocsin.yaml", "tocsin.yaml", "changed", tuple(own), beware=_beware(own))] if own else found
     )
+
+
+def left_out(found: Difference) -> Difference:
+    """Return what became of a rule or policy that is gone though its file is there: it has a problem."""
+    return replace(found, what="left out", beware=("its file is there, and has a problem", *found.beware))
 
 
 def _nodes(written: Sequence[tuple[Rule, Node]] | Sequence[tuple[Policy, Node]]) -> dict[str, Node]:
