@@ -41,6 +41,17 @@ def test_every_receiver_hears_a_heartbeat_when_it_is_due_and_no_more() -> None:
     assert told(stage, "team").count(("watchdog", "watchdog")) == 3
 
 
+def test_a_heartbeat_that_was_not_taken_does_not_tell_another_that_nothing_is_wrong() -> None:
+    stage = Stage(config=config(watchdog=timedelta(hours=1), fallback="team"))
+    stage.oncall.outcomes = [Outcome(Said.REFUSED, "HTTP 401")]
+    stage.run(range(2))
+    assert [notice.title for notice in stage.team.got] == [
+        "Tocsin reaches team: this is its heartbeat.",
+        "Receiver oncall did not take its heartbeat.",
+    ]
+    assert "HTTP 401" in str(stage.team.got[1].facts)
+
+
 def test_without_being_asked_for_there_is_none() -> None:
     stage = Stage(config=config())
     stage.run(range(3))

@@ -37,7 +37,13 @@ def run(*, state: str, receiver: str, news: bool, limit: int, root: Path | None,
         console().print("no such message")
     else:
         columns = ["state", "receiver", "kind", "created", "attempts", "next", "said", "title"]
-        console().print(table("", columns, [[each[column] for column in columns] for each in rows], whole=3))
+        shown = [{**each, "created": _short(each["created"]), "next": _short(each["next"])} for each in rows]
+        console().print(table("", columns, [[each[column] for column in columns] for each in shown], whole=4))
+
+
+def _short(at: str) -> str:
+    """Return a time (UTC) as short as a terminal's line needs it; JSON has all of it."""
+    return at[5:16].replace("T", " ") or at
 
 
 def row(delivery: Delivery) -> dict[str, Any]:

@@ -5,7 +5,7 @@ An accepted message proves little: some channels accept and post nothing. Whoeve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin.core.fields import Severity
@@ -47,8 +47,20 @@ def heartbeat(receiver: str, every: timedelta, now: datetime) -> Notice:
         target="tocsin",
         severity=Severity.P3,
         at=now,
-        title=f"Tocsin reaches {receiver}: nothing is wrong.",
-        text=f"The next one comes in {spell(every)}. When it does not, nobody is told of anything by this way.",
+        title=f"Tocsin reaches {receiver}: this is its heartbeat.",
+        text="It says that messages come through, and nothing of what is watched. "
+        f"The next one comes in {spell(every)}. When it does not, nobody is told of anything by this way.",
+    )
+
+
+def missed(beat: Notice, receiver: str, words: str) -> Notice:
+    """Return what another is told in its place of a heartbeat that was not taken: not that nothing is wrong."""
+    return replace(
+        beat,
+        title=f"Receiver {receiver} did not take its heartbeat.",
+        text="Whoever should hear by it hears nothing.",
+        facts=(Fact("Receiver", receiver), Fact("It says", words or "nothing")),
+        first_step="Open the runbook: docs/operations.md#receiver-quiet",
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin.core.config import Config
+from tocsin.core.heartbeat import missed
 from tocsin.core.message import NEWS, Delivery, Kind, Outcome, Said, Settled
 from tocsin.engine.counting import SILENT
 from tocsin.engine.watching import Receivers
@@ -104,10 +105,11 @@ class Courier:
         fallback = self.config.fallback
         identity = f"{dead.notice.id}/{fallback}"
         if self._another(dead) and all(each.id != identity for each in self.store.deliveries(10_000)):
+            beat = dead.notice.kind is Kind.WATCHDOG
             copy = Delivery(
                 identity,
                 fallback,
-                dead.notice,
+                missed(dead.notice, dead.receiver, dead.receipt) if beat else dead.notice,
                 now,
                 now,
                 dead.sequence,
