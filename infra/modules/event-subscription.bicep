@@ -10,7 +10,14 @@ param functionId string
 param storageId string
 param container string
 param actionGroupId string
+
+@description('Tells two Tocsins that watch the same Container App apart: neither takes the other\'s subscription.')
+param token string
+
 param tags object
+
+// An alert rule takes no action group of another subscription: there it is found among the alerts of the portal, and mails nobody.
+var reachable = split(actionGroupId, '/')[2] == subscription().subscriptionId
 
 resource source 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topic
@@ -18,7 +25,7 @@ resource source 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
 
 resource changes 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = {
   parent: source
-  name: 'tocsin-${containerApp}'
+  name: 'tocsin-${containerApp}-${token}'
   properties: {
     destination: {
       endpointType: 'AzureFunction'
@@ -60,7 +67,7 @@ resource changes 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15
 
 // Ticks find what the events were about; that they do not arrive is worth a look.
 resource alert 'Microsoft.Insights/metricAlerts@2026-01-01' = {
-  name: 'tocsin-events-not-taken-${containerApp}'
+  name: 'tocsin-events-not-taken-${containerApp}-${token}'
   location: 'global'
   tags: tags
   properties: {
@@ -85,10 +92,6 @@ resource alert 'Microsoft.Insights/metricAlerts@2026-01-01' = {
         }
       ]
     }
-    actions: [
-      {
-        actionGroupId: actionGroupId
-      }
-    ]
+    actions: reachable ? [{ actionGroupId: actionGroupId }] : []
   }
 }
