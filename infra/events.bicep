@@ -59,6 +59,7 @@ module subscriptions 'modules/event-subscription.bicep' = [
       functionId: '${app.id}/functions/react'
       storageId: storage.id
       container: 'dead-letters'
+      keepsDeadLetters: storage.properties.publicNetworkAccess != 'Disabled'
       actionGroupId: alertsTo
       token: token
       tags: tags

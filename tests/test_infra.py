@@ -393,6 +393,17 @@ def test_two_watchers_of_one_app_take_nothing_from_each_other() -> None:
     assert longest <= 64, "the longest name of an event subscription"
 
 
+def test_an_event_that_is_given_up_is_told_whether_or_not_it_is_kept() -> None:
+    """Event Grid refuses a subscription whose dead letters it cannot keep: a closed account, then, gets none."""
+    subscription = at(body("event-subscription", "changes"), "properties", "deadLetterWithResourceIdentity")
+    assert isinstance(subscription, Choice)
+    (criterion,) = at(body("event-subscription", "alert"), "properties", "criteria", "allOf").items
+    told = {node.value for node in walk(at(criterion, "metricName")) if isinstance(node, Literal)}
+    assert told == {"DeadLetteredCount", "DroppedEventCount"}
+    given = at(body("events", "subscriptions"), "params", "keepsDeadLetters")
+    assert Literal(0, "Disabled") in set(walk(given))
+
+
 def test_an_alert_rule_gets_no_action_group_of_another_subscription() -> None:
     """Azure refuses it, and with it everything that is deployed after the code."""
     actions = at(body("event-subscription", "alert"), "properties", "actions")
