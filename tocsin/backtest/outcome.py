@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -62,10 +62,13 @@ class Outcome:
         return sorted((each for own in self.rules for each in own.episodes), key=lambda each: each.fired)
 
 
-def outcome(study: Study, project: Project) -> Outcome:
-    """Return what a study came to under the project's routes and policies."""
+def outcome(study: Study, project: Project, together: Collection[str] = ()) -> Outcome:
+    """Return what a study came to under the project's routes and policies.
+
+    ``together`` are the receivers that take one message about several alerts.
+    """
     rules = tuple(RuleOutcome(course, tuple(episodes(course))) for course in study.courses)
-    told = pages(study.courses, project, study.end)
+    told = pages(study.courses, project, study.end, together)
     done = deeds(study.courses, project)
     return Outcome(study.start, study.end, rules, tuple(told), tuple(done), study.unplayed, study.partly)
 

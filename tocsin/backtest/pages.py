@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import itemgetter
@@ -36,6 +36,13 @@ class Page:
     severity: str
     title: str
     episode: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What the teller asks of a receiver that takes one message about several alerts; nothing is sent to it."""
+
+    together: bool = True
 
 
 class Quiet:
@@ -108,16 +115,18 @@ def _tick(moment: datetime) -> datetime:
 
 
 def pages(
-    courses: Iterable[Course], project: Project, end: datetime, notifiers: Mapping[str, Notifier] | None = None
+    courses: Iterable[Course], project: Project, end: datetime, together: Collection[str] = ()
 ) -> list[Page]:
     """Return every message up to ``end``. Each is taken to arrive; nobody acknowledges anything.
 
+    ``together`` are the receivers that take one message about several alerts; all others have one for each.
     A tick comes every minute; of those in which nothing can happen none is gone through.
     """
     waiting = sorted((each for course in courses for each in news(course)), key=lambda each: each[0])
     store, told = Outbox(), list[Page]()
     log: Log = Quiet()
-    teller = Teller(project, cast(Store, store), notifiers or {}, log)
+    receivers = cast(Mapping[str, Notifier], {name: Together() for name in together})
+    teller = Teller(project, cast(Store, store), receivers, log)
     now, place = waiting[0][0] if waiting else end, 0
     while now < end:
         begin, place = place, bisect_right(waiting, now, lo=place, key=itemgetter(0))

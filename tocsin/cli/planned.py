@@ -102,7 +102,7 @@ def _problems(how: Planning, folder: Path, after: Written) -> tuple[Problem, ...
 
 def _replayed(how: Planning, folder: Path, before: Project, after: Project, screen: Console) -> Both:
     with opened(Replay(how.data, how.workspace, how.days), folder, screen) as (studies, roles):
-        base = played(studies, fitted(before, roles, screen), None, screen)
+        base = played(studies, fitted(before, roles, screen, before=True), None, screen)
         return base, played(studies, fitted(after, roles, screen), None, screen)
 
 

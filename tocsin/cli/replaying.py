@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tocsin import files, signals
+from tocsin import files, notifiers, signals
 from tocsin.app import App, compose, known
 from tocsin.backtest import outcome as outcomes
 from tocsin.backtest import prose
@@ -66,6 +66,8 @@ def run(what: Sequence[str], how: Replay, root: Path | None) -> None:
                 _show(how, screen, Shown(played(studies, project, names, screen), base=base))
             else:
                 found = played(studies, project, names, screen)
+                if not found.rules and not found.unplayed:
+                    stop(Exit.USAGE, "no enabled rule watches any target")
                 _show(how, screen, Shown(found))
     except NotAnswered as error:
         stop(Exit.NO_ANSWER, f"the history does not answer: {error}")
@@ -74,10 +76,13 @@ def run(what: Sequence[str], how: Replay, root: Path | None) -> None:
 
 
 def read(folder: Path, root: Path) -> Project:
-    """Return the project in a folder, read with the settings of ``root``; with problems, nothing is replayed."""
+    """Return the project in a folder, read with the settings of ``root``; with problems, nothing is replayed.
+
+    Of files as they were, what can be read is replayed: nobody can mend them any more.
+    """
     project = files.read_project(folder, load_settings(root).values, known())
     problems = [each for each in project.problems if each.id != "missing-setting" and each.is_error]
-    if problems:
+    if problems and folder == root:
         stop(Exit.USAGE, f"nothing was replayed, for the files have problems\n{render(problems)}")
     return project
 
@@ -122,13 +127,16 @@ def _asked(app: App) -> History:
     return WorkspaceHistory(app.engine.telemetry)
 
 
-def fitted(project: Project, roles: Sequence[str], screen: Console) -> Project:
+def fitted(project: Project, roles: Sequence[str], screen: Console, *, before: bool = False) -> Project:
     """Return the project for a recording of these roles: that of the only role is taken for the only target's.
 
-    On a laptop the settings that name the role are seldom those of production.
+    On a laptop the settings that name the role are seldom those of production. Raises NoRecording when no target has
+    rows; as it was ``before``, a project is as it is.
     """
     targets = project.config.targets
-    if not roles or {each.role_name for each in targets} & set(roles):
+    if not roles or (before and not targets) or {each.role_name for each in targets} & set(roles):
+        return project
+    if before and (len(roles) != 1 or len(targets) != 1):
         return project
     if len(roles) != 1 or len(targets) != 1:
         names = ", ".join(printable(each) for each in roles[:10])
@@ -152,13 +160,12 @@ def _period(how: Replay, history: FileHistory) -> tuple[datetime, datetime]:
 
 
 def played(studies: Studies, project: Project, names: set[str] | None, screen: Console) -> Outcome:
-    """Return the outcome of the project's rules, with a bar while it takes long."""
+    """Return the outcome of the project's rules, of none where none watches, with a bar while it takes long."""
     watched = studies.watched(project, names)
-    if not watched:
-        stop(Exit.USAGE, "no enabled rule watches any target")
+    together = [name for name, each in project.config.receivers.items() if notifiers.together(each.type)]
     with _bar(screen, sum(each.grid.count for each in watched), "slots") as moved:
         studies.moved = moved
-        return outcomes.outcome(studies.study(watched), project)
+        return outcomes.outcome(studies.study(watched), project, together)
 
 
 @contextmanager
@@ -176,7 +183,7 @@ def _base(
     """Return the outcome of the rules as they were."""
     try:
         with changes.as_it_was(folder, how.base) as before:
-            old = fitted(read(before, folder), roles, screen)
+            old = fitted(read(before, folder), roles, screen, before=True)
             return played(studies, old, names, screen)
     except changes.NoBase as error:
         stop(Exit.USAGE, f"--base {how.base}: {error}")
