@@ -12,6 +12,7 @@ from datetime import datetime
 from tocsin.backtest.replay import Course
 from tocsin.core.alert import Alert
 from tocsin.core.guard import Answer, Case, Ruling, permit
+from tocsin.core.mute import silencer
 from tocsin.core.policy import Policy
 from tocsin.core.read import Project
 from tocsin.core.remedy import Execution, Phase, answers, begin, identity, spelled
@@ -93,10 +94,20 @@ def _case(chance: _Chance, project: Project, history: Sequence[Execution]) -> Ca
         history,
         config.budgets.actions_per_hour,
         chance.at,
+        silenced=_silenced(chance, project),
         targets=len(config.targets),
         wanting=1,
         actions_at_once=config.budgets.actions_at_once,
     )
+
+
+def _silenced(chance: _Chance, project: Project) -> str:
+    """Return why a silence of the file keeps policies from acting; those of a store are in no history."""
+    silences = [made for number, each in enumerate(project.config.silences) if (made := each.silence(number)).actions]
+    if not silences:
+        return ""
+    found = silencer(silences, labels_of(chance.alert, chance.course.rule, chance.course.target), chance.at)
+    return f"silenced by {found.author}, actions too: {found.comment}" if found else ""
 
 
 def _deed(chance: _Chance, answer: Answer) -> Deed:

@@ -106,7 +106,7 @@ class Studies:
             finally:
                 self.moved(each.grid.count)
             missing = _missing(each)
-            if not sources:
+            if all(source.denies for source in sources):
                 unplayed.append(Unplayed(*name, missing))
                 continue
             partly += [Unplayed(*name, missing)] if missing else []

@@ -115,7 +115,8 @@ def _show(made: Plan, both: Both | None) -> None:
         typer.echo(NOT_REPLAYED.replace("`", ""))
         return
     typer.echo(backtested.heading(both[1]))
-    rows = backtested.difference_rows(*both)
-    typer.echo("\n".join("  ".join(row) for row in rows) if rows else "no difference to this history")
-    for line in backtested.only(*both):
+    rows, done = backtested.difference_rows(*both), backtested.acting_otherwise(*both)
+    for line in ["  ".join(row) for row in rows] or ([] if done else ["no difference to this history"]):
+        typer.echo(printable(line))
+    for line in [*backtested.capped(backtested.only(*both)), *backtested.capped(done)]:
         typer.echo(printable(line))

@@ -192,6 +192,8 @@ def _base(
 def _swept(
     studies: Studies, project: Project, names: set[str] | None, given: Sequence[str], how: Replay, screen: Console
 ) -> None:
+    if how.base:
+        stop(Exit.USAGE, "--sweep and --base are two questions: ask one of them")
     if names is None or len(names) != 1:
         stop(Exit.USAGE, "--sweep is of one rule: name it")
     watched: list[Watched] = studies.watched(project, names)
@@ -275,12 +277,13 @@ def _tell(screen: Console, shown: Shown) -> None:
 
 
 def _tell_difference(screen: Console, base: Outcome, head: Outcome) -> None:
-    rows = prose.difference_rows(base, head)
-    if not rows:
+    rows, done = prose.difference_rows(base, head), prose.acting_otherwise(base, head)
+    if not rows and not done:
         typer.echo("the change makes no difference to this history")
         return
-    screen.print(_of_targets(prose.DIFFERENCES, rows))
-    for line in prose.only(base, head):
+    if rows:
+        screen.print(_of_targets(prose.DIFFERENCES, rows))
+    for line in [*prose.capped(prose.only(base, head)), *prose.capped(done)]:
         typer.echo(printable(line))
 
 
@@ -288,9 +291,10 @@ def _tell_outcome(screen: Console, found: Outcome) -> None:
     screen.print(_of_targets(prose.COLUMNS, prose.rows(found)))
     episodes = prose.episode_rows(found)
     if episodes:
-        screen.print(table("", prose.EPISODE_COLUMNS, episodes))
+        screen.print(table("", prose.EPISODE_COLUMNS, [[printable(cell) for cell in row] for row in episodes]))
     more = len(found.episodes) - len(episodes)
-    for line in ([f"… {more} more"] if more > 0 else []) + [prose.telling(found), *prose.acting(found)]:
+    acting = prose.capped(prose.acting(found))
+    for line in ([f"… {more} more"] if more > 0 else []) + [prose.telling(found), *acting]:
         typer.echo(printable(line))
 
 
