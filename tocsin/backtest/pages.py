@@ -114,9 +114,7 @@ def _tick(moment: datetime) -> datetime:
     return whole if whole == moment else whole + _MINUTE
 
 
-def pages(
-    courses: Iterable[Course], project: Project, end: datetime, together: Collection[str] = ()
-) -> list[Page]:
+def pages(courses: Iterable[Course], project: Project, end: datetime, together: Collection[str] = ()) -> list[Page]:
     """Return every message up to ``end``. Each is taken to arrive; nobody acknowledges anything.
 
     ``together`` are the receivers that take one message about several alerts; all others have one for each.

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from tocsin.backtest.replay import Course
 from tocsin.core.alert import Alert
-from tocsin.core.guard import Answer, Case, Ruling, permit
+from tocsin.core.guard import DUE, Answer, Case, Ruling, permit
 from tocsin.core.mute import silencer
 from tocsin.core.policy import Policy
 from tocsin.core.read import Project
@@ -52,14 +52,17 @@ def deeds(courses: Sequence[Course], project: Project) -> list[Deed]:
     """
     history: list[Execution] = []
     found: dict[str, Deed] = {}
+    early: set[str] = set()
     for chance in sorted(_chances(courses, project), key=lambda each: (each.at, each.policy.id)):
         name = identity(chance.policy, chance.alert)
         known = found.get(name)
         if known is not None and known.ruling != Ruling.REFUSE.value:
             continue
         answer = permit(_case(chance, project, history))
-        if known is None or answer.ruling is not Ruling.REFUSE:
+        if known is None or answer.ruling is not Ruling.REFUSE or (name in early and answer.passed(*DUE)):
             found[name] = _deed(chance, answer)
+        # That its time had not come is no answer to what would have been done when it had.
+        (early.discard if answer.passed(*DUE) else early.add)(name)
         if answer.ruling is Ruling.PERMIT:
             done = begin(chance.policy, chance.alert, chance.at)
             history.append(replace(done, phase=Phase.VERIFIED, intended=chance.at, ended=chance.at))

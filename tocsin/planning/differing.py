@@ -49,9 +49,7 @@ def differences(before: Written, after: Written) -> list[Difference]:
     own = [key for key in keys if not key.path.startswith("tuning.")]
     doubts = (*_beware(own), *_hidden(own, after.config))
     # What is tuned stands at its rule.
-    return (
-        [*found, Difference("tocsin.yaml", "tocsin.yaml", "changed", tuple(own), beware=doubts)] if own else found
-    )
+    return [*found, Difference("tocsin.yaml", "tocsin.yaml", "changed", tuple(own), beware=doubts)] if own else found
 
 
 def _nodes(written: Sequence[tuple[Rule, Node]] | Sequence[tuple[Policy, Node]]) -> dict[str, Node]:
