@@ -226,6 +226,25 @@ def test_a_name_out_of_telemetry_moves_no_cursor(fork: Path, tmp_path: Path) -> 
     assert "\x1b" not in backtest(fork, folder, "worker_failures", "-o", "markdown")
 
 
+def test_a_receiver_that_takes_several_alerts_at_once_has_one_page_of_them(fork: Path, tmp_path: Path) -> None:
+    lines = []
+    for minute in range(40):
+        for second in range(60):
+            properties = {"event_name": "worker.completed", "ok": "false", "external_system": f"agent-{second % 3}"}
+            quoted = json.dumps(properties).replace('"', '""')
+            lines.append(f'2026-11-02T13:{minute:02}:{second:02}Z,{ROLE},x,"{quoted}"\n')
+    folder = recorded(made(tmp_path / "several"), lines)
+    found = json.loads(backtest(fork, folder, "worker_failures", "-o", "json"))
+    assert (len(found["rules"][0]["episodes"]), found["pages_by_receiver"]) == (3, {"team": 1})
+
+
+def test_points_of_a_slot_are_made_once_for_all_of_its_instances() -> None:
+    slots = Grid(T0, timedelta(minutes=1), T0 + timedelta(minutes=1), timedelta(minutes=1), 2, ((1, 0),))
+    source = Recorded(slots, {(): Values((np.asarray([1.0, 2.0]),), (np.asarray([1, 1]),))})
+    assert source.at(slots.slot(0)) is source.at(slots.slot(0))
+    assert [source.at(slots.slot(number))[()].value for number in (1, 0)] == [2.0, 1.0]
+
+
 def test_a_mention_is_none_even_after_its_letters_are_read() -> None:
     from html import unescape
 

@@ -112,7 +112,7 @@ def _words(key: str, value: Any, *, percent: bool) -> str:
 
 
 def with_settings(rule: Rule, settings: Mapping[str, Any]) -> Rule:
-    """Return the rule under other settings. Raises ValueError for one that it does not have, or that nobody can write."""
+    """Return the rule under other settings. Raises ValueError for one it has not, or that nobody can write."""
     for key, value in settings.items():
         _possible(rule, key, value)
         if key == "threshold":
