@@ -27,7 +27,7 @@ az account show --subscription "$subscription" --output none
 if ($LASTEXITCODE -ne 0) { throw 'Sign in first: az login' }
 
 if ((Either 'TOCSIN_PRIVATE_NETWORK' 'false') -eq 'true') {
-    [Console]::Error.WriteLine("The vault $vault is reached from its network alone. Run this there: azd hooks run postprovision")
+    [Console]::Error.WriteLine("The vault $vault is reached from its network alone. Run this there: `$env:TOCSIN_HOOK_INSIDE='true'; azd hooks run postprovision")
     if ((Either 'TOCSIN_HOOK_INSIDE' 'false') -ne 'true') { exit 0 }
 }
 

@@ -15,7 +15,7 @@ pause=${TOCSIN_HOOK_PAUSE:-15}
 az account show --subscription "$subscription" --output none || { echo "Sign in first: az login" >&2; exit 1; }
 
 if [ "${TOCSIN_PRIVATE_NETWORK:-false}" = true ]; then
-  echo "The vault $vault is reached from its network alone. Run this there: azd hooks run postprovision" >&2
+  echo "The vault $vault is reached from its network alone. Run this there: TOCSIN_HOOK_INSIDE=true azd hooks run postprovision" >&2
   [ "${TOCSIN_HOOK_INSIDE:-false}" = true ] || exit 0
 fi
 

@@ -20,7 +20,7 @@ param alertsTo string
 @description('What is subscribed to: TOCSIN_TARGETS of main.bicep.')
 param targets subscribedTarget[]
 
-@description('Object id of the Entra application that protects the address for native alerts. Empty: the function\'s key alone does.')
+@description('Object id of the Entra application whose token native alerts bring besides the function\'s key. Empty: the key alone.')
 param webhookObjectId string = ''
 
 @description('Its identifier URI, such as api://CLIENT-ID.')
@@ -59,13 +59,16 @@ module subscriptions 'modules/event-subscription.bicep' = [
       functionId: '${app.id}/functions/react'
       storageId: storage.id
       container: 'dead-letters'
+      keepsDeadLetters: storage.properties.publicNetworkAccess != 'Disabled'
       actionGroupId: alertsTo
+      token: token
       tags: tags
     }
   }
 ]
 
-// The function asks for its key whoever posts; the token of an Entra application is asked for besides, where there is one.
+// The function asks for its key, whoever posts. With an Entra application the post carries its token besides, which sign-in
+// looks at where it is on: then it has to be the same application, for any other's may be refused.
 var webhook = union(
   {
     name: 'tocsin'

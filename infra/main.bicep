@@ -19,8 +19,8 @@ param location string = resourceGroup().location
 @minLength(1)
 param watchedResourceGroup string
 
-@description('The subscription of that resource group.')
-param watchedSubscription string = subscription().subscriptionId
+@description('The subscription of that resource group. Empty: that of Tocsin.')
+param watchedSubscription string = ''
 
 @description('The environment name of the accelerator, where its resource group has no azd-env-name tag.')
 param watchedEnvironment string = ''
@@ -138,7 +138,7 @@ param workbook bool = true
 @description('Reach storage and secrets over a virtual network alone.')
 param privateNetwork bool = false
 
-@description('Close the public endpoint of the state account altogether, where a policy demands it: Event Grid then cannot keep its dead letters.')
+@description('With privateNetwork: close the public endpoint of the state account altogether, where a policy demands it. Event Grid then cannot keep its dead letters.')
 param closedStorage bool = false
 
 @description('The virtual network that is made, where no subnets are given: a /25 or larger.')
@@ -179,6 +179,8 @@ var names = {
   workspace: 'log-${envName}-${token}'
   component: 'appi-${envName}-${token}'
 }
+// azd hands over an empty text for a variable that nobody has set: an expression as the parameter's default would not be asked.
+var watchedIn = empty(watchedSubscription) ? subscription().subscriptionId : watchedSubscription
 var wantsLinks = contains(split(replace(vaultSettings, ' ', ''), ','), 'TOCSIN_LINK_SECRET')
 
 var others = [
@@ -194,7 +196,7 @@ var others = [
 var targets = concat(
   [
     {
-      subscription: watchedSubscription
+      subscription: watchedIn
       resourceGroup: watchedResourceGroup
       environment: watchedEnvironment
       containerApp: watchedContainerApp
@@ -225,7 +227,8 @@ module storage 'modules/storage.bicep' = {
     tags: tags
     zoneRedundant: zoneRedundant
     privateNetwork: privateNetwork
-    closed: closedStorage
+    // Without the network the app itself would be outside, and nothing would be watched.
+    closed: privateNetwork && closedStorage
   }
 }
 
@@ -384,7 +387,7 @@ module functionApp 'modules/function-app.bicep' = {
         TICK_SCHEDULE: tickSchedule
         TOCSIN_APPROVERS: approvers
         WATCHED_WORKSPACE: workspaces[0].outputs.customerId
-        WATCHED_SUBSCRIPTION: watchedSubscription
+        WATCHED_SUBSCRIPTION: watchedIn
         WATCHED_RESOURCE_GROUP: watchedResourceGroup
         WATCHED_CONTAINER_APP: watched[0].outputs.containerApp
         WATCHED_ROLE_NAME: empty(watchedRoleName) ? watched[0].outputs.containerApp : watchedRoleName
@@ -419,7 +422,8 @@ module book 'modules/workbook.bicep' = if (workbook) {
   }
 }
 
-// What azd keeps and the hooks use. None of it is secret.
+// What azd keeps and the hooks use. None of it is secret. None has the name of a variable that main.parameters.json reads:
+// azd would hand it over as somebody's choice the next time, and the names that were right for one target would stay for another.
 output AZURE_KEY_VAULT_NAME string = vault.outputs.name
 output TOCSIN_FUNCTION_APP string = functionApp.outputs.name
 output TOCSIN_PUBLIC_URL string = functionApp.outputs.address
@@ -431,10 +435,6 @@ output TOCSIN_READER_CLIENT_ID string = identities.outputs.readerClientId
 output TOCSIN_ACTUATOR_CLIENT_ID string = identities.outputs.actuatorClientId
 output TOCSIN_ALERTS_TO string = alerts.outputs.groupId
 output WATCHED_WORKSPACE string = workspaces[0].outputs.customerId
-output WATCHED_SUBSCRIPTION string = watchedSubscription
-output WATCHED_RESOURCE_GROUP string = watchedResourceGroup
-output WATCHED_CONTAINER_APP string = watched[0].outputs.containerApp
-output WATCHED_ROLE_NAME string = empty(watchedRoleName) ? watched[0].outputs.containerApp : watchedRoleName
 
 @description('What events.bicep subscribes to.')
 output TOCSIN_TARGETS array = [

@@ -250,3 +250,24 @@ def test_two_checks_of_one_signal_are_two_checks() -> None:
         for most in ("5", "0")
     )
     assert [name for name, _ in named([few, none])] == ["side_effect_tools", "side_effect_tools (2)"]
+
+
+# When acting itself fails
+
+
+def test_acting_that_fails_by_itself_is_told_once_an_hour_and_alerts_go_on() -> None:
+    stage = misconfigured()
+
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("a customer's name")
+
+    stage.platform.holds = stage.platform.preview = fails  # type: ignore[method-assign]
+    stage.run(range(70))
+    failing = [notice for notice in told(stage, "action failed") if notice.rule == "acting_failed"]
+    assert [notice.title for notice in failing] == [
+        "Tocsin cannot act on sales: RuntimeError. What a policy should do is left to you."
+    ] * len(failing)
+    assert len(failing) == 2
+    assert "customer" not in str(failing)
+    assert len(told(stage, "fired")) == 1
+    assert stage.platform.changes == 0

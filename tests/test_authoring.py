@@ -28,6 +28,7 @@ from tocsin.core.policy import Policy
 from tocsin.core.rule import Rule
 from tocsin.document import parse
 from tocsin.files import read_project
+from tocsin.scenarios import schema as scenarios
 
 KINDS = {"rule": "rule", "policy": "policy", "config": "tocsin"}
 GOOD, BAD = sorted(FOLDER.glob("*.good.yaml")), sorted(FOLDER.glob("*.bad.yaml"))
@@ -379,3 +380,28 @@ def test_a_name_that_is_none_is_answered_with_the_nearest() -> None:
     told = runner.invoke(program, ["schema", "keep_fireing_for"])
     assert told.exit_code == 2
     assert "did you mean 'keep_firing_for'?" in told.stderr
+
+
+# Scenarios
+
+SCENARIOS = Draft7Validator(json.loads((ROOT / "schemas" / scenarios.NAME).read_text()))
+
+
+def written(path: Path) -> Any:
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+
+
+def test_the_schema_takes_every_shipped_scenario() -> None:
+    Draft7Validator.check_schema(SCENARIOS.schema)
+    for path in sorted((ROOT / "tests" / "rules").glob("*.yaml")):
+        assert [error.message for error in SCENARIOS.iter_errors(written(path))] == [], path.name
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [("state:", "stat:"), ("at: 20m", "at: soon"), ("cases:", "case:"), ("answer: error", "answer: nonsense")],
+)
+def test_the_schema_refuses_a_scenario_that_cannot_be_played(was: str, now: str, tmp_path: Path) -> None:
+    text = next(text for path in sorted((ROOT / "tests" / "rules").glob("*.yaml")) if was in (text := path.read_text()))
+    (tmp_path / "x.yaml").write_text(text.replace(was, now, 1))
+    assert list(SCENARIOS.iter_errors(written(tmp_path / "x.yaml")))

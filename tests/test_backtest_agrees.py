@@ -153,7 +153,7 @@ def backtested(folder: Path, rules: Sequence[Rule], length: timedelta) -> tuple[
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_every_change_and_every_message_is_the_live_engines(seed: int, tmp_path: Path) -> None:
-    length, rules = timedelta(hours=often(12, 1)), SAMPLES[seed - 1]
+    length, rules = timedelta(hours=often(12, 0.8)), SAMPLES[seed - 1]
     telemetry = loaded(rows(seed, length))
     changes, told = backtested(exported(telemetry, tmp_path / "export"), rules, length)
     expected, heard = live(telemetry, rules, length)

@@ -22,6 +22,7 @@ from tocsin.core.kpi import Kpi
 from tocsin.core.policy import Check, Guard, Policy, Trigger
 from tocsin.core.rule import BurnRate, Change, Rule, Unusual, When
 from tocsin.core.sight import SIGHT
+from tocsin.scenarios import schema as scenarios
 from tocsin.settings import KNOWN
 from tools import catalogue
 from tools.export_requirements import export
@@ -139,7 +140,8 @@ def test_the_catalogues_say_what_the_code_says(name: str) -> None:
 
 def test_the_schemas_say_what_the_models_say() -> None:
     found = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "schemas").glob("*.json")}
-    assert found == schemas(known()), "python -m tools.catalogue"
+    expected = {**schemas(known()), scenarios.NAME: scenarios.schema(known())}
+    assert found == expected, "python -m tools.catalogue"
 
 
 def test_every_link_in_the_docs_leads_somewhere() -> None:

@@ -14,7 +14,21 @@ from pytest_httpserver import HTTPServer
 
 from tests.conftest import DATA, ROOT
 from tests.infra.meaning import Meaning
-from tests.infra.reading import Array, Call, Declared, File, Literal, Member, Name, Node, Object, Template, read, walk
+from tests.infra.reading import (
+    Array,
+    Call,
+    Choice,
+    Declared,
+    File,
+    Literal,
+    Member,
+    Name,
+    Node,
+    Object,
+    Template,
+    read,
+    walk,
+)
 from tests.infra.types import Types
 from tests.kql.binder import Binder
 from tests.test_own_health import KEY, Ingestion
@@ -371,6 +385,49 @@ def test_an_event_as_it_is_filtered_concerns_its_target() -> None:
         assert events.concerns(event, target)
 
 
+def test_two_watchers_of_one_app_take_nothing_from_each_other() -> None:
+    for name in ("changes", "alert"):
+        text = at(body("event-subscription", name), "name")
+        assert {Name(0, "containerApp"), Name(0, "token")} <= set(walk(text)), name
+    longest = len("tocsin-") + 32 + len("-") + 13
+    assert longest <= 64, "the longest name of an event subscription"
+
+
+def test_an_event_that_is_given_up_is_told_whether_or_not_it_is_kept() -> None:
+    """Event Grid refuses a subscription whose dead letters it cannot keep: a closed account, then, gets none."""
+    subscription = at(body("event-subscription", "changes"), "properties", "deadLetterWithResourceIdentity")
+    assert isinstance(subscription, Choice)
+    (criterion,) = at(body("event-subscription", "alert"), "properties", "criteria", "allOf").items
+    told = {node.value for node in walk(at(criterion, "metricName")) if isinstance(node, Literal)}
+    assert told == {"DeadLetteredCount", "DroppedEventCount"}
+    given = at(body("events", "subscriptions"), "params", "keepsDeadLetters")
+    assert Literal(0, "Disabled") in set(walk(given))
+
+
+def test_an_alert_rule_gets_no_action_group_of_another_subscription() -> None:
+    """Azure refuses it, and with it everything that is deployed after the code."""
+    actions = at(body("event-subscription", "alert"), "properties", "actions")
+    assert isinstance(actions, Choice)
+    assert Name(0, "reachable") in set(walk(actions))
+    reachable = FILES["event-subscription"].find("reachable")
+    assert reachable is not None
+    assert {"split", "subscription"} <= {node.name for node in walk(reachable.given) if isinstance(node, Call)}
+
+
+def test_whoever_has_signed_in_is_let_through_and_so_are_action_groups() -> None:
+    validation = at(
+        body("function-app", "signIn"), "properties", "identityProviders", "azureActiveDirectory", "validation"
+    )
+    allowed = at(validation, "defaultAuthorizationPolicy", "allowedApplications").items
+    assert Name(0, "signInClientId") in allowed
+    assert [each.value for each in allowed if isinstance(each, Literal)] == ["461e8683-5575-4561-ac7f-899cc907d62a"]
+
+
+def test_storage_is_closed_only_where_there_is_a_network_to_reach_it() -> None:
+    closed = at(body("main", "storage"), "params", "closed")
+    assert {Name(0, "privateNetwork"), Name(0, "closedStorage")} <= set(walk(closed))
+
+
 def test_functions_that_are_named_are_there() -> None:
     named = {
         found
@@ -412,6 +469,28 @@ def test_every_parameter_is_handed_over_and_has_its_default() -> None:
             assert found[2] == (str(shown).lower() if isinstance(shown, bool) else str(shown)), name
         elif not found:
             assert each["value"] in ([], {}), name
+
+
+def variables() -> dict[str, str]:
+    """Return the variable of each parameter that has one and stands without a default in the parameters file."""
+    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    texts = {name: each["value"] for name, each in given.items() if isinstance(each["value"], str)}
+    return {name: text[2:-1] for name, text in texts.items() if "=" not in text}
+
+
+def test_a_variable_that_nobody_has_set_is_an_empty_text_and_every_parameter_takes_one() -> None:
+    """azd hands the empty text over, too, where a parameter has a default that is something else."""
+    for name, variable in variables().items():
+        given = MAIN.of("param")[name].given
+        if variable != "AZURE_LOCATION":  # azd asks for it before anything else
+            assert given is None or given == Literal(given.line, ""), name
+
+
+def test_no_output_comes_back_as_a_parameter() -> None:
+    """azd keeps outputs among its variables: a name found for one target would then stay when another is chosen."""
+    read_ = re.findall(r"\$\{(\w+)", (INFRA / "main.parameters.json").read_text())
+    assert len(read_) > 30
+    assert not set(read_) & MAIN.of("output").keys()
 
 
 def test_every_parameter_and_every_way_to_set_it_is_in_the_readme() -> None:

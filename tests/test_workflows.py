@@ -143,6 +143,31 @@ def test_every_command_of_tocsin_that_is_called_exists_with_its_options(command:
             assert {word for word in words if word.startswith("--")} <= _options(name, words)
 
 
+def test_only_what_is_on_main_is_deployed_also_by_hand() -> None:
+    assert "github.ref == 'refs/heads/main'" in load(FOLDER / "deploy.yml")["jobs"]["deploy"]["if"]
+
+
+def test_the_vault_is_asked_for_its_token_while_the_sign_in_is_young() -> None:
+    """GitHub's token ends after minutes, and the hook that needs the vault runs when all is provisioned."""
+    done = [
+        str(step.get("uses", step.get("run", ""))) for name, step in steps(FOLDER / "deploy.yml") if name == "deploy"
+    ]
+    order = [
+        next(number for number, each in enumerate(done) if each.startswith(begins))
+        for begins in ("azure/login", "az account get-access-token --resource https://vault.azure.net", "azd provision")
+    ]
+    assert order == sorted(order)
+    assert "--output none" in done[order[1]], "a token is never printed"
+
+
+@every
+def test_every_environment_that_signs_in_is_named_where_its_credential_is_explained(path: Path) -> None:
+    explained = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
+    for name, job in load(path)["jobs"].items():
+        if "id-token" in job["permissions"]:
+            assert f"`{job['environment']}`" in explained, name
+
+
 def test_the_drill_is_called_with_options_it_has_and_never_in_production() -> None:
     script = scripts(FOLDER / "drill.yml")
     options = set(re.findall(r"(--[a-z-]+)", script))

@@ -13,6 +13,7 @@ from tocsin.app import known
 from tocsin.authoring.schema import schemas
 from tocsin.core.action import Arg, Takes
 from tocsin.core.signal import Configured, Gauge, Signal
+from tocsin.scenarios import schema as scenarios
 from tools import costs, coverage, listings, runbooks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,7 +112,7 @@ def main() -> None:
     for name, text in pages().items():
         (DOCS / name).write_text(text, encoding="utf-8")
         print(f"docs/{name}")
-    for name, text in schemas(known()).items():
+    for name, text in {**schemas(known()), scenarios.NAME: scenarios.schema(known())}.items():
         (ROOT / "schemas" / name).write_text(text, encoding="utf-8")
         print(f"schemas/{name}")
 

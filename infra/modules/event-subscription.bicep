@@ -9,8 +9,19 @@ param functionId string
 
 param storageId string
 param container string
+
+@description('Event Grid reaches that account. It refuses a subscription whose dead letters it could not keep.')
+param keepsDeadLetters bool
+
 param actionGroupId string
+
+@description('Tells two Tocsins that watch the same Container App apart: neither takes the other\'s subscription.')
+param token string
+
 param tags object
+
+// An alert rule takes no action group of another subscription: there it is found among the alerts of the portal, and mails nobody.
+var reachable = split(actionGroupId, '/')[2] == subscription().subscriptionId
 
 resource source 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
   name: topic
@@ -18,7 +29,7 @@ resource source 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {
 
 resource changes 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = {
   parent: source
-  name: 'tocsin-${containerApp}'
+  name: 'tocsin-${containerApp}-${token}'
   properties: {
     destination: {
       endpointType: 'AzureFunction'
@@ -43,28 +54,30 @@ resource changes 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15
       maxDeliveryAttempts: 30
       eventTimeToLiveInMinutes: 60
     }
-    deadLetterWithResourceIdentity: {
-      identity: {
-        type: 'SystemAssigned'
-      }
-      deadLetterDestination: {
-        endpointType: 'StorageBlob'
-        properties: {
-          resourceId: storageId
-          blobContainerName: container
+    deadLetterWithResourceIdentity: keepsDeadLetters
+      ? {
+          identity: {
+            type: 'SystemAssigned'
+          }
+          deadLetterDestination: {
+            endpointType: 'StorageBlob'
+            properties: {
+              resourceId: storageId
+              blobContainerName: container
+            }
+          }
         }
-      }
-    }
+      : null
   }
 }
 
-// Ticks find what the events were about; that they do not arrive is worth a look.
+// Ticks find what the events were about; that they do not arrive is worth a look. What is not kept is dropped.
 resource alert 'Microsoft.Insights/metricAlerts@2026-01-01' = {
-  name: 'tocsin-events-not-taken-${containerApp}'
+  name: 'tocsin-events-not-taken-${containerApp}-${token}'
   location: 'global'
   tags: tags
   properties: {
-    description: 'Event Grid gave up events of ${containerApp}. They are in the container dead-letters with their reasons.'
+    description: 'Event Grid gave up events of ${containerApp}. Where they are kept they are in the container dead-letters, with their reasons.'
     severity: 3
     enabled: true
     scopes: [source.id]
@@ -76,19 +89,15 @@ resource alert 'Microsoft.Insights/metricAlerts@2026-01-01' = {
       allOf: [
         {
           criterionType: 'StaticThresholdCriterion'
-          name: 'dead-letters'
+          name: keepsDeadLetters ? 'dead-letters' : 'dropped'
           metricNamespace: 'Microsoft.EventGrid/systemTopics'
-          metricName: 'DeadLetteredCount'
+          metricName: keepsDeadLetters ? 'DeadLetteredCount' : 'DroppedEventCount'
           timeAggregation: 'Total'
           operator: 'GreaterThan'
           threshold: 0
         }
       ]
     }
-    actions: [
-      {
-        actionGroupId: actionGroupId
-      }
-    ]
+    actions: reachable ? [{ actionGroupId: actionGroupId }] : []
   }
 }

@@ -186,6 +186,11 @@ resource signIn 'Microsoft.Web/sites/config@2025-03-01' = if (!empty(signInClien
         }
         validation: {
           allowedAudiences: [signInClientId, 'api://${signInClientId}']
+          // Without a list the platform may answer 403 to whoever has a valid token, before the app is asked: people who
+          // signed in here, and action groups (the second id, the same in every tenant) where their webhook brings a token.
+          defaultAuthorizationPolicy: {
+            allowedApplications: [signInClientId, '461e8683-5575-4561-ac7f-899cc907d62a']
+          }
         }
       }
     }

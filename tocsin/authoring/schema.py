@@ -34,7 +34,11 @@ def schemas(known: Known) -> dict[str, str]:
 
 def schema(name: str, known: Known) -> Schema:
     """Return the schema of one kind of file, with the signals, receivers and actions there are."""
-    model = MODELS[name]
+    return made(MODELS[name], name, known)
+
+
+def made(model: type[BaseModel], name: str, known: Known) -> Schema:
+    """Return the schema of whatever a model reads."""
     raw = model.model_json_schema(by_alias=True, ref_template="#/definitions/{model}")
     definitions = {key: _tidy(each) for key, each in raw.pop("$defs", {}).items()}
     own = _tidy(raw)

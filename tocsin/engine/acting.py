@@ -18,7 +18,7 @@ from tocsin.core.policy import Policy
 from tocsin.core.read import Project
 from tocsin.core.remedy import Execution, Phase
 from tocsin.core.rule import Rule
-from tocsin.engine import storms, switches
+from tocsin.engine import failing, storms, switches
 from tocsin.engine.carrying import Carrier
 from tocsin.engine.counting import SILENT
 from tocsin.engine.judging import Judge, labels_of
@@ -87,6 +87,8 @@ class Actor:
             raise
         except Exception as error:
             self.log.error("acting failed", target=target.name, error=type(error).__name__)
+            about = getattr(subject, "episode", "") or getattr(subject, "id", "") or "its switches"
+            failing.page(self.store, target, about, error, now)
         return 0
 
     def _look_for_releases(self, _: None, target: Target, now: datetime) -> int:

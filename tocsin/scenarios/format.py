@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from tocsin.core import units
@@ -31,7 +31,8 @@ def _moment(text: Any) -> Any:
     return -length if text.startswith("-") else length
 
 
-Moment = Annotated[timedelta, BeforeValidator(_moment)]
+_MOMENT = WithJsonSchema({"type": ["string", "integer"], "pattern": r"^-?([0-9]+[wdhms])+$|^0$"})
+Moment = Annotated[timedelta, BeforeValidator(_moment), _MOMENT]
 """A time after the case begins: ``20m``; ``-7d`` is before it."""
 
 
@@ -44,6 +45,9 @@ class Fault:
 
 
 FAULTS = ("error", "partial", "throttled", "late(3m)", "restart", "twice")
+
+
+_FAULT = WithJsonSchema({"type": "string", "pattern": r"^(error|partial|throttled|restart|twice|late\(\w+\))$"})
 
 
 def _fault(given: Any) -> Any:
@@ -143,7 +147,7 @@ class Inject(Model):
 
     from_: Moment = Field(default=timedelta(), alias="from")
     to: Moment | None = None
-    answer: Annotated[Any, BeforeValidator(_fault)]
+    answer: Annotated[Any, BeforeValidator(_fault), _FAULT]
     of: Of = "all"
 
     @property
