@@ -316,3 +316,13 @@ def beware(fork: Path, name: str) -> list[str]:
     found = json.loads(called("plan", fork, "--base", "HEAD", "-o", "json"))["changes"]
     told: list[str] = next(each["beware"] for each in found if each["id"] == name)
     return told
+
+
+def test_a_base_with_problems_is_replayed_as_far_as_it_can_be_read(fork: Path, history: Path) -> None:
+    edited(fork / "rules" / "p95_latency.yaml", "severity: P1", "severity: P9")
+    committed(fork)
+    edited(fork / "rules" / "p95_latency.yaml", "severity: P9", "severity: P1")
+    arguments = ["backtest", "--root", str(fork), "--data", str(history), "--base", "HEAD", "p95_latency"]
+    result = runner.invoke(program, arguments)
+    assert (result.exit_code, "1 problems are left out" in result.stderr) == (0, True)
+    assert "absent → 0" in result.stdout

@@ -82,7 +82,9 @@ def read(folder: Path, root: Path) -> Project:
     """
     project = files.read_project(folder, load_settings(root).values, known())
     problems = [each for each in project.problems if each.id != "missing-setting" and each.is_error]
-    if problems and folder == root:
+    if problems and folder != root:
+        typer.echo(f"of the files as they were, {len(problems)} problems are left out", err=True)
+    elif problems:
         stop(Exit.USAGE, f"nothing was replayed, for the files have problems\n{render(problems)}")
     return project
 
