@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from tests.history import T0, TARGET
 from tests.reading_cases import SETTINGS, project
 from tocsin.app import known
 from tocsin.backtest import prose
-from tocsin.backtest.grid import Grid
+from tocsin.backtest.grid import Grid, grid
+from tocsin.backtest.pages import pages
 from tocsin.backtest.plots import plotted
-from tocsin.backtest.replay import Course
+from tocsin.backtest.replay import Alive, Course, replayed
 from tocsin.backtest.series import Recorded, Values
 from tocsin.cli.commands import program
 from tocsin.files import read_project
@@ -326,3 +328,20 @@ def test_a_base_with_problems_is_replayed_as_far_as_it_can_be_read(fork: Path, h
     result = runner.invoke(program, arguments)
     assert (result.exit_code, "1 problems are left out" in result.stderr) == (0, True)
     assert "absent → 0" in result.stdout
+
+
+def test_reminders_come_when_they_are_due_whatever_else_is_told_meanwhile() -> None:
+    length, minute = timedelta(hours=9), timedelta(minutes=1)
+    alive = Alive.over([T0 + number * minute for number in range(int(length / minute))])
+    courses = []
+    for begin, name in ((0, "high_error_rate"), (3, "p95_latency")):
+        rule = next(each for each in SHIPPED.rules if each.id == name)
+        slots = grid(rule, TARGET.name, T0, T0 + length)
+        assert slots is not None
+        value = np.where(np.arange(slots.count) >= begin, 1e6, 0.0)
+        source = Recorded(slots, {(): Values((value,), (np.full(slots.count, 100),))})
+        courses.append(replayed(rule, TARGET, None, slots, [source], alive))
+    told = [each for each in pages(courses, SHIPPED, T0 + length) if each.receiver == "team"]
+    for name in ("high_error_rate", "p95_latency"):
+        at = [each.at for each in told if each.rule == name]
+        assert [later - earlier for earlier, later in pairwise(at)] == [timedelta(hours=4)] * 2

@@ -10,13 +10,16 @@ from operator import itemgetter
 from typing import Any, cast
 
 from tocsin.backtest.replay import Course
+from tocsin.core import telling
 from tocsin.core.alert import Change
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.group import Group
 from tocsin.core.message import NEWS, Delivery, Kind, Notice, outbox
 from tocsin.core.notice import compose
 from tocsin.core.read import Project
+from tocsin.core.route import Node
 from tocsin.core.schedule import delay
+from tocsin.engine import standing
 from tocsin.engine.telling import Teller
 from tocsin.ports import Kept, Log, Notifier, Store
 
@@ -125,6 +128,7 @@ def pages(courses: Iterable[Course], project: Project, end: datetime, together: 
     log: Log = Quiet()
     receivers = cast(Mapping[str, Notifier], {name: Together() for name in together})
     teller = Teller(project, cast(Store, store), receivers, log)
+    places = telling.places(standing.audience(project.config).tree)
     now, place = waiting[0][0] if waiting else end, 0
     while now < end:
         begin, place = place, bisect_right(waiting, now, lo=place, key=itemgetter(0))
@@ -132,7 +136,7 @@ def pages(courses: Iterable[Course], project: Project, end: datetime, together: 
         teller.tell(now)
         told += _sent(store, now)
         coming = waiting[place][0] if place < len(waiting) else end
-        now = max(now + _MINUTE, min(_next(store, project, now), coming))
+        now = max(now + _MINUTE, min(_next(store, project, places, now), coming))
     return told
 
 
@@ -148,7 +152,7 @@ def _page(each: Delivery, now: datetime) -> Page:
                 told.episode)  # fmt: skip
 
 
-def _next(store: Outbox, project: Project, now: datetime) -> datetime:
+def _next(store: Outbox, project: Project, places: Mapping[str, Node], now: datetime) -> datetime:
     """Return the next minute in which a group or an escalation can have something to tell."""
     moments = [datetime.max.replace(tzinfo=now.tzinfo)]
     for kept in store.kept(Group).values():
@@ -157,6 +161,9 @@ def _next(store: Outbox, project: Project, now: datetime) -> datetime:
             continue
         # A group that had nothing to tell is looked at again as often as groups usually are.
         moments.append(_tick(group.next) if group.next > now else now + 5 * _MINUTE)
+        repeat = places[group.place].repeat_interval if group.place in places else None
+        moments += [_tick(each.at + repeat) for each in group.told.values()
+                    if repeat and each.at and each.at + repeat > now]  # fmt: skip
         for member in group.members.values():
             after = [each.after(member.notice.severity.value) for each in project.config.escalate]
             moments += [_tick(member.since + each) for each in after if each and member.since + each > now]
