@@ -51,7 +51,7 @@ class FileHistory:
         self._scope = telemetry.session()
         self._session = self._scope.__enter__()
         self._session.execute("SET preserve_insertion_order = false")
-        self._tables: dict[tuple[str, str], _Table] = {}
+        self._tables: dict[tuple[str, str, str], _Table] = {}
         self._numbers = count()
 
     @property
@@ -96,7 +96,7 @@ class FileHistory:
         for each in measures:
             by_table.setdefault(each.part.table, []).append(each)
         for table, own in by_table.items():
-            key = (target.name, table)
+            key = (target.name, target.role_name, table)
             if key in self._tables:
                 self._drop(self._tables.pop(key))
             self._tables[key] = self._read(table, target, [each.part for each in own], start, end)
@@ -150,7 +150,7 @@ class FileHistory:
 
     def bins(self, target: Target, measure: Measure, grid: Grid) -> dict[Instance, Bins]:
         """Return each instance's bins. Raises NotAnswered when the engine cannot run the measure."""
-        table = self._tables[(target.name, measure.part.table)]
+        table = self._tables[(target.name, target.role_name, measure.part.table)]
         name, columns = self._source(table, measure, grid)
         width, moment = grid.width // timedelta(microseconds=1), "_ius" if measure.part.arrivals else "_us"
         begin = int(grid.origin.timestamp()) * 1_000_000

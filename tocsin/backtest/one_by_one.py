@@ -5,6 +5,7 @@ It is the live query over many windows at a time, and takes the longer the more 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -14,16 +15,18 @@ import numpy as np
 from tocsin.backtest.grid import Grid
 from tocsin.backtest.measures import NotAnswered
 from tocsin.backtest.series import Array, Recorded, Values
+from tocsin.core import kql
 from tocsin.core.alert import Instance
 from tocsin.core.answer import NoAnswer
-from tocsin.core.compile import Ask, compile_logs, windows
+from tocsin.core.compile import Ask, author, compile_logs, windows
 from tocsin.core.condition import Point
 from tocsin.core.config import Target
-from tocsin.core.evaluate import points_of
+from tocsin.core.evaluate import TWO_ROWS, points_of
 from tocsin.core.fuse import fuse
 from tocsin.core.rule import Rule
 from tocsin.core.signal import Logs, Signal
 from tocsin.ports import Telemetry
+from tocsin.telemetry.embedded import EmbeddedTelemetry
 
 AT_ONCE = 120
 """How many slots one question is about."""
@@ -38,9 +41,9 @@ def asked(
     telemetry: Telemetry,
     moved: Callable[[int], None],
 ) -> Recorded:
-    """Return the source's values in every window; ``moved`` is told how many slots were answered. Raises NotAnswered.
+    """Return the source's values in every window; ``moved`` is told how many slots were answered.
 
-    Counting arrivals is no different here: without a gap each window begins where the last one ended.
+    Raises NotAnswered, and ValueError for a query that cannot be judged. Counting arrivals is no different here: without a gap each window begins where the last one ended.
     """
     found: dict[Instance, tuple[list[Array], list[Array]]] = {}
     parts = len(grid.windows)
@@ -59,7 +62,7 @@ def asked(
 
 
 def _counted(rule: Rule) -> bool:
-    return "events" in (rule.when.kql or "")
+    return re.search(r"\bevents\b", kql.code(author(rule))) is not None
 
 
 def _empty(parts: int, count: int) -> tuple[list[Array], list[Array]]:
@@ -70,11 +73,16 @@ def _points(
     rule: Rule, asks: tuple[Ask, ...], target: Target, telemetry: Telemetry
 ) -> list[tuple[tuple[datetime, int], Instance, Point]]:
     numbered: Mapping[int, Ask] = dict(enumerate(asks))
-    found = []
-    for fused in fuse(numbered, target):
+    found: dict[tuple[tuple[datetime, int], Instance], Point] = {}
+    # In this process a question costs little, and one that is known already costs no translation.
+    alone = [ask.part for ask in asks] if isinstance(telemetry, EmbeddedTelemetry) else []
+    for fused in fuse(numbered, target, alone):
         answer = telemetry.ask(fused.query, target)
         if isinstance(answer, NoAnswer):
             raise NotAnswered(f"{answer.why.value} {answer.detail}".strip())
         for number, rows in fused.rows(answer).items():
-            found += list(points_of(rule, numbered[number], rows))
-    return found
+            for key, by, point in points_of(rule, numbered[number], rows):
+                if (key, by) in found:  # live, every such slot is unknown: nothing would ever fire
+                    raise ValueError(TWO_ROWS)
+                found[(key, by)] = point
+    return [(key, by, point) for (key, by), point in found.items()]

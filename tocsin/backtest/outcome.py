@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -62,10 +62,13 @@ class Outcome:
         return sorted((each for own in self.rules for each in own.episodes), key=lambda each: each.fired)
 
 
-def outcome(study: Study, project: Project) -> Outcome:
-    """Return what a study came to under the project's routes and policies."""
+def outcome(study: Study, project: Project, together: Collection[str] = ()) -> Outcome:
+    """Return what a study came to under the project's routes and policies.
+
+    ``together`` are the receivers that take one message about several alerts.
+    """
     rules = tuple(RuleOutcome(course, tuple(episodes(course))) for course in study.courses)
-    told = pages(study.courses, project, study.end)
+    told = pages(study.courses, project, study.end, together)
     done = deeds(study.courses, project)
     return Outcome(study.start, study.end, rules, tuple(told), tuple(done), study.unplayed, study.partly)
 
@@ -78,10 +81,14 @@ def document(found: Outcome, *, series: bool = False) -> dict[str, Any]:
         "rules": [_rule(each, found, series=series) for each in found.rules],
         "pages": [{**asdict(each), "at": each.at.isoformat()} for each in found.pages],
         "pages_by_receiver": dict(Counter(each.receiver for each in found.pages)),
-        "actions": [{**asdict(each), "at": each.at.isoformat()} for each in found.deeds],
+        "actions": [_deed(each) for each in found.deeds],
         "not_replayed": [asdict(each) for each in found.unplayed],
         "partly_replayed": [asdict(each) for each in found.partly],
     }
+
+
+def _deed(each: Deed) -> dict[str, Any]:
+    return {**asdict(each), "at": each.at.isoformat()}
 
 
 def _rule(own: RuleOutcome, found: Outcome, *, series: bool) -> dict[str, Any]:
@@ -127,8 +134,19 @@ class Compared:
     target: str
     base: RuleOutcome | None
     head: RuleOutcome | None
-    base_pages: int
-    head_pages: int
+    base_told: Mapping[str, int]
+    head_told: Mapping[str, int]
+    """How many messages each receiver had."""
+
+    @property
+    def base_pages(self) -> int:
+        """How many messages there were before."""
+        return sum(self.base_told.values())
+
+    @property
+    def head_pages(self) -> int:
+        """How many messages there are after the change."""
+        return sum(self.head_told.values())
 
     @property
     def gone(self) -> list[Episode]:
@@ -145,7 +163,7 @@ class Compared:
         """Whether the change makes no difference to it."""
         both = self.base is not None and self.head is not None
         spans = [[(each.by, each.fired, each.ended) for each in own.episodes] for own in (self.base, self.head) if own]
-        return both and spans[0] == spans[1] and self.base_pages == self.head_pages
+        return both and spans[0] == spans[1] and self.base_told == self.head_told
 
 
 def _without(own: RuleOutcome | None, other: RuleOutcome | None) -> list[Episode]:
@@ -172,8 +190,14 @@ def _by_name(found: Outcome) -> Mapping[tuple[str, str], RuleOutcome]:
     return {(each.rule.id, each.course.target.name): each for each in found.rules}
 
 
-def _told(told: Sequence[Page], name: tuple[str, str]) -> int:
-    return sum((each.rule, each.target) == name for each in told)
+def _told(told: Sequence[Page], name: tuple[str, str]) -> Mapping[str, int]:
+    return Counter(each.receiver for each in told if (each.rule, each.target) == name)
+
+
+def only_done(one: Outcome, other: Outcome) -> list[Deed]:
+    """Return what policies would have done on one side and not, or with another ruling, on the other."""
+    known = {replace(each, why="") for each in other.deeds}
+    return [each for each in one.deeds if replace(each, why="") not in known]
 
 
 def comparison_document(base: Outcome, head: Outcome, *, series: bool = False) -> dict[str, Any]:
@@ -182,19 +206,28 @@ def comparison_document(base: Outcome, head: Outcome, *, series: bool = False) -
         {
             "rule": each.rule,
             "target": each.target,
-            "base": _summary(each.base, each.base_pages),
-            "head": _summary(each.head, each.head_pages),
+            "base": _summary(each.base, each.base_told),
+            "head": _summary(each.head, each.head_told),
             "only_in_base": [episode(one, base.end) for one in each.gone],
             "only_in_head": [episode(one, head.end) for one in each.new],
         }
         for each in compared(base, head)
         if not each.same
     ]
-    return {"base": document(base, series=series), "head": document(head, series=series), "differences": differing}
+    acting = {
+        "only_in_base": [_deed(each) for each in only_done(base, head)],
+        "only_in_head": [_deed(each) for each in only_done(head, base)],
+    }
+    return {
+        "base": document(base, series=series),
+        "head": document(head, series=series),
+        "differences": differing,
+        "actions": acting,
+    }
 
 
-def _summary(own: RuleOutcome | None, told: int) -> dict[str, Any] | None:
+def _summary(own: RuleOutcome | None, told: Mapping[str, int]) -> dict[str, Any] | None:
     if own is None:
         return None
     return {"episodes": len(own.episodes), "flaps": own.flaps, "seconds_firing": own.burning.total_seconds(),
-            "pages": told}  # fmt: skip
+            "pages": sum(told.values()), "pages_by_receiver": dict(told)}  # fmt: skip

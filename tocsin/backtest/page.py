@@ -114,7 +114,7 @@ def _compared(document: Mapping[str, Any], charts: _Charts) -> str:
     """Return what differs first, then both outcomes beside each other."""
     differing = {(each["rule"], each["target"]): each for each in document["differences"]}
     pairs = "".join(_pair(document, name, charts) for name in differing)
-    found = tables.differences(document) or "<p>Nothing: the same episodes and as many pages.</p>"
+    found = tables.differences(document) or _nothing(document)
     return "".join(
         (
             _section("Differences", found, tables.only_in_one(document)),
@@ -127,6 +127,12 @@ def _compared(document: Mapping[str, Any], charts: _Charts) -> str:
             _beside("Not replayed", document, tables.unplayed),
         )
     )
+
+
+def _nothing(document: Mapping[str, Any]) -> str:
+    told = "Nothing: the same episodes and as many pages to each receiver"
+    acting = any(document.get("actions", {}).values())
+    return f"<p>{told}; policies would have acted otherwise.</p>" if acting else f"<p>{told}.</p>"
 
 
 def _pair(document: Mapping[str, Any], name: tuple[str, str], charts: _Charts) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, cast
 
 from tocsin.backtest.replay import Course
+from tocsin.core import telling
 from tocsin.core.alert import Change
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.group import Group
 from tocsin.core.message import NEWS, Delivery, Kind, Notice, outbox
 from tocsin.core.notice import compose
 from tocsin.core.read import Project
+from tocsin.core.route import Node
 from tocsin.core.schedule import delay
+from tocsin.engine import standing
 from tocsin.engine.telling import Teller
 from tocsin.ports import Kept, Log, Notifier, Store
 
@@ -36,6 +39,13 @@ class Page:
     severity: str
     title: str
     episode: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What the teller asks of a receiver that takes one message about several alerts; nothing is sent to it."""
+
+    together: bool = True
 
 
 class Quiet:
@@ -107,17 +117,18 @@ def _tick(moment: datetime) -> datetime:
     return whole if whole == moment else whole + _MINUTE
 
 
-def pages(
-    courses: Iterable[Course], project: Project, end: datetime, notifiers: Mapping[str, Notifier] | None = None
-) -> list[Page]:
+def pages(courses: Iterable[Course], project: Project, end: datetime, together: Collection[str] = ()) -> list[Page]:
     """Return every message up to ``end``. Each is taken to arrive; nobody acknowledges anything.
 
+    ``together`` are the receivers that take one message about several alerts; all others have one for each.
     A tick comes every minute; of those in which nothing can happen none is gone through.
     """
     waiting = sorted((each for course in courses for each in news(course)), key=lambda each: each[0])
     store, told = Outbox(), list[Page]()
     log: Log = Quiet()
-    teller = Teller(project, cast(Store, store), notifiers or {}, log)
+    receivers = cast(Mapping[str, Notifier], {name: Together() for name in together})
+    teller = Teller(project, cast(Store, store), receivers, log)
+    places = telling.places(standing.audience(project.config).tree)
     now, place = waiting[0][0] if waiting else end, 0
     while now < end:
         begin, place = place, bisect_right(waiting, now, lo=place, key=itemgetter(0))
@@ -125,7 +136,7 @@ def pages(
         teller.tell(now)
         told += _sent(store, now)
         coming = waiting[place][0] if place < len(waiting) else end
-        now = max(now + _MINUTE, min(_next(store, project, now), coming))
+        now = max(now + _MINUTE, min(_next(store, project, places, now), coming))
     return told
 
 
@@ -141,7 +152,7 @@ def _page(each: Delivery, now: datetime) -> Page:
                 told.episode)  # fmt: skip
 
 
-def _next(store: Outbox, project: Project, now: datetime) -> datetime:
+def _next(store: Outbox, project: Project, places: Mapping[str, Node], now: datetime) -> datetime:
     """Return the next minute in which a group or an escalation can have something to tell."""
     moments = [datetime.max.replace(tzinfo=now.tzinfo)]
     for kept in store.kept(Group).values():
@@ -150,6 +161,9 @@ def _next(store: Outbox, project: Project, now: datetime) -> datetime:
             continue
         # A group that had nothing to tell is looked at again as often as groups usually are.
         moments.append(_tick(group.next) if group.next > now else now + 5 * _MINUTE)
+        repeat = places[group.place].repeat_interval if group.place in places else None
+        moments += [_tick(each.at + repeat) for each in group.told.values()
+                    if repeat and each.at and each.at + repeat > now]  # fmt: skip
         for member in group.members.values():
             after = [each.after(member.notice.severity.value) for each in project.config.escalate]
             moments += [_tick(member.since + each) for each in after if each and member.since + each > now]

@@ -31,7 +31,7 @@ def plotted(course: Course) -> dict[str, Any]:
     """
     grid, down = course.grid, comparison(course.rule) in (Op.BELOW, Op.AT_MOST)
     step = max(1, -(-grid.count // _MOST_POINTS))
-    named = {_named(by): own for source in course.sources for by, own in source.instances.items()}
+    named = _lines(course, downwards=down)
     worst = sorted(named, key=lambda name: _extreme(named[name].value[0], downwards=down), reverse=True)[:_MOST_LINES]
     found: dict[str, Any] = {
         "start": grid.first.timestamp(),
@@ -50,6 +50,21 @@ def plotted(course: Course) -> dict[str, Any]:
         own = _moving(course, named[name])
         if own is not None:
             found["limits"][name] = _taken(own, drawn)
+    return found
+
+
+def _lines(course: Course, *, downwards: bool) -> dict[str, Values]:
+    """Return each instance's values: of several sources the one furthest past the limit, for each can breach alone.
+
+    A source that only denies what others say has no value that could be past anything.
+    """
+    found: dict[str, Values] = {}
+    for source in course.sources:
+        for by, own in () if source.denies else source.instances.items():
+            name, (now, *beside) = _named(by), own.value
+            if name in found:
+                now = (np.fmin if downwards else np.fmax)(found[name].value[0], now)
+            found[name] = Values((now, *beside), own.events)
     return found
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from tocsin.backtest.episodes import Episode
-from tocsin.backtest.outcome import Compared, Outcome, RuleOutcome, compared
+from tocsin.backtest.outcome import Compared, Outcome, RuleOutcome, compared, only_done
+from tocsin.backtest.rulings import Deed
 from tocsin.backtest.sweep import Sweep
 from tocsin.core.limits import unit_of
+from tocsin.core.text import scrub
 from tocsin.core.units import amount, spell
 
 MOST_EPISODES = 30
@@ -83,15 +85,24 @@ def telling(found: Outcome) -> str:
     return f"{len(found.pages)} messages: {told}" if told else "nobody would have been told of anything"
 
 
+_VERBS = {"permit": "would have done", "ask": "would have asked before", "observe": "would have noted",
+          "refuse": "would have been refused"}  # fmt: skip
+
+
 def acting(found: Outcome) -> list[str]:
     """Return what policies would have done, a line a deed."""
-    verbs = {"permit": "would have done", "ask": "would have asked before", "observe": "would have noted",
-             "refuse": "would have been refused"}  # fmt: skip
-    return [
-        f"{each.at:%m-%d %H:%M} {each.policy} {verbs[each.ruling]} {each.action} on {each.target}"
-        + (f": {each.why}" if each.ruling != "permit" else "")
-        for each in found.deeds
-    ]
+    return [_deed(each) for each in found.deeds]
+
+
+def _deed(each: Deed) -> str:
+    why = f": {each.why}" if each.ruling != "permit" else ""
+    return f"{each.at:%m-%d %H:%M} {each.policy} {_VERBS[each.ruling]} {each.action} on {each.target}{why}"
+
+
+def acting_otherwise(base: Outcome, head: Outcome) -> list[str]:
+    """Return what policies would have done on one side only, a line a deed."""
+    gone, new = only_done(base, head), only_done(head, base)
+    return [*(f"no longer: {_deed(each)}" for each in gone), *(f"new: {_deed(each)}" for each in new)]
 
 
 def unplayed(found: Outcome) -> list[str]:
@@ -122,7 +133,7 @@ def markdown(found: Outcome) -> str:
         "No rule would have fired." if found.rules else f"{NOTHING.capitalize()}."
     ]
     lines += _folded("Episodes", _table(EPISODE_COLUMNS, episode_rows(found)))
-    lines += _folded("What policies would have done", [f"- {safe(line)}" for line in acting(found)])
+    lines += _folded("What policies would have done", [f"- {safe(line)}" for line in capped(acting(found))])
     lines += _folded("Not replayed", [f"- {safe(line)}" for line in unplayed(found)])
     return "\n".join(lines) + "\n"
 
@@ -139,12 +150,16 @@ def _difference(each: Compared) -> tuple[str, ...]:
     def both(before: str, after: str) -> str:
         return before if before == after else f"{before} → {after}"
 
-    def of(own: RuleOutcome | None, told: int) -> tuple[str, ...]:
+    def of(own: RuleOutcome | None, told: Mapping[str, int]) -> tuple[str, ...]:
         if own is None:
             return ("absent",) * 4
-        return str(len(own.episodes)), length(own.burning), str(own.flaps), str(told)
+        return str(len(own.episodes)), length(own.burning), str(own.flaps), pages(told)
 
-    pairs = zip(of(each.base, each.base_pages), of(each.head, each.head_pages), strict=True)
+    def pages(told: Mapping[str, int]) -> str:
+        named = each.base_pages == each.head_pages and each.base_told != each.head_told
+        return ", ".join(f"{to} {count}" for to, count in sorted(told.items())) if named else str(sum(told.values()))
+
+    pairs = zip(of(each.base, each.base_told), of(each.head, each.head_told), strict=True)
     return each.rule, each.target, *(both(before, after) for before, after in pairs)
 
 
@@ -165,14 +180,21 @@ def only(base: Outcome, head: Outcome) -> list[str]:
     return found
 
 
+def capped(lines: Sequence[str]) -> list[str]:
+    """Return the first lines, and how many more there are."""
+    left = len(lines) - MOST_EPISODES
+    return [*lines[:MOST_EPISODES], *([f"… {left} more"] if left > 0 else [])]
+
+
 def comparison_markdown(base: Outcome, head: Outcome) -> str:
     """Return what a change makes of the same history, for a pull request's comment."""
     lines = [f"**Backtest** · {heading(head)} · {len(base.episodes)} → {len(head.episodes)} episodes · "
              f"{len(base.pages)} → {len(head.pages)} messages", ""]  # fmt: skip
-    lines += _table(DIFFERENCES, difference_rows(base, head)) or [f"{alike(head).capitalize()}."]
-    told = only(base, head)
-    more = [f"- … {len(told) - MOST_EPISODES} more"] if len(told) > MOST_EPISODES else []
-    lines += _folded("Episodes that differ", [f"- {safe(line)}" for line in told[:MOST_EPISODES]] + more)
+    done = acting_otherwise(base, head)
+    none = [] if done else [f"{alike(head).capitalize()}."]
+    lines += _table(DIFFERENCES, difference_rows(base, head)) or none
+    lines += _folded("Episodes that differ", [f"- {safe(line)}" for line in capped(only(base, head))])
+    lines += _folded("What policies would have done otherwise", [f"- {safe(line)}" for line in capped(done)])
     lines += _folded("Not replayed", [f"- {safe(line)}" for line in unplayed(head)])
     return "\n".join(lines) + "\n"
 
@@ -222,4 +244,9 @@ _MARKUP = re.compile(r"[\\`*{}\[\]()<>#+!|~@]|(?<!\w)_|_(?!\w)|:(?=[^\s\d])|(?<=
 
 def safe(text: str) -> str:
     """Return a text that is a table's cell and no markup, link or mention, whatever it holds."""
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
+    return _MARKUP.sub(_escaped, scrub(text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    # Mentions and references are looked for in what the reference has become; a space of no width parts them.
+    return f"&#{ord(found[0])};{'&#8203;' if found[0] in '@#' else ''}"

@@ -128,7 +128,8 @@ def _column(name: str, kind: str, there: dict[str, tuple[str, str]]) -> str:
     if kind == "datetime":
         return _moment(column, found[1])
     if kind == "dynamic":
-        return f"CAST({column} AS JSON)" if found[1] in ("VARCHAR", "JSON") else f"to_json({column})"
+        # A text that was cut off on its way is a row without properties, and no end of the replay.
+        return f"TRY_CAST({column} AS JSON)" if found[1] in ("VARCHAR", "JSON") else f"to_json({column})"
     if kind == "string":
         return f"coalesce(CAST({column} AS VARCHAR), '')"
     cast = f"TRY_CAST({column} AS {landing.SQL_TYPES[kind]})"

@@ -11,7 +11,8 @@ from datetime import datetime
 
 from tocsin.backtest.replay import Course
 from tocsin.core.alert import Alert
-from tocsin.core.guard import Answer, Case, Ruling, permit
+from tocsin.core.guard import DUE, Answer, Case, Ruling, permit
+from tocsin.core.mute import silencer
 from tocsin.core.policy import Policy
 from tocsin.core.read import Project
 from tocsin.core.remedy import Execution, Phase, answers, begin, identity, spelled
@@ -51,14 +52,17 @@ def deeds(courses: Sequence[Course], project: Project) -> list[Deed]:
     """
     history: list[Execution] = []
     found: dict[str, Deed] = {}
+    early: set[str] = set()
     for chance in sorted(_chances(courses, project), key=lambda each: (each.at, each.policy.id)):
         name = identity(chance.policy, chance.alert)
         known = found.get(name)
         if known is not None and known.ruling != Ruling.REFUSE.value:
             continue
         answer = permit(_case(chance, project, history))
-        if known is None or answer.ruling is not Ruling.REFUSE:
+        if known is None or answer.ruling is not Ruling.REFUSE or (name in early and answer.passed(*DUE)):
             found[name] = _deed(chance, answer)
+        # That its time had not come is no answer to what would have been done when it had.
+        (early.discard if answer.passed(*DUE) else early.add)(name)
         if answer.ruling is Ruling.PERMIT:
             done = begin(chance.policy, chance.alert, chance.at)
             history.append(replace(done, phase=Phase.VERIFIED, intended=chance.at, ended=chance.at))
@@ -93,10 +97,20 @@ def _case(chance: _Chance, project: Project, history: Sequence[Execution]) -> Ca
         history,
         config.budgets.actions_per_hour,
         chance.at,
+        silenced=_silenced(chance, project),
         targets=len(config.targets),
         wanting=1,
         actions_at_once=config.budgets.actions_at_once,
     )
+
+
+def _silenced(chance: _Chance, project: Project) -> str:
+    """Return why a silence of the file keeps policies from acting; those of a store are in no history."""
+    silences = [made for number, each in enumerate(project.config.silences) if (made := each.silence(number)).actions]
+    if not silences:
+        return ""
+    found = silencer(silences, labels_of(chance.alert, chance.course.rule, chance.course.target), chance.at)
+    return f"silenced by {found.author}, actions too: {found.comment}" if found else ""
 
 
 def _deed(chance: _Chance, answer: Answer) -> Deed:

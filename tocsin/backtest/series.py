@@ -105,9 +105,19 @@ class Recorded:
     uncounted: bool = False
     """Whether nothing says how many events a value rests on."""
     _plain: dict[tuple[Instance, int], tuple[list[float], list[int]]] = field(default_factory=dict)
+    _newest: dict[datetime, dict[Instance, Point]] = field(default_factory=dict)
 
     def at(self, slot: datetime) -> Mapping[Instance, Point]:
-        """Return the points of one slot's own window."""
+        """Return the points of one slot's own window.
+
+        Each of a slot's instances asks for them all, so those of the newest slot asked are kept.
+        """
+        if slot not in self._newest:
+            self._newest.clear()
+            self._newest[slot] = self._points(slot)
+        return self._newest[slot]
+
+    def _points(self, slot: datetime) -> dict[Instance, Point]:
         number = self.grid.number(slot)
         found = {}
         for by in self.instances:

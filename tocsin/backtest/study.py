@@ -58,6 +58,14 @@ def nothing(_: int) -> None:
     """Take no notice."""
 
 
+_Place = tuple[str, str, str, timedelta]
+
+
+def _place(target: Target) -> _Place:
+    """Return whose rows a target's are: under one name, before and after a change, they may be another role's."""
+    return target.name, target.workspace, target.role_name, target.fresh_within
+
+
 @dataclass(slots=True)
 class Studies:
     """Backtests over one history. What was read for one is not read again for the next."""
@@ -69,9 +77,9 @@ class Studies:
     moved: Callable[[int], None] = nothing
     """Told how many slots were worked through."""
     _series: dict[tuple[object, ...], Recorded] = field(default_factory=dict)
-    _alive: dict[str, Alive] = field(default_factory=dict)
+    _alive: dict[_Place, Alive] = field(default_factory=dict)
     _bins: dict[tuple[object, ...], tuple[Grid, dict[Instance, Bins]]] = field(default_factory=dict)
-    _read: dict[str, tuple[timedelta, dict[Measure, None]]] = field(default_factory=dict)
+    _read: dict[_Place, tuple[timedelta, dict[Measure, None]]] = field(default_factory=dict)
     """What was read of each target: how far before the start, and for which measures."""
 
     def watched(self, project: Project, rules: Collection[str] | None = None) -> list[Watched]:
@@ -100,7 +108,7 @@ class Studies:
             finally:
                 self.moved(each.grid.count)
             missing = _missing(each)
-            if not sources:
+            if all(source.denies for source in sources):
                 unplayed.append(Unplayed(*name, missing))
                 continue
             partly += [Unplayed(*name, missing)] if missing else []
@@ -109,14 +117,14 @@ class Studies:
         return Study(self.start, self.end, tuple(courses), tuple(unplayed), tuple(partly))
 
     def _expect(self, watched: Sequence[Watched]) -> None:
-        for target in {each.target.name: each.target for each in watched}.values():
-            own = [each for each in watched if each.target.name == target.name]
+        for place, target in {_place(each.target): each.target for each in watched}.items():
+            own = [each for each in watched if _place(each.target) == place]
             measures = [made for each in own for source in _replayable(each) if (made := self._measure(each, source))]
-            before, read = self._read.get(target.name, (timedelta(), {}))
+            before, read = self._read.get(place, (timedelta(), {}))
             reach = max([before, *(each.grid.first - each.grid.origin for each in own)])
             if reach > before or any(each not in read for each in measures):
-                self._read[target.name] = reach, {**read, **dict.fromkeys(measures)}
-                self.history.expect(target, list(self._read[target.name][1]), self.start - reach, self.end)
+                self._read[place] = reach, {**read, **dict.fromkeys(measures)}
+                self.history.expect(target, list(self._read[place][1]), self.start - reach, self.end)
 
     def _measure(self, each: Watched, source: Logs | None) -> Measure | None:
         if each.signal is None or source is None:
@@ -132,7 +140,7 @@ class Studies:
         measure = self._measure(each, source)
         if measure is None:
             return asked(each.rule, each.signal, source, each.target, each.grid, self.history.telemetry, nothing)
-        key = (each.target.name, measure, each.grid)
+        key = (_place(each.target), measure, each.grid)
         if key not in self._series:
             whole, bins = self._binned(each.target, measure, each.grid)
             made = {by: values(own, measure.value, measure.events, whole) for by, own in bins.items()}
@@ -141,19 +149,20 @@ class Studies:
 
     def _binned(self, target: Target, measure: Measure, own: Grid) -> tuple[Grid, dict[Instance, Bins]]:
         """Return the bins of a grid as part of those of the farthest reach, which serve every rule that measures it."""
-        reach = self._read[target.name][0] // own.width * own.width
+        reach = self._read[_place(target)][0] // own.width * own.width
         whole = replace(own, origin=min(own.origin, own.first - reach))
-        key = (target.name, measure, whole.origin, whole.width)
+        key = (_place(target), measure, whole.origin, whole.width)
         known = self._bins.get(key)
         if known is None or known[0].bins < whole.bins:
             self._bins[key] = known = whole, self.history.bins(target, measure, whole)
         return whole, known[1]
 
     def _living(self, target: Target) -> Alive:
-        if target.name not in self._alive:
+        place = _place(target)
+        if place not in self._alive:
             begin = self.start - target.fresh_within - timedelta(minutes=1)
-            self._alive[target.name] = Alive.over(self.history.minutes(target, begin, self.end))
-        return self._alive[target.name]
+            self._alive[place] = Alive.over(self.history.minutes(target, begin, self.end))
+        return self._alive[place]
 
 
 def _replayable(each: Watched) -> list[Logs | None]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import prod
 from typing import Any
 
 from tocsin.backtest.episodes import Episode, episodes
@@ -91,8 +93,8 @@ def _value(key: str, text: str) -> Any:
 
 def _spread(key: str, first: Any, last: Any, count: int) -> list[Any]:
     """Return ``count`` values from one to the other, evenly; lengths in whole minutes or seconds."""
-    if count < 2 or last <= first:
-        raise ValueError(f"{key} goes from the smaller value to the larger, in two steps at least")
+    if not 2 <= count <= MOST_CELLS or last <= first:
+        raise ValueError(f"{key} goes from the smaller value to the larger, in 2 to {MOST_CELLS} steps")
     found = [first + (last - first) * number / (count - 1) for number in range(count)]
     if key in _TIMES:
         unit = timedelta(minutes=1) if (last - first) >= timedelta(minutes=count) else timedelta(seconds=1)
@@ -111,8 +113,9 @@ def _words(key: str, value: Any, *, percent: bool) -> str:
 
 
 def with_settings(rule: Rule, settings: Mapping[str, Any]) -> Rule:
-    """Return the rule under other settings. Raises ValueError for one that it does not have."""
+    """Return the rule under other settings. Raises ValueError for one it has not, or that nobody can write."""
     for key, value in settings.items():
+        _possible(rule, key, value)
         if key == "threshold":
             rule = rule.model_copy(update={"when": _bounded(rule, value)})
         elif key in ("over", "minimum"):
@@ -122,6 +125,20 @@ def with_settings(rule: Rule, settings: Mapping[str, Any]) -> Rule:
         else:
             rule = rule.model_copy(update={{"for": "for_"}.get(key, key): value})
     return rule
+
+
+def _possible(rule: Rule, key: str, value: Any) -> None:
+    when = rule.when
+    if key == "over" and (when.burn_rate or when.absent_for):
+        raise ValueError(f"{rule.id} says itself how long it looks and has no `over`")
+    if key == "over" and not value:
+        raise ValueError("a window of no length holds nothing: `over` is longer than 0")
+    if key == "over" and when.unusual and not when.unusual.looks(value):
+        raise ValueError(f"{rule.id} learns from {units.spell(when.unusual.baseline)}, and `over` is longer than that")
+    if key == "minimum" and (value < 0 or value != int(value)):
+        raise ValueError(f"{value:g} is no number of events: `minimum` is a whole number of at least 0")
+    if key == "threshold" and when.burn_rate and not 0 < value < 1:
+        raise ValueError(f"{rule.id} has an objective for its threshold: more than 0% and less than 100%")
 
 
 def _bounded(rule: Rule, value: float) -> Any:
@@ -144,9 +161,13 @@ def sweep(
 
     Raises ValueError for a setting the rule does not have, or for more cells than make sense.
     """
+    twice = [key for key, count in Counter(each.key for each in axes).items() if count > 1]
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is there twice: one axis each, or all values in one list")
+    count = prod(len(each.values) for each in axes)
+    if count > MOST_CELLS:
+        raise ValueError(f"{count} choices are too many: {MOST_CELLS} at most, with /STEPS or a list of values")
     choices = list(itertools.product(*(range(len(each.values)) for each in axes)))
-    if len(choices) > MOST_CELLS:
-        raise ValueError(f"{len(choices)} choices are too many: {MOST_CELLS} at most, with /STEPS or a list of values")
     cells = []
     for choice in choices:
         values = {each.key: each.values[number] for each, number in zip(axes, choice, strict=True)}
@@ -163,7 +184,10 @@ def _cell(studies: Studies, watched: Sequence[Watched], values: Mapping[str, Any
         rule = with_settings(each.rule, values)
         slots = grid(rule, each.target.name, studies.start, studies.end)
         changed += [replace(each, rule=rule, grid=slots)] if slots else []
-    found = [each for course in studies.study(changed).courses for each in episodes(course)]
+    studied = studies.study(changed)
+    if not studied.courses:  # no setting makes anything of a history that says nothing: none is calmer than another
+        raise ValueError(f"nothing was replayed, {', '.join(dict.fromkeys(each.why for each in studied.unplayed))}")
+    found = [each for course in studied.courses for each in episodes(course)]
     burning = sum((each.lasted(studies.end) for each in found), timedelta())
     return Cell(words, values, tuple(found), burning)
 
@@ -231,7 +255,8 @@ def _late(cell: Cell, agreed: Sequence[Incident]) -> timedelta:
 
 def _far(cell: Cell, rule: Rule) -> float:
     """Return how far the settings are from the rule's own, so that of equals the nearest is recommended."""
-    own = {"threshold": bound(rule), "for": rule.for_, "keep_firing_for": rule.keep_firing_for,
+    objective = rule.when.burn_rate.objective if rule.when.burn_rate else None
+    own = {"threshold": objective or bound(rule), "for": rule.for_, "keep_firing_for": rule.keep_firing_for,
            "over": rule.when.over, "minimum": rule.when.minimum}  # fmt: skip
     distance = 0.0
     for key, value in cell.values.items():

@@ -216,7 +216,10 @@ def _figure(own: Mapping[str, Any] | None, key: str) -> str:
 def _standing(each: Mapping[str, Any]) -> str:
     if each["base"] is None:
         return "is new"
-    return "is gone" if each["head"] is None else ""
+    if each["head"] is None:
+        return "is gone"
+    others = each["base"]["pages_by_receiver"] != each["head"]["pages_by_receiver"]
+    return "pages others" if others and each["base"]["pages"] == each["head"]["pages"] else ""
 
 
 def only_in_one(document: Mapping[str, Any]) -> Html:

@@ -28,7 +28,7 @@ Data = Annotated[
     typer.Option("--data", help="A folder of exported tables: AppTraces*.parquet, .csv or .json, and so on."),
 ]
 Workspace = Annotated[bool, typer.Option("--workspace", help="Ask the targets' own workspaces instead of files.")]
-Days = Annotated[float, typer.Option("--days", help="How far back to go from the end.", min=0.01)]
+Days = Annotated[float, typer.Option("--days", help="How far back to go from the end.", min=0.01, max=3650)]
 Until = Annotated[
     datetime | None, typer.Option("--until", formats=_FORMATS, help="Where to end, in UTC; default: the last row.")
 ]

@@ -69,6 +69,8 @@ def _changed(root: Path, base: str) -> set[str]:
 def _laid(root: Path, base: str, folder: Path) -> None:
     """Lay the YAML files as they were at ``base`` into a folder; of a folder that was not there, none."""
     within, top = _git(root, "rev-parse", "--show-prefix").strip(), _top(root)
+    if within and not _git(top, "ls-tree", "-z", base, "--", within.rstrip("/")):
+        return
     listed = _git(top, "ls-tree", "-r", "--name-only", "-z", f"{base}:{within}".rstrip("/")).split("\0")
     names = [name for name in listed if name.endswith((".yaml", ".yml"))]
     if not names:

@@ -108,8 +108,7 @@ def _problems(how: Planning, folder: Path, after: Written) -> tuple[Problem, ...
 
 def _replayed(how: Planning, folder: Path, before: Project, after: Project, screen: Console) -> Both:
     with opened(Replay(how.data, how.workspace, how.days), folder, screen) as (studies, roles):
-        # Whose recording it is taken for is said once, of the files as they are.
-        base = played(studies, fitted(before, roles, console(quiet=True)), None, screen)
+        base = played(studies, fitted(before, roles, screen, before=True), None, screen)
         return base, played(studies, fitted(after, roles, screen), None, screen)
 
 
@@ -122,10 +121,11 @@ def _show(made: Plan, both: Both | None, screen: Console) -> None:
         typer.echo(NOT_REPLAYED.replace("`", ""))
         return
     typer.echo(backtested.heading(both[1]))
-    rows = backtested.difference_rows(*both)
+    rows, done = backtested.difference_rows(*both), backtested.acting_otherwise(*both)
     if rows:
         screen.print(difference_table(rows))
-    else:
+    elif not done:
         typer.echo(backtested.alike(both[1]))
-    for line in (*backtested.only(*both), *backtested.unplayed(both[1])):
+    told = [*backtested.capped(backtested.only(*both)), *backtested.capped(done)]
+    for line in (*told, *backtested.unplayed(both[1])):
         typer.echo(printable(line))

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tocsin import files, signals
+from tocsin import files, notifiers, signals
 from tocsin.app import App, compose, known
 from tocsin.backtest import outcome as outcomes
 from tocsin.backtest import prose
@@ -59,6 +59,8 @@ def run(what: Sequence[str], how: Replay, root: Path | None) -> None:
     try:
         with opened(how, folder, screen) as (studies, roles):
             project = fitted(project, roles, screen)
+            if (how.sweep or axes) and how.base:
+                stop(Exit.USAGE, "--sweep and --base are two questions: ask one of them")
             if how.sweep or axes:
                 shown = _swept(studies, project, names, [*how.sweep, *axes], screen)
             elif how.base:
@@ -85,10 +87,15 @@ def _something(found: Outcome) -> Outcome:
 
 
 def read(folder: Path, root: Path) -> Project:
-    """Return the project in a folder, read with the settings of ``root``; with problems, nothing is replayed."""
+    """Return the project in a folder, read with the settings of ``root``; with problems, nothing is replayed.
+
+    Of files as they were, what can be read is replayed: nobody can mend them any more.
+    """
     project = files.read_project(folder, load_settings(root).values, known())
     problems = [each for each in project.problems if each.id != "missing-setting" and each.is_error]
-    if problems:
+    if problems and folder != root:
+        typer.echo(f"of the files as they were, {len(problems)} problems are left out", err=True)
+    elif problems:
         stop(Exit.USAGE, f"nothing was replayed, for the files have problems\n{render(problems)}")
     return project
 
@@ -134,13 +141,16 @@ def _asked(app: App) -> History:
     return WorkspaceHistory(app.engine.telemetry)
 
 
-def fitted(project: Project, roles: Sequence[str], screen: Console) -> Project:
+def fitted(project: Project, roles: Sequence[str], screen: Console, *, before: bool = False) -> Project:
     """Return the project for a recording of these roles: that of the only role is taken for the only target's.
 
-    On a laptop the settings that name the role are seldom those of production.
+    On a laptop the settings that name the role are seldom those of production. Raises NoRecording when no target has
+    rows; as it was ``before``, a project is as it is.
     """
     targets = project.config.targets
-    if not roles or {each.role_name for each in targets} & set(roles):
+    if not roles or (before and not targets) or {each.role_name for each in targets} & set(roles):
+        return project
+    if before and (len(roles) != 1 or len(targets) != 1):
         return project
     if len(roles) != 1 or len(targets) != 1:
         names = ", ".join(printable(each) for each in roles[:10])
@@ -164,13 +174,12 @@ def _period(how: Replay, history: FileHistory) -> tuple[datetime, datetime]:
 
 
 def played(studies: Studies, project: Project, names: set[str] | None, screen: Console) -> Outcome:
-    """Return the outcome of the project's rules, with a bar while it takes long."""
+    """Return the outcome of the project's rules, of none where none watches, with a bar while it takes long."""
     watched = studies.watched(project, names)
-    if not watched:
-        stop(Exit.USAGE, "no enabled rule watches any target")
+    together = [name for name, each in project.config.receivers.items() if notifiers.together(each.type)]
     with _bar(screen, sum(each.grid.count for each in watched), "slots") as moved:
         studies.moved = moved
-        return outcomes.outcome(studies.study(watched), project)
+        return outcomes.outcome(studies.study(watched), project, together)
 
 
 @contextmanager
@@ -188,7 +197,7 @@ def _base(
     """Return the outcome of the rules as they were."""
     try:
         with changes.as_it_was(folder, how.base) as before:
-            old = fitted(read(before, folder), roles, console(quiet=True))
+            old = fitted(read(before, folder), roles, screen, before=True)
             return played(studies, old, names, screen)
     except changes.NoBase as error:
         stop(Exit.USAGE, f"--base {how.base}: {error}")
@@ -278,12 +287,13 @@ def _tell(screen: Console, shown: Shown) -> None:
 
 
 def _tell_difference(screen: Console, base: Outcome, head: Outcome) -> None:
-    rows = prose.difference_rows(base, head)
-    if not rows:
+    rows, done = prose.difference_rows(base, head), prose.acting_otherwise(base, head)
+    if not rows and not done:
         typer.echo(prose.alike(head))
         return
-    screen.print(difference_table(rows))
-    for line in prose.only(base, head):
+    if rows:
+        screen.print(difference_table(rows))
+    for line in [*prose.capped(prose.only(base, head)), *prose.capped(done)]:
         typer.echo(printable(line))
 
 
@@ -296,9 +306,11 @@ def _tell_outcome(screen: Console, found: Outcome) -> None:
     screen.print(_of_targets(prose.COLUMNS, prose.rows(found)))
     episodes = prose.episode_rows(found)
     if episodes:
-        screen.print(table("", prose.EPISODE_COLUMNS, episodes, whole=3))
+        cells = [[printable(cell) for cell in row] for row in episodes]
+        screen.print(table("", prose.EPISODE_COLUMNS, cells, whole=3))
     more = len(found.episodes) - len(episodes)
-    for line in ([f"… {more} more"] if more > 0 else []) + [prose.telling(found), *prose.acting(found)]:
+    acting = prose.capped(prose.acting(found))
+    for line in ([f"… {more} more"] if more > 0 else []) + [prose.telling(found), *acting]:
         typer.echo(printable(line))
 
 

@@ -34,6 +34,12 @@ def make(kind: str, given: Mapping[str, str], secret: Callable[[str], str], http
     return cast("Notifier", importlib.import_module(f"{__name__}.{kind}").make(given, secret, http))
 
 
+def together(kind: str) -> bool:
+    """Return whether receivers of a type take one message about several alerts: see ``ports.Notifier``."""
+    module = vars(importlib.import_module(f"{__name__}.{kind}"))
+    return any(getattr(each, "together", False) for each in module.values() if isinstance(each, type))
+
+
 def payload(kind: str, notice: Notice) -> Any:
     """Return what a receiver of this type is sent for a notice, as JSON values and without secrets."""
     return importlib.import_module(f"{__name__}.{kind}").payload(notice)

@@ -47,10 +47,9 @@ def differences(before: Written, after: Written) -> list[Difference]:
     found = [*policies, *rules]
     keys = _keys(before.config, after.config)
     own = [key for key in keys if not key.path.startswith("tuning.")]
+    doubts = (*_beware(own), *_hidden(own, after.config))
     # What is tuned stands at its rule.
-    return (
-        [*found, Difference("tocsin.yaml", "tocsin.yaml", "changed", tuple(own), beware=_beware(own))] if own else found
-    )
+    return [*found, Difference("tocsin.yaml", "tocsin.yaml", "changed", tuple(own), beware=doubts)] if own else found
 
 
 def left_out(found: Difference) -> Difference:
@@ -84,7 +83,9 @@ def _of(
 ) -> Iterator[Difference]:
     for name in sorted({*before, *after}):
         if name not in before:
-            yield Difference(kind, name, "added", summary=summaries.get(name, ""))
+            # How far it goes by itself is as much of a doubt as in a policy that was changed.
+            doubts = _beware([key for key in _keys(None, after[name]) if key.path == "guard.mode"])
+            yield Difference(kind, name, "added", summary=summaries.get(name, ""), beware=doubts)
         elif name not in after:
             beware = ("nothing watches for it any more",) if kind == "rule" else ()
             yield Difference(kind, name, "removed", beware=beware)
@@ -114,28 +115,59 @@ def _flat(node: Node | None, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _label(item: Node, number: int) -> str:
-    """Return what an item of a list is known by: its name, so that moving it changes nothing."""
+    """Return what an item of a list is known by: its name, or what it says, so that moving it changes nothing."""
+    if item.text is not None:
+        return item.typed or item.text
     name = item.get("name") if item.pairs is not None else None
     return (name.text if name else None) or str(number)
 
 
 _MODES = ("off", "observe", "ask", "act")
+_UNSAID = {"automation": "observe", "guard.mode": "off"}
+"""What holds where a switch is not written; a policy that was not there did nothing. A target's switch is at act."""
+_HIDING = {
+    "silences": "a silence hides alerts",
+    "quiet_hours": "quiet hours hide alerts",
+    "inhibit": "one alert hides others",
+}
 
 
 def _beware(keys: Sequence[Key]) -> tuple[str, ...]:
-    return tuple(words for key in keys if (words := _doubt(key)))
+    gone = {key.path.removesuffix("name") for key in keys if key.path.endswith(".name") and not key.after}
+    left = (key for key in keys if not key.path.startswith(tuple(gone)))
+    return tuple(words for key in left if (words := _doubt(key)))
+
+
+def _hidden(keys: Sequence[Key], after: Node | None) -> list[str]:
+    """Return what hides alerts that did not: anything of it may have become wider, also by a key that went."""
+    touched = {key.path.partition("]")[0] for key in keys if key.path.partition("[")[0] in _HIDING}
+    there = {path.partition("]")[0] for path, _ in _flat(after)}
+    return sorted({_HIDING[item.partition("[")[0]] for item in touched & there})
+
+
+def _louder(key: Key) -> str:
+    """Return that more is done by itself, or may be: what is not written has its default, and a setting any mode."""
+    unsaid = _UNSAID.get(key.path, "act")
+    before, after = key.before or unsaid, key.after or unsaid
+    louder = _rank(after, _MODES[-1]) > _rank(before, _MODES[0])
+    return f"{key.path}: more is done without asking ({before} → {after})" if louder else ""
+
+
+def _rank(mode: str, unknown: str) -> int:
+    return _MODES.index(mode if mode in _MODES else unknown)
 
 
 def _doubt(key: Key) -> str:
     """Return what a person should look at twice: more is done by itself, less is watched or told."""
     last = key.path.rpartition(".")[2]
-    if last in ("mode", "automation") and key.before in _MODES and key.after in _MODES:
-        louder = _MODES.index(key.after) > _MODES.index(key.before)
-        return f"{key.path}: more is done without asking ({key.before} → {key.after})" if louder else ""
+    if last in ("mode", "automation"):
+        return _louder(key)
     if last == "enabled":
         return {"false": "it is switched off", "true": "it is switched on"}.get(key.after, "it is switched on")
+    if key.path == "snooze.until" and key.after:
+        return f"nothing watches for it until {key.after}"
     if ".allow[" in f".{key.path}" and key.after:
         return f"an action is allowed that was not: {key.after}"
-    if key.path.startswith("silences[") and key.after:
-        return "a silence hides alerts" if last == "comment" else ""
+    if key.path.startswith("guard."):
+        return f"{key.path}: what holds it back is another"
     return ""
