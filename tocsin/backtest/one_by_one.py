@@ -43,7 +43,8 @@ def asked(
 ) -> Recorded:
     """Return the source's values in every window; ``moved`` is told how many slots were answered.
 
-    Raises NotAnswered, and ValueError for a query that cannot be judged. Counting arrivals is no different here: without a gap each window begins where the last one ended.
+    Counting arrivals is no different here: without a gap each window begins where the last one ended. Raises
+    NotAnswered, and ValueError for a query that cannot be judged.
     """
     found: dict[Instance, tuple[list[Array], list[Array]]] = {}
     parts = len(grid.windows)
