@@ -43,7 +43,7 @@ test: setup tests/kql/node_modules/.ready tests/azurite/node_modules/.ready tool
 	@$(if $(QUICK),:,$(BIN)/mypy)
 	@$(BIN)/lint-imports
 	@QUICK=$(QUICK) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "$(if $(QUICK),not slow and not long,$(if $(CI),not long))" $(ARGS)
-	@$(if $(QUICK),:,$(BIN)/python -m tools.mutants --of $(if $(CI),8,1))
+	@$(if $(QUICK),:,$(BIN)/python -m tools.mutants --of $(if $(CI),16,1))
 
 check: setup
 	@$(BIN)/tocsin check
