@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tocsin.core import matching
 from tocsin.core.audience import Route
-from tocsin.core.matching import accepted, parse
+from tocsin.core.matching import Matcher, accepted, parse
 from tocsin.core.route import Node, compiled, ends
 
 TREE = Route.model_validate(
@@ -75,6 +77,7 @@ def test_a_missing_label_matches_only_the_empty_text() -> None:
         ('severity = "a \\"b\\""', ['a "b"'], ["a b"]),
         ("severity=", [""], ["P1"]),
         ("severity=~x.*", ["x" + "y" * 5_000], ["y"]),
+        ("severity=~a|ab", ["a", "ab"], ["b", "aab"]),
     ],
 )
 def test_matchers_are_written_as_the_alertmanager_writes_them(text: str, yes: list[str], no: list[str]) -> None:
@@ -83,10 +86,82 @@ def test_matchers_are_written_as_the_alertmanager_writes_them(text: str, yes: li
     assert not any(matcher.accepts({"severity": value}) for value in no)
 
 
-@pytest.mark.parametrize("text", ["", "P1", "=P1", "sev erity=P1", "severity=~[", "severity~P1", "1a=b"])
+@pytest.mark.parametrize(
+    "text", ["", "P1", "=P1", "sev erity=P1", "severity=~[", "severity~P1", "1a=b", "severity=~a)(b"]
+)
 def test_what_is_no_matcher_is_refused_with_the_way_to_write_one(text: str) -> None:
     with pytest.raises(ValueError, match=r"matcher|expression"):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        (r"(a|b)-\1", "escape sequence"),
+        ("(?=prod).*", "perl operator"),
+        ("(?<!test)-api", "perl operator|capture"),
+        ("(?>a+)b", "perl operator"),
+        ("a{1001}", "repetition"),
+        (r"\pL{1000}", "too large"),
+        (r"prod\Z", "escape sequence"),
+    ],
+)
+def test_a_pattern_that_cannot_be_matched_in_linear_time_is_refused_with_the_reason(expression: str, why: str) -> None:
+    with pytest.raises(ValueError, match=f"RE2's dialect: .*({why}).*no lookaround"):
+        parse(f"agent=~{expression}")
+
+
+def test_a_stored_pattern_that_is_not_in_the_dialect_accepts_nothing() -> None:
+    for op in ("=~", "!~"):
+        assert not Matcher("agent", op, ("(?=a).*",)).accepts({"agent": "a"})
+
+
+def test_a_lone_surrogate_is_a_letter_like_any_other() -> None:
+    assert parse("agent=~a.b").accepts({"agent": "a\ud800b"})
+    assert not parse("agent=~[a-z]+").accepts({"agent": "a\ud800b"})
+
+
+# Patterns whose time grows with the square or worse where a matcher goes back, on values that almost match. With `re`
+# the last values would take longer than the universe has existed: that this ends at all is the assertion.
+ADVERSARIAL = (
+    ("([a-z0-9]+-?)+", "abcdefghijklmnopqrstuvwx (prod)"),
+    ("(a+)+", "a" * 100_000 + "!"),
+    ("(a|a)*", "a" * 100_000 + "!"),
+    ("(a|aa)+", "a" * 100_000 + "!"),
+    ("(.*a){20}", "a" * 19 + "b" * 100_000),
+    ("(.*)(.*)(.*)(.*)(.*)x", "y" * 100_000),
+    ("(\\w+\\s?)+", "word " * 20_000 + "!"),
+    ("(.+)*(.+)*(.+)*é", "\u202e\ud800e\u0301" * 20_000),
+)
+
+
+@pytest.mark.parametrize(("expression", "value"), ADVERSARIAL)
+def test_no_value_makes_a_matcher_slow(expression: str, value: str) -> None:
+    assert not parse(f"agent=~{expression}").accepts({"agent": value})
+
+
+ATOMS = st.sampled_from(["a", "b", "-", ".", "[ab]", "[^a]", "é", r"\."])
+
+
+def grown(inside: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    repeated = st.builds(
+        lambda part, often: f"({part}){often}", inside, st.sampled_from(["*", "+", "?", "{1,3}", "*?"])
+    )
+    return repeated | st.builds("({}|{})".format, inside, inside) | st.builds("{}{}".format, inside, inside)
+
+
+@given(st.recursive(ATOMS, grown, max_leaves=5), st.text("ab-.é\n", max_size=6))
+def test_small_patterns_accept_what_they_accept_in_python(expression: str, value: str) -> None:
+    expected = re.fullmatch(expression, value) is not None
+    assert Matcher("agent", "=~", (expression,)).accepts({"agent": value}) is expected
+    assert Matcher("agent", "!~", (expression,)).accepts({"agent": value}) is not expected
+
+
+def test_what_matchers_keep_in_memory_is_bounded() -> None:
+    for number in range(3_000):
+        parse(f"agent=~[a-z]+{number}").accepts({"agent": f"x{number}" * 100})
+    assert matching._compiled.cache_info().currsize <= 1_000
+    assert matching._known_answer.cache_info().currsize <= 10_000
 
 
 def test_what_a_route_does_not_say_it_has_from_the_one_above() -> None:
