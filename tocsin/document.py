@@ -8,10 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 
 from tocsin.core.errors import Problem
 from tocsin.core.node import Node
+from tocsin.syntax import explained
 
 DEEPEST = 20
 _MOST = 100
@@ -63,10 +64,9 @@ class _Builder:
         """Return the document, as far as it can be read."""
         try:
             return self._only(iter(YAML(typ="safe", pure=True).parse(self._text)))
-        except MarkedYAMLError as error:
-            self._refuse(error.problem_mark or error.context_mark, "syntax", _first(error))
         except (YAMLError, ValueError) as error:
-            self._refuse(None, "syntax", _first(error))
+            mark, message, hint = explained(error, self._lines)
+            self._refuse(mark, "syntax", message, hint)
         except _End:
             pass
         return None
@@ -92,9 +92,11 @@ class _Builder:
 
     def _refused(self, event: Any) -> bool:
         if type(event).__name__ == "AliasEvent" or event.anchor is not None:
-            return self._refuse(event.start_mark, "anchor", "anchors and aliases are not taken: write it out")
+            hint = "quote a text that begins with * or &"
+            return self._refuse(event.start_mark, "anchor", "anchors and aliases are not taken: write it out", hint)
         if event.tag is not None:
-            return self._refuse(event.start_mark, "tag", f"tags are not taken, found {event.tag}")
+            words = f"tags are not taken, found {event.tag}"
+            return self._refuse(event.start_mark, "tag", words, "quote a text that begins with !")
         return False
 
     def _whole(self, event: Any, events: Iterator[Any]) -> Node:
@@ -143,9 +145,9 @@ class _Builder:
 
     # What is refused
 
-    def _refuse(self, mark: Any, identity: str, message: str) -> bool:
+    def _refuse(self, mark: Any, identity: str, message: str, hint: str = "") -> bool:
         line, column = (mark.line, mark.column) if mark else (0, 0)
-        self._add(Problem(self._path, line + 1, column + 1, identity, message, self._line(line)))
+        self._add(Problem(self._path, line + 1, column + 1, identity, message, self._line(line), hint=hint))
         return True
 
     def _end(self, mark: Any, identity: str, message: str) -> None:
@@ -162,8 +164,3 @@ class _Builder:
 def _scalar(event: Any) -> str:
     """Return the text as typed; an unquoted null is an empty text."""
     return "" if event.style is None and event.value in ("~", "null", "Null", "NULL") else str(event.value)
-
-
-def _first(error: Exception) -> str:
-    problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-    return str(problem)

@@ -43,9 +43,19 @@ class Problem:
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the choice closest to ``word``, or an empty text when none is close."""
+    return did_you_mean(nearest_of(word, choices))
+
+
+def nearest_of(word: str, choices: Iterable[str]) -> str:
+    """Return the choice closest to ``word``, or an empty text when none is close."""
     folded = {choice.casefold(): choice for choice in choices}
     found = difflib.get_close_matches(word.casefold()[:100], folded, n=1, cutoff=0.6)
-    return f"did you mean '{folded[found[0]]}'?" if found else ""
+    return folded[found[0]] if found else ""
+
+
+def did_you_mean(word: str) -> str:
+    """Return the hint that offers a word; empty for none."""
+    return f"did you mean '{word}'?" if word else ""
 
 
 def render(problems: Iterable[Problem]) -> str:

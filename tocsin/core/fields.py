@@ -10,12 +10,13 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from tocsin.core import matching, units
+from tocsin.core import matching, meant, units
+from tocsin.core.errors import nearest_of
 
 
 class Model(BaseModel):
@@ -24,14 +25,17 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=False)
 
 
-def _read(parse: Callable[[str], Any], problem: str) -> BeforeValidator:
+def _read(parse: Callable[[str], Any], problem: str, near: Callable[[str], str] | None = None) -> BeforeValidator:
+    """Return what reads a text by ``parse``; ``near`` says what somebody meant whose text cannot be read."""
+
     def convert(value: Any) -> Any:
         if not isinstance(value, str):
             return value
         try:
             return parse(_short(value))
         except ValueError as error:
-            raise PydanticCustomError(problem, "{why}", {"why": str(error)}) from None
+            why = {"why": str(error), "meant": near(value) if near and len(value) <= 100 else ""}
+            raise PydanticCustomError(problem, "{why}", why) from None
 
     return BeforeValidator(convert)
 
@@ -90,7 +94,8 @@ def _rate(value: Any) -> Any:
     match = re.fullmatch(r"(\d{1,4})(?: targets?)? per (\S+)", value)
     per = _length(match[2]) if match else timedelta()
     if not match or not per:
-        raise PydanticCustomError("bad-rate", "'{given}' is not like '1 per 1h'", {"given": value})
+        why = {"given": value, "meant": meant.per(value[:100])}
+        raise PydanticCustomError("bad-rate", "'{given}' is not like '1 per 1h'", why)
     return Rate(count=int(match[1]), per=per)
 
 
@@ -116,7 +121,9 @@ def _spread(value: Any) -> Any:
     per = _length(found[3]) if found else timedelta()
     if not found or not per:
         words = "'{given}' is not like '2 targets per 15m' or '2 targets and 10% per 15m'"
-        raise PydanticCustomError("bad-rate", words, {"given": str(value)[:60]})
+        raise PydanticCustomError(
+            "bad-rate", words, {"given": str(value)[:60], "meant": meant.per(str(value), "target")}
+        )
     return Spread(count=int(found[1]), per=per, share=min(100, int(found[2] or 100)) / 100)
 
 
@@ -133,6 +140,11 @@ def _zone(text: str) -> str:
     except (ValueError, LookupError, OSError):
         raise ValueError(f"no time zone '{text}'; write it like Europe/Berlin or UTC") from None
     return text
+
+
+def _near_zone(text: str) -> str:
+    known = available_timezones()
+    return meant.zone(text, known) or nearest_of(text, known)
 
 
 def _clock(text: str) -> time:
@@ -178,13 +190,13 @@ Radius = Annotated[
     Spread, BeforeValidator(_spread), _typed(rf"^[1-9][0-9]{{0,3}} targets?( and [0-9]{{1,3}}%)? {_PER}")
 ]
 """``1 target per 15m``, ``3 targets and 10% per 15m``: both limits hold."""
-Zone = Annotated[str, _read(_zone, "bad-zone")]
+Zone = Annotated[str, _read(_zone, "bad-zone", _near_zone)]
 """A time zone by its name: ``Europe/Berlin``."""
-ClockTime = Annotated[time, _read(_clock, "bad-clock"), _typed(r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+ClockTime = Annotated[time, _read(_clock, "bad-clock", meant.clock), _typed(r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 """A time of day: ``07:30``."""
-Days = Annotated[tuple[date, date], _read(_days, "bad-days"), _typed(r"^[0-9-]{10}(\.\.[0-9-]{10})?$")]
+Days = Annotated[tuple[date, date], _read(_days, "bad-days", meant.days), _typed(r"^[0-9-]{10}(\.\.[0-9-]{10})?$")]
 """A day, or days: ``2026-12-24..2026-12-26``."""
-Instant = Annotated[datetime, _read(_instant, "bad-time"), _typed(r"^[0-9]{4}-?[0-9]{2}-?[0-9]{2}")]
+Instant = Annotated[datetime, _read(_instant, "bad-time", meant.instant), _typed(r"^[0-9]{4}-?[0-9]{2}-?[0-9]{2}")]
 """A day or an instant, in UTC unless it says otherwise."""
 _TEXT = {"type": ["string", "number", "boolean", "null"]}
 Texts = Annotated[
@@ -193,29 +205,35 @@ Texts = Annotated[
     WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}),
 ]
 """One text, or a list of them."""
-Duration = Annotated[timedelta, _read(_positive, "bad-duration"), _typed(_LENGTH)]
+Duration = Annotated[timedelta, _read(_positive, "bad-duration", meant.duration), _typed(_LENGTH)]
 """A positive duration: ``90s``, ``1h30m``, ``7d``."""
 Wait = Annotated[
-    timedelta, _read(units.duration, "bad-duration"), _typed(_LENGTH, ["string", "integer"], minimum=0, maximum=0)
+    timedelta,
+    _read(units.duration, "bad-duration", meant.duration),
+    _typed(_LENGTH, ["string", "integer"], minimum=0, maximum=0),
 ]
 """A duration that may be zero: ``0s``."""
 Offset = Annotated[
     timedelta,
-    _read(_offset, "bad-duration"),
+    _read(_offset, "bad-duration", meant.duration),
     _typed(rf"^auto$|{_LENGTH}", ["string", "integer"], minimum=0, maximum=0),
 ]
 """A delay that may be zero, or ``auto``: ``AUTO`` stands for it."""
 Number = Annotated[
     float,
-    _read(units.number, "bad-number"),
+    _read(units.number, "bad-number", meant.number),
     _typed(r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?%?$", ["number", "string"]),
 ]
 """A finite number, or a percentage as its ratio."""
-Flag = Annotated[bool, _read(_flag, "bad-flag"), WithJsonSchema({"enum": [True, False, "true", "false"]})]
+Flag = Annotated[bool, _read(_flag, "bad-flag", meant.flag), WithJsonSchema({"enum": [True, False, "true", "false"]})]
 """``true`` or ``false``, and no other word."""
-Count = Annotated[int, _read(_count, "bad-count"), _typed(r"^[0-9]{1,9}$", ["integer", "string"], minimum=0)]
+Count = Annotated[
+    int, _read(_count, "bad-count", meant.count), _typed(r"^[0-9]{1,9}$", ["integer", "string"], minimum=0)
+]
 """A whole number of at least zero."""
-Some = Annotated[int, _read(_some, "bad-count"), _typed(r"^0*[1-9][0-9]*$", ["integer", "string"], minimum=1)]
+Some = Annotated[
+    int, _read(_some, "bad-count", meant.count), _typed(r"^0*[1-9][0-9]*$", ["integer", "string"], minimum=1)
+]
 """A whole number of at least one."""
 
 

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tocsin.core import meant
 from tocsin.core.config import APP_KEYS, Config
-from tocsin.core.errors import Problem, nearest
+from tocsin.core.errors import Problem, did_you_mean, nearest
 from tocsin.core.evals import Terms
 from tocsin.core.node import Node
 from tocsin.core.policy import ABOUT, Policy
@@ -203,8 +204,16 @@ def _problem(model: type[BaseModel], node: Node, error: ErrorDetails) -> Problem
     inside = place.key(str(error.get("ctx", {}).get("at", "")))
     identity, message = _words(error, place)
     choices = _choices(error)
-    hint = nearest(place.text or "", choices) if choices else ""
+    near = str(error.get("ctx", {}).get("meant", "")) or meant.choice(place.text or "", choices)
+    hint = did_you_mean(near) or (nearest(place.text or "", choices) if choices else _quoting(error["type"], place))
     return (inside or place).problem(identity, message, hint, choices, "values" if choices else "")
+
+
+def _quoting(kind: str, place: Node) -> str:
+    """Return what to do where a text was meant and its first letters made it something else to YAML."""
+    if kind in ("string_type", "string_too_short") and (place.pairs is not None or place.items is not None):
+        return "a text that begins with { or [ needs quotes"
+    return "a text that begins with # needs quotes" if kind.startswith("string") and ": #" in place.source else ""
 
 
 def _unknown_key(model: type[BaseModel], node: Node, path: Path) -> Problem:

@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from tocsin.core import meant
 from tocsin.core.fields import Count, Duration, Flag, Instant, Model, Number, Offset, Severity, Some, Wait
 from tocsin.core.units import duration
 
@@ -212,7 +213,8 @@ def _out_of(value: Any) -> Any:
         raise PydanticCustomError("wrong-kind", "a text like '3 of 5' was expected")
     match = re.fullmatch(r"(\d{1,3}) of (\d{1,3})", value)
     if not match or not 1 <= int(match[1]) <= int(match[2]) <= 100:
-        raise PydanticCustomError("bad-in", "'{given}' is not like '3 of 5' (at most 100 slots)", {"given": value})
+        why = {"given": value, "meant": meant.out_of(value[:100])}
+        raise PydanticCustomError("bad-in", "'{given}' is not like '3 of 5' (at most 100 slots)", why)
     return OutOf(hits=int(match[1]), slots=int(match[2]))
 
 
