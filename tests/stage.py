@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from tocsin import signals
 from tocsin.core.action import Order, Preview
 from tocsin.core.answer import NoAnswer, Query, Rows, Why
+from tocsin.core.audit import Author, Via
 from tocsin.core.config import Config, Target
 from tocsin.core.container import App, Revision, engaged
 from tocsin.core.message import Notice, Outcome, Said
@@ -26,6 +27,12 @@ from tocsin.testing import Heard
 T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 SWITCH = "KILLSWITCH_TOOLS"
+
+
+def by(name: str) -> Author:
+    """Return somebody who decides by a command."""
+    return Author(name, Via.CLI)
+
 
 TARGET = Target(
     name="sales",

@@ -68,6 +68,7 @@ def test_a_question_is_listed_and_approved_and_the_next_tick_acts(
     assert asked.platform.changes == 1
     (consented,) = [each for each in asked.inner.audit() if each["event"] == "consented"]
     assert consented["actor"].startswith("person ")
+    assert consented["detail"]["via"] == "command line"
 
 
 def test_a_consent_of_a_quarter_of_an_hour_ago_is_none(asked: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +76,9 @@ def test_a_consent_of_a_quarter_of_an_hour_ago_is_none(asked: Stage, monkeypatch
     run("approve", only(asked.inner).id)
     asked.run(range(10, 13))
     assert asked.platform.changes == 0
+    unused = [each["detail"]["consent"] for each in asked.inner.audit() if "consent" in each["detail"]]
+    assert len(unused) == 1
+    assert unused[0].endswith("expired unused")
 
 
 def test_what_was_declined_is_not_done_in_this_episode_and_is_told(

@@ -182,6 +182,15 @@ def test_a_silence_is_of_that_rule_on_that_target_and_nothing_else(desk: Desk) -
     assert desk.get(desk.links()[ACK]).status == 200  # the other link is another purpose
 
 
+def test_whoever_pressed_is_in_the_audit_and_that_nothing_vouches_for_a_typed_name(desk: Desk) -> None:
+    for link in (ACK, MUTE):
+        desk.post(desk.links()[link], "kim\u202e")
+    entries = desk.store.audit()
+    assert [each["event"] for each in entries] == ["acknowledged", "silenced"]
+    assert {each["actor"] for each in entries} == {"person kim"}
+    assert {(each["detail"]["via"], each["detail"]["identity"]) for each in entries} == {("link", "not signed in")}
+
+
 @given(st.text(max_size=50) | st.sampled_from(["", ACK, MUTE]), st.dictionaries(st.text(), st.text(), max_size=3))
 @settings(max_examples=60, deadline=None)
 def test_opening_changes_nothing_whatever_is_opened(given_: str, more: dict[str, str]) -> None:

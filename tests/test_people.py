@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.notices import ALERT, EXECUTION, RULE, TARGET, fired
-from tests.test_cli import run
+from tests.test_cli import run, runner
 from tests.test_cli import world as world
 from tocsin.app import App
+from tocsin.cli.commands import program
 from tocsin.cli.project import load_app
 from tocsin.core.ack import Acknowledgement
 from tocsin.core.alert import Alert, State, Verdict
@@ -24,6 +25,8 @@ from tocsin.core.remedy import Phase
 from tocsin.engine.notifying import Courier
 from tocsin.engine.telling import Teller
 from tocsin.local.world import World
+from tocsin.ports import StoreUnavailable
+from tocsin.stores.sqlite import SqliteStore
 
 MINUTE = timedelta(minutes=1)
 FILE = """
@@ -234,6 +237,10 @@ def test_a_silence_is_added_listed_and_expired(place: Place) -> None:
     assert "stands in the file" in run("silence", "expire", "tocsin.yaml silences[0]", code=2)
     (kept,) = place.app.engine.store.kept(Silence).values()
     assert kept.value.comment == "maintenance"
+    begun, ended = told("audit", "list")
+    assert (begun["event"], ended["event"], begun["subject"]) == ("silenced", "silence ended", made["id"])
+    assert begun["detail"]["matchers"] == "severity=~P[23]"
+    assert ended["actor"] == f"person {kept.value.ended_by}"
 
 
 @pytest.mark.parametrize(
@@ -280,9 +287,54 @@ def test_an_acknowledgement_is_kept_and_told(place: Place) -> None:
     assert "kim has it until" in run("ack", place.alert.episode, "--by", "kim")
 
 
-def test_what_is_not_open_cannot_be_acknowledged(place: Place) -> None:
+def test_who_acknowledged_is_in_the_audit_with_the_account_that_vouches_for_it(place: Place) -> None:
     place.fire()
-    assert f"open: {place.alert.episode}" in run("ack", "high_error_rate/x/all/20260101T000000Z", code=2)
+    run("ack", place.alert.episode, "--by", "\x1b[2Jkim\u202e" + "m" * 99, "--comment", "on\nit")
+    (entry,) = told("audit", "list")
+    assert (entry["event"], entry["subject"]) == ("acknowledged", place.alert.episode)
+    assert entry["actor"] == "person " + "[2Jkim" + "m" * 53 + "…"
+    assert (entry["detail"]["via"], entry["detail"]["reason"]) == ("command line", "on it")
+    assert entry["detail"]["identity"].startswith("account ")
+
+
+def test_an_acknowledgement_that_could_not_be_kept_is_not_left_in_the_audit_as_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise StoreUnavailable("away")
+
+    place.fire()
+    monkeypatch.setattr(SqliteStore, "keep", fails)
+    assert "nothing was acknowledged" in runner.invoke(program, ["ack", place.alert.episode]).stderr
+    assert [each["event"] for each in told("audit", "list")] == ["acknowledged", "not kept"]
+
+
+def test_what_is_not_open_cannot_be_acknowledged(place: Place) -> None:
+    assert "no alert is open" in run("ack", "high_error_rate/sales-research", code=2)
+    place.fire()
+    assert "did you mean:\n  tocsin ack high_error_rate/sales-research\n" in run(
+        "ack", "high_eror_rate/sales-research", code=2
+    )
+    assert "open:\n  tocsin ack high_error_rate/sales-research\n" in run("ack", "zzz", code=2)
+
+
+def test_a_rule_and_a_target_name_an_alert_where_they_name_one(place: Place) -> None:
+    place.fire()
+    (row,) = told("alerts")
+    assert row["alert"] == "high_error_rate/sales-research"
+    assert told("ack", row["alert"])["episode"] == place.alert.episode
+
+
+def test_a_name_that_means_several_alerts_lists_them_with_what_tells_them_apart(place: Place) -> None:
+    agents = [(("agent", name),) for name in ("writer\u202e", "reader")]
+    alerts = [replace(place.alert, by=by) for by in agents]
+    place.app.engine.store.commit(RULE.id, TARGET.name, alerts, [], None)
+    said = run("ack", "high_error_rate/sales-research", code=2)
+    assert "is 2 open alerts; say which" in said
+    assert "agent=writer\n" in said
+    handles = [row["alert"] for row in told("alerts")]
+    assert len(set(handles)) == 2
+    assert all(f"tocsin ack {each}  agent=" in said for each in handles)
 
 
 # tocsin deliveries

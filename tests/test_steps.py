@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.acted import WIDER, Bench, Killed, policy
-from tests.stage import MINUTE, SWITCH, T0
+from tests.stage import MINUTE, SWITCH, T0, by
 from tocsin.core.alert import State, Verdict
 from tocsin.core.audit import Record, broken
 from tocsin.core.fields import Automation
@@ -292,15 +292,15 @@ def test_a_policy_edited_while_it_only_asks_is_asked_anew_and_the_old_question_i
     bench.acts(range(3))
     before = bench.execution
     assert bench.titles() == ["A person must decide"]
-    consenting.consent(bench.engine.reporter, before.asks, "kim", T0 + 2 * MINUTE)
+    consenting.consent(bench.engine.reporter, before.asks, by("kim"), T0 + 2 * MINUTE)
     bench.project = replace(bench.project, policies=(policy({"second.do": {}}, mode="ask"),))
     bench.acts(range(3, 6))
     after = bench.execution
     assert (after.phase, after.action, after.consent) == (Phase.ASKED, "second.do", None)
     assert bench.titles() == ["A person must decide"] * 2
     with pytest.raises(consenting.Over, match="asked anew"):
-        consenting.consent(bench.engine.reporter, before.asks, "kim", T0 + 6 * MINUTE)
-    consenting.consent(bench.engine.reporter, after.asks, "kim", T0 + 6 * MINUTE)
+        consenting.consent(bench.engine.reporter, before.asks, by("kim"), T0 + 6 * MINUTE)
+    consenting.consent(bench.engine.reporter, after.asks, by("kim"), T0 + 6 * MINUTE)
     bench.acts(range(7, 9))
     assert (bench.execution.phase, bench.done) == (Phase.VERIFIED, {"second": True})
 
@@ -311,7 +311,7 @@ def test_a_policy_edited_while_it_only_asks_is_asked_anew_and_the_old_question_i
 def test_a_consent_is_acted_on_by_the_next_tick_and_holds_until_the_whole_is_done() -> None:
     bench = Bench(policy(mode="ask"))
     bench.act(0)
-    consenting.consent(bench.engine.reporter, bench.execution.asks, "kim", T0 + MINUTE / 2)
+    consenting.consent(bench.engine.reporter, bench.execution.asks, by("kim"), T0 + MINUTE / 2)
     bench.first.outcomes = [Applied(Did.DONE, "sent")]
     bench.act(1)
     assert bench.execution.phase is Phase.APPLIED
@@ -325,11 +325,11 @@ def test_a_consent_that_nobody_acted_on_in_time_lapses_and_it_is_asked_anew() ->
     bench = Bench(policy(mode="ask"))
     bench.act(0)
     asks = bench.execution.asks
-    consenting.consent(bench.engine.reporter, asks, "kim", T0)
+    consenting.consent(bench.engine.reporter, asks, by("kim"), T0)
     bench.acts(range(15, 18))
     assert (bench.execution.phase, bench.execution.consent, bench.first.orders) == (Phase.ASKED, None, [])
     assert bench.titles() == ["A person must decide"] * 2
-    consenting.consent(bench.engine.reporter, asks, "lee", T0 + 18 * MINUTE)
+    consenting.consent(bench.engine.reporter, asks, by("lee"), T0 + 18 * MINUTE)
     bench.act(19)
     assert bench.done == {"first": True}
 
@@ -337,7 +337,7 @@ def test_a_consent_that_nobody_acted_on_in_time_lapses_and_it_is_asked_anew() ->
 def test_a_consent_given_while_a_tick_runs_is_kept_for_the_next() -> None:
     bench = Bench(policy(mode="ask"))
     bench.act(0)
-    consenting.consent(bench.engine.reporter, bench.execution.asks, "kim", T0 + MINUTE * 1.1)
+    consenting.consent(bench.engine.reporter, bench.execution.asks, by("kim"), T0 + MINUTE * 1.1)
     bench.act(1)
     assert bench.execution.consent == Consent("kim", T0 + MINUTE * 1.1)
     bench.act(2)
@@ -347,7 +347,7 @@ def test_a_consent_given_while_a_tick_runs_is_kept_for_the_next() -> None:
 def test_a_refusal_after_a_consent_is_told() -> None:
     bench = Bench(policy(mode="ask"))
     bench.act(0)
-    consenting.consent(bench.engine.reporter, bench.execution.asks, "kim", T0)
+    consenting.consent(bench.engine.reporter, bench.execution.asks, by("kim"), T0)
     bench.project = replace(bench.project, **off())
     bench.acts(range(1, 4))
     assert (bench.execution.phase, bench.first.orders) == (Phase.REFUSED, [])
@@ -357,7 +357,7 @@ def test_a_refusal_after_a_consent_is_told() -> None:
 def test_an_alert_that_ends_after_a_consent_is_told_as_the_reason_that_nothing_is_done() -> None:
     bench = Bench(policy(mode="ask"))
     bench.act(0)
-    consenting.consent(bench.engine.reporter, bench.execution.asks, "kim", T0)
+    consenting.consent(bench.engine.reporter, bench.execution.asks, by("kim"), T0)
     for minute in (1, 2):
         bench.act(minute, replace(bench.alert, state=State.INACTIVE, last=Verdict.CLEAR, slot=T0 + MINUTE))
     assert (bench.execution.phase, bench.first.orders) == (Phase.STOOD_DOWN, [])
@@ -375,7 +375,7 @@ def test_a_question_that_nobody_answered_ends_silently_with_its_alert() -> None:
 def test_a_no_is_for_the_whole_episode_and_told() -> None:
     bench = Bench(policy(mode="ask"))
     bench.act(0)
-    consenting.decline(bench.engine.reporter, bench.execution.asks, "kim", T0)
+    consenting.decline(bench.engine.reporter, bench.execution.asks, by("kim"), T0)
     bench.project = replace(bench.project, policies=(policy(),))
     bench.acts(range(1, 9))
     assert (bench.execution.phase, bench.first.orders) == (Phase.DECLINED, [])
@@ -401,7 +401,7 @@ def test_what_a_busy_platform_kept_waiting_is_asked_when_it_may_not_be_done_unas
     bench.acts(range(1, 4))
     assert (bench.execution.phase, bench.execution.intended, bench.done) == (Phase.ASKED, None, {})
     assert bench.titles() == ["A person must decide"]
-    consenting.consent(bench.engine.reporter, bench.execution.asks, "kim", T0 + 4 * MINUTE)
+    consenting.consent(bench.engine.reporter, bench.execution.asks, by("kim"), T0 + 4 * MINUTE)
     bench.acts(range(5, 8))
     assert bench.execution.phase is Phase.VERIFIED
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.acted import WIDE, WIDER, Bench, policy
-from tests.stage import MINUTE, T0
+from tests.stage import MINUTE, T0, by
 from tocsin.core.alert import Alert, Verdict
 from tocsin.core.fields import Automation
 from tocsin.core.message import Kind
@@ -58,7 +58,7 @@ def test_what_was_asked_in_a_storm_is_not_done_unasked_as_it_thins_out_not_even_
     stage.act(3, *firing(stage, 3, 1))
     assert phases(stage)[0] is Phase.ASKED
     assert stage.first.orders == []
-    consenting.consent(stage.engine.reporter, stage.inner.executions()[0].asks, "kim", T0 + 3 * MINUTE)
+    consenting.consent(stage.engine.reporter, stage.inner.executions()[0].asks, by("kim"), T0 + 3 * MINUTE)
     stage.act(4, *firing(stage, 4, 1))
     assert phases(stage)[0] is Phase.APPLIED
 

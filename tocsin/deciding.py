@@ -58,7 +58,7 @@ def _question(press: str | None, claim: Claim, token: str, person: Person, app: 
     if not personal.use(store, claim.id, now):
         return page(410, "This link was used", "A link works once. Nothing was changed now.")
     try:
-        decide(reporter, claim.episode, person.name, now)
+        decide(reporter, claim.episode, person.author, now)
     except (Over, Conflict, StoreUnavailable):
         personal.unuse(store, claim.id)
         raise

@@ -15,6 +15,7 @@ from tocsin import app as composition
 from tocsin import deciding
 from tocsin.app import App
 from tocsin.core.ack import Acknowledgement, Used
+from tocsin.core.audit import LONGEST_NAME, Author, Via
 from tocsin.core.matching import one_of
 from tocsin.core.mute import Silence
 from tocsin.core.text import scrub
@@ -81,7 +82,14 @@ def _answered(
         return page(
             200, _title(claim), *_would(claim, store, now), form=button(token, claim.does.capitalize(), field=_NAME)
         )
-    return _do(claim, scrub(posted.get("name", ""), 60) or _SOMEBODY, store, now)
+    return _do(claim, _author(posted, person), store, now)
+
+
+def _author(posted: Mapping[str, str], person: Person | None) -> Author:
+    """Return who pressed the button: whoever signed in, else the name that was typed, which nothing vouches for."""
+    if person is not None:
+        return person.author
+    return Author(scrub(posted.get("name", ""), LONGEST_NAME) or _SOMEBODY, Via.LINK, "not signed in")
 
 
 def _gone(claim: Claim, store: Store) -> Answer | None:
@@ -98,12 +106,12 @@ def _used(when: str = "") -> Answer:
     return page(410, "This link was used", f"{when} A link works once. Nothing was changed now.".strip())
 
 
-def _do(claim: Claim, name: str, store: Store, now: datetime) -> Answer:
+def _do(claim: Claim, author: Author, store: Store, now: datetime) -> Answer:
     """Do what the claim is for, once. What cannot be done leaves the link usable."""
     if not personal.use(store, claim.id, now):
         return _used()
     try:
-        return _done(claim, name, store, now)
+        return _done(claim, author, store, now)
     except (LookupError, Conflict):
         return page(410, "This is over", f"{claim.rule} on {claim.target} has changed meanwhile. Nothing was changed.")
     except StoreUnavailable:
@@ -111,14 +119,15 @@ def _do(claim: Claim, name: str, store: Store, now: datetime) -> Answer:
         raise
 
 
-def _done(claim: Claim, name: str, store: Store, now: datetime) -> Answer:
+def _done(claim: Claim, author: Author, store: Store, now: datetime) -> Answer:
     until = now + claim.does.lasts
     end = f"until {until:%Y-%m-%d %H:%M} UTC"
     if claim.does is Does.ACKNOWLEDGE:
-        given = personal.acknowledge(store, Acknowledgement(claim.episode, name, now, until, "by a link"))
+        wanted = Acknowledgement(claim.episode, author.name, now, until, "by a link")
+        given = personal.acknowledge(store, wanted, author)
         return page(200, "Acknowledged", f"{claim.rule} on {claim.target} is with {given.by} {end}.", _TOLD)
     matchers = (one_of("rule", (claim.rule,)), one_of("target", (claim.target,)))
-    made = personal.silence(store, Silence(claim.id, matchers, name, "by a link", now, until), now)
+    made = personal.silence(store, Silence(claim.id, matchers, author.name, "by a link", now, until), author, now)
     end = f"until {made.ends:%Y-%m-%d %H:%M} UTC"
     undo = f"To hear of it again before: tocsin silence expire {made.id}"
     return page(200, "Silenced", f"Nobody is told of {claim.rule} on {claim.target} {end}.", undo)

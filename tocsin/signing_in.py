@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from tocsin.core.audit import Author, Via
 from tocsin.core.text import scrub
 
 EVERYBODY = "*"
@@ -37,6 +38,11 @@ class Person:
 
     name: str
     id: str
+
+    @property
+    def author(self) -> Author:
+        """Return them as the audit names them: by what the platform says, which signed them in."""
+        return Author(self.name, Via.LINK, f"signed in as {self.id}")
 
 
 def approvers(values: Mapping[str, str], listed: str | None) -> Approvers:

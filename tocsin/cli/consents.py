@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 
 import typer
 
 from tocsin.app import App
+from tocsin.cli.author import author
 from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core.remedy import Execution, Phase
@@ -35,7 +35,7 @@ def decide(identity: str, verb: str, root: Path | None, output: Output) -> None:
         stop(
             Exit.USAGE, f"nothing is asked by '{identity}'; asked: {', '.join(each.id for each in asking) or 'nothing'}"
         )
-    by, reporter, now = getpass.getuser(), app.engine.reporter, app.clock.now()
+    by, reporter, now = author(), app.engine.reporter, app.clock.now()
     try:
         word = consenting.consent if verb == "approve" else consenting.decline
         decided = word(reporter, execution.asks, by, now)

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from tocsin.cli.acknowledging import handle
 from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core.alert import Alert, State
@@ -39,9 +40,10 @@ def run(root: Path | None, output: Output) -> None:
     elif not rows:
         console().print("nothing is pending, firing or recovering")
     else:
-        columns = ["state", "rule", "target", "by", "since", "value", "told", "done"]
+        columns = ["state", "alert", "by", "since", "value", "told", "done"]
         shown = [{**row, "since": row["since"][:16].replace("T", " "), "value": _figure(row["value"])} for row in rows]
-        console().print(table("", columns, [[row[column] for column in columns] for row in shown], whole=3))
+        console().print(table("", columns, [[row[column] for column in columns] for row in shown], whole=2))
+        console().print("take one on: tocsin ack ALERT; why it is as it is: tocsin explain ALERT")
 
 
 def _stale(beat: datetime | None, now: datetime) -> str:
@@ -61,6 +63,7 @@ def _row(alert: Alert, told: list[Delivery], acts: list[Execution]) -> dict[str,
     done = [each for each in acts if alert.episode and each.episode == alert.episode]
     return {
         "state": alert.state.value,
+        "alert": handle(alert),
         "rule": alert.rule,
         "target": alert.target,
         "by": ", ".join(f"{key}={value}" for key, value in alert.by) or "-",

@@ -52,17 +52,17 @@ def explain(
 
 
 def ack(
-    episode: Annotated[str, typer.Argument(help="An episode as messages and `tocsin alerts` name it.")],
+    alert: Annotated[str, typer.Argument(help="An open alert as `tocsin alerts` names it, or an episode.")],
     for_: For = "4h",
     by: Annotated[str, typer.Option("--by", help="Who takes it on; default: who you are here.")] = "",
     comment: Annotated[str, typer.Option("--comment", help="What the others should know.")] = "",
     root: Root = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """Take an episode on: nobody is reminded of it or called because of it until then, and all hear who has it."""
+    """Take an alert on: nobody is reminded of it or called because of it until then, and all hear who has it."""
     from tocsin.cli.acknowledging import run
 
-    run(episode, for_=for_, by=by, comment=comment, root=root, output=output)
+    run(alert, for_=for_, by=by, comment=comment, root=root, output=output)
 
 
 def deliveries(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import typer
 
 from tocsin.app import App
 from tocsin.cli.acknowledging import duration
+from tocsin.cli.author import author as by
 from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core import matching
@@ -43,10 +43,10 @@ def add(
     if not comment.strip():
         stop(Exit.USAGE, "--comment must say why")
     app = load_app(root)
-    now = app.clock.now()
-    wanted = Silence(secrets.token_hex(4), matchers, author or getpass.getuser(), comment, now, now + length)
+    now, who = app.clock.now(), by(author)
+    wanted = Silence(secrets.token_hex(4), matchers, who.name, comment, now, now + length)
     with _answering():
-        made = personal.silence(app.engine.store, wanted, now)
+        made = personal.silence(app.engine.store, wanted, who, now)
     if output is Output.JSON:
         emit_json(_row(made, now))
     else:
@@ -78,7 +78,7 @@ def expire(identity: str, root: Path | None, output: Output) -> None:
         stop(Exit.USAGE, f"'{identity}' stands in the file: take it out there")
     try:
         with _answering():
-            ended = personal.expire(app.engine.store, identity, now)
+            ended = personal.expire(app.engine.store, identity, by(), now)
     except LookupError as error:
         stop(Exit.USAGE, f"{error.args[0]}; see `tocsin silence list`")
     if output is Output.JSON:
@@ -140,6 +140,7 @@ def _row(silence: Silence, now: datetime) -> dict[str, Any]:
         "ends": silence.ends.isoformat(timespec="minutes"),
         "recurs": f"{silence.rule} for {spell(silence.lasts)}, {silence.zone}" if silence.rule else "",
         "author": silence.author,
+        "ended_by": silence.ended_by,
         "comment": silence.comment,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +12,10 @@ from typing import Any
 import typer
 
 from tocsin.app import App
+from tocsin.cli.author import account
 from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
 from tocsin.cli.project import load_app
-from tocsin.core import action, container
+from tocsin.core import action, audit, container
 from tocsin.core.answer import NoAnswer
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
@@ -155,7 +155,7 @@ def _await(app: App, target: Target, verb: str, scope: str) -> bool:
 
 def person() -> str:
     """Return who the audit says did it."""
-    return f"person {getpass.getuser()}"
+    return audit.person(account())
 
 
 def record(

@@ -20,6 +20,8 @@ from typing import Any
 
 import rfc8785
 
+from tocsin.core.text import scrub
+
 START = "0" * 64
 """What the first record names as its predecessor."""
 
@@ -34,6 +36,55 @@ class Record:
     target: str
     subject: str
     detail: Mapping[str, str] = field(default_factory=dict)
+
+
+class Decided(StrEnum):
+    """What a person decides about being notified, and what ends by itself, as the audit's ``event`` names it."""
+
+    SILENCED = "silenced"
+    UNSILENCED = "silence ended"
+    SILENCE_EXPIRED = "silence expired"
+    ACKNOWLEDGED = "acknowledged"
+    ACKNOWLEDGEMENT_EXPIRED = "acknowledgement expired"
+    UNDONE = "not kept"
+
+
+class Via(StrEnum):
+    """How a person came to decide."""
+
+    CLI = "command line"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """A person who decides. ``identity`` says what vouches for the name: an account, or that nobody signed in."""
+
+    name: str
+    via: Via
+    identity: str = ""
+
+    @property
+    def detail(self) -> dict[str, str]:
+        """Return what a record says of them besides the name, fit for a terminal and at most 160 characters."""
+        return {"via": self.via.value, **({"identity": scrub(self.identity, 120)} if self.identity else {})}
+
+
+LONGEST_NAME = 60
+"""Letters of a person's name that are kept."""
+
+
+def decided(
+    event: Decided, author: Author, target: str, subject: str, detail: Mapping[str, str], now: datetime
+) -> Record:
+    """Return the record of what a person decided about ``subject``: a silence's id, or an episode."""
+    bounded = {key: scrub(value, 300) for key, value in detail.items() if value}
+    return Record(now, person(author.name), event.value, target, scrub(subject, 300), {**bounded, **author.detail})
+
+
+def person(name: str) -> str:
+    """Return the actor that a record names for a person, fit for a terminal."""
+    return f"person {scrub(name, LONGEST_NAME) or 'somebody'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Silence:
     """Somebody does not want to hear of what ``matchers`` accept, from ``starts`` to ``ends``.
 
     With ``rule`` (an RFC 5545 RRULE, from ``starts`` on in ``zone``) it recurs for ``lasts`` each time until ``ends``.
-    ``actions`` says that policies do not act either.
+    ``actions`` says that policies do not act either; ``ended_by`` names who ended it before its time.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Silence:
     lasts: timedelta = timedelta()
     zone: str = "UTC"
     actions: bool = False
+    ended_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

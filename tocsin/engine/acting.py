@@ -159,7 +159,11 @@ class Actor:
         held = before.moved(phase, answer.reason, stopped_by=stopped_by, stopped=since)
         held = replace(held, consent=None if lapsed else held.consent, stormy=held.stormy or guard.in_storm(answer))
         news = self._tell_held(held, answer, now, waited=bool(waited))
-        self.reporter.save(held, self._decision(held, alert, answer, policy, rule, target, now), news)
+        entry = self._decision(held, alert, answer, policy, rule, target, now)
+        if lapsed and before.consent:
+            unused = f"of {before.consent.by} at {before.consent.at:%Y-%m-%d %H:%M:%S} UTC, expired unused"
+            entry = replace(entry, detail={**entry.detail, "consent": unused})
+        self.reporter.save(held, entry, news)
         if answer.check == guard.STORM:
             storms.page(self.store, held, answer.reason, now)
         return 1

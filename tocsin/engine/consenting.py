@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from tocsin.core import remedy
-from tocsin.core.audit import Record
+from tocsin.core.audit import LONGEST_NAME, Author, Record, person
 from tocsin.core.config import Target
 from tocsin.core.evidence import step
 from tocsin.core.message import Kind
@@ -40,19 +40,19 @@ def asked(store: Store, asks: str) -> Execution:
     return execution
 
 
-def consent(reporter: Reporter, asks: str, by: str, now: datetime) -> Execution:
+def consent(reporter: Reporter, asks: str, by: Author, now: datetime) -> Execution:
     """Keep a person's consent; the next tick acts on it if the guard still permits. Raises ``Over``, ``Conflict``."""
-    before, name = asked(reporter.store, asks), scrub(by, 100)
+    before, name = asked(reporter.store, asks), scrub(by.name, LONGEST_NAME)
     given = before.moved(Phase.ASKED, f"{name} consented", consent=Consent(name, now))
-    reporter.save(given, _by(name, "consented", given, now))
+    reporter.save(given, _by(by, "consented", given, now))
     return given
 
 
-def decline(reporter: Reporter, asks: str, by: str, now: datetime) -> Execution:
+def decline(reporter: Reporter, asks: str, by: Author, now: datetime) -> Execution:
     """Keep a person's no, which is for the whole episode, and have it told. Raises ``Over``, ``Conflict``."""
-    before, name = asked(reporter.store, asks), scrub(by, 100)
+    before, name = asked(reporter.store, asks), scrub(by.name, LONGEST_NAME)
     no = before.moved(Phase.DECLINED, f"{name} declined it", ended=now)
-    reporter.save(no, _by(name, "declined", no, now), reporter.news(no, Kind.ACTED, now))
+    reporter.save(no, _by(by, "declined", no, now), reporter.news(no, Kind.ACTED, now))
     return no
 
 
@@ -68,5 +68,6 @@ def release(
     return ordered
 
 
-def _by(name: str, event: str, execution: Execution, now: datetime) -> Record:
-    return replace(step(event, execution, now), actor=f"person {name}")
+def _by(author: Author, event: str, execution: Execution, now: datetime) -> Record:
+    entry = step(event, execution, now)
+    return replace(entry, actor=person(author.name), detail={**entry.detail, **author.detail})

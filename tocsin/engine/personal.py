@@ -5,14 +5,16 @@ Belongs here: what the command line and the links in messages do alike. Does not
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
 from tocsin.core.ack import Acknowledgement, Used
+from tocsin.core.audit import LONGEST_NAME, Author, Decided, Record, decided
 from tocsin.core.group import Group
+from tocsin.core.matching import spelled
 from tocsin.core.message import NEWS, Fact, Kind, Notice, outbox
 from tocsin.core.mute import Silence
 from tocsin.core.text import scrub
@@ -21,20 +23,27 @@ from tocsin.ports import KEPT, Conflict, Store, StoreUnavailable
 T = TypeVar("T")
 
 _TRIES = 5
-_LONGEST_NAME, _LONGEST_COMMENT = 60, 300
+_LONGEST_COMMENT = 300
 _NEWEST = 10_000
 
 
-def acknowledge(store: Store, given: Acknowledgement) -> Acknowledgement:
-    """Keep an acknowledgement and have it told; one that is there already is replaced.
+def acknowledge(store: Store, given: Acknowledgement, author: Author) -> Acknowledgement:
+    """Record and keep an acknowledgement and have it told; one that is there already is replaced.
 
     Raises LookupError that says why when the episode is not open, ``Conflict`` when others never stop deciding it.
     """
     notice = told_of(store, given.episode)
     if notice is None:
         raise LookupError(f"no episode '{given.episode}' is open: it has ended, or there never was one")
-    by, comment = scrub(given.by, _LONGEST_NAME) or "somebody", scrub(given.comment, _LONGEST_COMMENT)
+    by, comment = scrub(given.by, LONGEST_NAME) or "somebody", scrub(given.comment, _LONGEST_COMMENT)
     given = replace(given, by=by, comment=comment)
+    detail = {"until": given.until.isoformat(timespec="seconds"), "by": by, "reason": comment}
+    entry = decided(Decided.ACKNOWLEDGED, author, notice.target, given.episode, detail, given.at)
+    with _recorded(store, entry):
+        return _keep(store, given, notice)
+
+
+def _keep(store: Store, given: Acknowledgement, notice: Notice) -> Acknowledgement:
     for _ in range(_TRIES):
         before = store.kept(Acknowledgement).get(given.episode)
         with suppress(Conflict):
@@ -43,6 +52,19 @@ def acknowledge(store: Store, given: Acknowledgement) -> Acknowledgement:
             tidy(store, Acknowledgement, lambda each: given.at - each.until > KEPT)
             return given
     raise Conflict(given.episode)
+
+
+@contextmanager
+def _recorded(store: Store, entry: Record) -> Iterator[None]:
+    """Record a decision before it takes effect, and that it came to nothing when it did."""
+    store.record(None, [entry])
+    try:
+        yield
+    except (Conflict, StoreUnavailable) as error:
+        with suppress(StoreUnavailable):
+            why = {**entry.detail, "reason": f"{entry.event}: {type(error).__name__}"}
+            store.record(None, [replace(entry, event=Decided.UNDONE.value, detail=why)])
+        raise
 
 
 def told_of(store: Store, episode: str) -> Notice | None:
@@ -84,13 +106,20 @@ def announcement(given: Acknowledgement, notice: Notice) -> Notice:
     )
 
 
-def silence(store: Store, given: Silence, now: datetime) -> Silence:
-    """Keep a silence, once under its id; those that ended long ago are forgotten.
+def silence(store: Store, given: Silence, author: Author, now: datetime) -> Silence:
+    """Record and keep a silence, once under its id; those that ended long ago are forgotten.
 
     Raises ``Conflict`` when another silence has that id.
     """
-    author, comment = scrub(given.author, _LONGEST_NAME) or "somebody", scrub(given.comment, _LONGEST_COMMENT)
-    given = replace(given, author=author, comment=comment)
+    name, comment = scrub(given.author, LONGEST_NAME) or "somebody", scrub(given.comment, _LONGEST_COMMENT)
+    given = replace(given, author=name, comment=comment)
+    if store.kept(Silence).get(given.id) is None:
+        with _recorded(store, _of_silence(Decided.SILENCED, given, author, now)):
+            return _kept(store, given, now)
+    return _kept(store, given, now)
+
+
+def _kept(store: Store, given: Silence, now: datetime) -> Silence:
     try:
         store.keep(Silence, given.id, given, None)
     except Conflict:
@@ -102,14 +131,29 @@ def silence(store: Store, given: Silence, now: datetime) -> Silence:
     return given
 
 
-def expire(store: Store, identity: str, now: datetime) -> Silence:
-    """End a silence now. Raises LookupError when none of that id is in force, ``Conflict`` when somebody was faster."""
+def expire(store: Store, identity: str, author: Author, now: datetime) -> Silence:
+    """Record that a silence ends and end it now.
+
+    Raises LookupError when none of that id is in force, ``Conflict`` when somebody was faster.
+    """
     found = store.kept(Silence).get(identity)
     if found is None or found.value.ends <= now:
         raise LookupError(f"no silence '{identity}' is in force")
-    ended = replace(found.value, ends=now)
-    store.keep(Silence, identity, ended, found.etag)
+    ended = replace(found.value, ends=now, ended_by=scrub(author.name, LONGEST_NAME) or "somebody")
+    with _recorded(store, _of_silence(Decided.UNSILENCED, ended, author, now)):
+        store.keep(Silence, identity, ended, found.etag)
     return ended
+
+
+def _of_silence(event: Decided, silence: Silence, author: Author, now: datetime) -> Record:
+    detail = {
+        "matchers": spelled(silence.matchers),
+        "until": silence.ends.isoformat(timespec="seconds"),
+        "author": silence.author,
+        "actions": "silenced, too" if silence.actions else "",
+        "reason": silence.comment,
+    }
+    return decided(event, author, "", silence.id, detail, now)
 
 
 def use(store: Store, token: str, now: datetime) -> bool:

@@ -20,6 +20,7 @@ from tocsin.engine.acting import Actor
 from tocsin.engine.asking import Asker
 from tocsin.engine.counting import SILENT
 from tocsin.engine.evaluating import Evaluated, Evaluator
+from tocsin.engine.expiring import record_expiries
 from tocsin.engine.fanning import FanOut, is_about, named
 from tocsin.engine.measuring import Measurer
 from tocsin.engine.mirroring import Mirroring
@@ -48,6 +49,9 @@ from tocsin.ports import (
 
 EVALUATE_WITHIN = 120.0
 """Seconds after which no further target is begun, so that the tick still tells and acts before the host ends it."""
+
+EXPIRIES_EVERY = 5
+"""Minutes between two looks for silences and acknowledgements that have ended: the audit alone waits for it."""
 
 _TARGETS_AT_ONCE = 8
 
@@ -122,6 +126,8 @@ class Engine:
         if only is None and not now.minute:
             self.store.sweep(now)
             teller.tidy(now)
+        if only is None and not now.minute % EXPIRIES_EVERY:
+            record_expiries(self.store, now)
         if only is None:  # an event's tick says nothing of the timer's
             self.store.beat(now)
         ticked = Ticked(evaluated.slots, evaluated.unknown, len(evaluated.changes), delivered, acted)
