@@ -217,11 +217,55 @@ def test_every_mistake_of_a_file_is_in_one_report(tmp_path: Path) -> None:
     assert [each.id for each in found] == [
         "duplicate-key",
         "bad-choice",
+        "unknown-signal",
         "bad-number",
         "bad-duration",
         "anchor",
         "unknown-key",
     ]
+
+
+EVERYTHING = {
+    "rules/many.yaml": (
+        "sumary: '{valeu} of it'\nseverity: P7\nfor: 10 min\nresolv: { below: x }\n"
+        "when: { signal: response_eror, by: [agnet], above: 5%, below: 1%, over: soon }\n",
+        ["unknown-placeholder", "unknown-key", "bad-choice", "bad-duration", "unknown-key", "bad-number",
+         "unknown-signal", "one-condition", "bad-duration"],
+    ),
+    "remediations/many.yaml": (
+        "summary: s\non: { rule: hitl_misconfigurd, firing_for: 5 }\n"
+        "do:\n  - killswitch.engage: { scop: tools }\n    within: soon\n  - nothing.at_all:\n"
+        "verify:\n  - { signal: side_effects, within: 10m }\nguard: { mode: acting, hours: { from: '9:00' } }\n"
+        "if_it_fails: { escalat: nobody }\n",
+        ["unknown-rule", "bad-duration", "unknown-argument", "missing-argument", "bad-duration", "unknown-action",
+         "bad-check", "unknown-signal", "bad-choice", "bad-clock", "unknown-key", "unknown-receiver"],
+    ),
+    "tocsin.yaml": (
+        "targets:\n  - { name: sales, role_name: r, container_app: api, allow: [nothing.at_all], lag: soon }\n"
+        "receivers: { team: { type: teems, at_most: often } }\n"
+        "routes: { to: [tea], match: { severity: [P8] }, group_wait: x }\n"
+        "silences: [{ match: { rul: high_error_rate }, author: a, comment: c, ends: tomorrow }]\n",
+        ["missing-key", "half-an-app", "unknown-action", "bad-duration", "unknown-receiver-type", "bad-rate",
+         "unknown-receiver", "bad-choice", "bad-duration", "unknown-label", "bad-time"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_no_mistake_hides_another(tmp_path: Path, name: str) -> None:
+    root, (text, wanted) = project(tmp_path), EVERYTHING[name]
+    (root / name).write_text(text)
+    found = [each for each in read_project(root, SETTINGS, app.known()).problems if each.path == name]
+    assert sorted(each.id for each in found) == sorted(wanted), render(found)
+
+
+def test_a_broken_target_or_receiver_is_no_unknown_one_elsewhere(tmp_path: Path) -> None:
+    root = project(tmp_path)
+    text = (root / "tocsin.yaml").read_text()
+    text = text.replace("workspace: ${WATCHED_WORKSPACE}", "workspac: w").replace("type: pagerduty", "typ: pagerduty")
+    (root / "tocsin.yaml").write_text(text)
+    found = read_project(root, SETTINGS, app.known()).problems
+    assert [each.id for each in found] == ["unknown-key", "unknown-key"], render(found)
 
 
 @given(st.text(max_size=300))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tocsin.core.evals import Acceptance, Terms
 from tocsin.core.kpi import Kpi
 from tocsin.core.node import Node, tuned, with_texts
 from tocsin.core.policy import Policy
-from tocsin.core.read import M, Project, Written, build, build_what_can_be
+from tocsin.core.read import Examined, M, Project, Written, build, build_what_can_be, examined
 from tocsin.core.rule import Rule
 from tocsin.document import Parsed, parse
 
@@ -58,29 +58,43 @@ class _Reading:
 
     def written(self) -> Written:
         """Read all files and check them against each other."""
-        config, config_node = self._config()
+        config, config_node, seen = self._config()
         rules = self._folder("rules", Rule, config_node)
         policies = self._folder("remediations", Policy, None)
-        names = {path.stem for path in (self._root / "rules").glob("*.yaml")}
-        for rule, node in rules:
-            self._problems += rule_problems(rule, node, config, self._known)
-        for policy, node in policies:
-            self._problems += policy_problems(policy, node, names, config, self._known)
-        if config_node:
-            labels = {key for target in config.targets for key in target.labels}
-            labels |= {key for rule, _ in rules for key in (*rule.labels, *rule.when.by)}
-            self._problems += config_problems(config, config_node, names, labels, self._known)
+        found = self._crossed(seen, rules, policies)
+        told = {(each.path, each.line, each.column) for each in self._problems}
+        # What stands in for a mistake is no second one.
+        self._problems += [each for each in found if (each.path, each.line, each.column) not in told]
         terms = {target.name: self._terms(target.accelerator) for target in config.targets}
-        return self._gathered(rules, policies, (config, config_node), terms)
+        return self._gathered(_made(rules), _made(policies), (config, config_node), terms)
 
-    def _config(self) -> tuple[Config, Node | None]:
-        """Return the configuration as far as it can be used, and the nodes it was made of."""
+    def _crossed(
+        self, seen: Examined[Config] | None, rules: list[Examined[Rule]], policies: list[Examined[Policy]]
+    ) -> Iterator[Problem]:
+        """Yield what does not fit together; of a ``tocsin.yaml`` that cannot be read nothing is known."""
+        config = seen.stand_in if seen else None
+        names = {path.stem for path in (self._root / "rules").glob("*.yaml")}
+        known = config or Config()
+        for rule in rules:
+            if rule.stand_in:
+                yield from rule_problems(rule.stand_in, rule.node, known, self._known)
+        for policy in policies:
+            if policy.stand_in:
+                found = policy_problems(policy.stand_in, policy.node, names, known, self._known)
+                yield from (each for each in found if config or each.id not in ("unknown-receiver", "unknown-target"))
+        if seen and config:
+            labels = {key for target in config.targets for key in target.labels}
+            labels |= {key for each in rules if each.stand_in for key in _labels(each.stand_in)}
+            yield from config_problems(config, seen.node, names, labels, self._known)
+
+    def _config(self) -> tuple[Config, Node | None, Examined[Config] | None]:
+        """Return the configuration as far as it can be used, the nodes it was made of, and all that was found."""
         read = self._document(self._root / CONFIG)
         if read.node is None:
-            return Config(), None
-        made, problems, kept = build_what_can_be(Config, self._filled(read.node), not read.whole)
-        self._problems += problems
-        return made or Config(), kept
+            return Config(), None, None
+        made, kept, found = build_what_can_be(Config, self._filled(read.node), not read.whole)
+        self._problems += found.problems
+        return made or Config(), kept, found
 
     def _terms(self, name: str) -> Terms:
         """Return what an ``accelerator.yaml`` asks of results; of a file with any problem, nothing but the problem."""
@@ -139,7 +153,7 @@ class _Reading:
         made = Project(ids, tuple(policy for policy, _ in done), config[0], found, self._digests, terms)
         return Written(made, kept, done, config[1], self._texts)
 
-    def _folder(self, name: str, model: type[M], config: Node | None) -> list[tuple[M, Node]]:
+    def _folder(self, name: str, model: type[M], config: Node | None) -> list[Examined[M]]:
         found = []
         for path in sorted((self._root / name).glob("*.y*ml")):
             shown = f"{name}/{path.name}"
@@ -147,12 +161,9 @@ class _Reading:
                 self._problems.append(Problem(shown, 1, 1, "bad-file-name", "the file's name must end in .yaml"))
                 continue
             read = self._document(path)
-            if read.node is None:
-                continue
-            node = self._tuned(read.node, config, path.stem)
-            made = self._model(model, node, {"id": path.stem, "file": shown}, not read.whole)
-            if made is not None:
-                found.append((made, node))
+            if read.node is not None:
+                node = self._tuned(read.node, config, path.stem)
+                found.append(self._model(model, node, {"id": path.stem, "file": shown}, not read.whole))
         return found
 
     def _tuned(self, node: Node, config: Node | None, name: str) -> Node:
@@ -161,14 +172,14 @@ class _Reading:
             return node
         return tuned(node, changes)
 
-    def _model(self, model: type[M], node: Node, extra: Mapping[str, str], incomplete: bool) -> M | None:
+    def _model(self, model: type[M], node: Node, extra: Mapping[str, str], incomplete: bool) -> Examined[M]:
         for name in ("id", "file"):
             key = node.key(name)
             if key is not None:
                 self._problems.append(key.problem("unknown-key", f"no key '{name}' here: the file's name is the id"))
-        made, problems = build(model, node, extra, incomplete)
-        self._problems += [_named(problem, node, extra) for problem in problems]
-        return made
+        found = examined(model, node, extra, incomplete)
+        self._problems += [_named(problem, node, extra) for problem in found.problems]
+        return found
 
     def _document(self, path: Path, name: str = "") -> Parsed:
         shown = name or str(path.relative_to(self._root))
@@ -205,6 +216,14 @@ class _Reading:
             message = f"the app setting '{match[2]}' is not set"
             self._problems.append(scalar.problem("missing-setting", message))
         return value or "unset"
+
+
+def _made(found: Sequence[Examined[M]]) -> list[tuple[M, Node]]:
+    return [(each.made, each.node) for each in found if each.made is not None]
+
+
+def _labels(rule: Rule) -> tuple[str, ...]:
+    return (*rule.labels, *rule.when.by)
 
 
 def _named(problem: Problem, node: Node, extra: Mapping[str, str]) -> Problem:

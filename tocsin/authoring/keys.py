@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tocsin.core.fields import Rate, Spread
+from tocsin.core.places import choices_of
 from tocsin.core.units import spell
 
 
@@ -44,7 +45,7 @@ def keys(model: type[BaseModel]) -> tuple[Key, ...]:
             found.is_required(),
             written(found),
             meanings.get(name, ""),
-            choices(found.annotation),
+            choices_of(found.annotation),
             next(models_in(found.annotation), None),
         )
         for name, found in model.model_fields.items()
@@ -84,7 +85,7 @@ _KINDS: Mapping[type, str] = {
 def kind(annotation: Any) -> str:
     """Return what a value is, in a word or two."""
     origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
-    if choices(annotation) and origin is not tuple:
+    if choices_of(annotation) and origin is not tuple:
         return "choice"
     if origin in (tuple, list):
         return "list"
@@ -93,15 +94,6 @@ def kind(annotation: Any) -> str:
     if isinstance(annotation, type):
         return _KINDS.get(annotation, "text" if annotation.__name__ in ("OutOf", "Matcher") else "mapping")
     return next((kind(each) for each in inside if each is not type(None)), "anything")
-
-
-def choices(annotation: Any) -> tuple[str, ...]:
-    """Return the words a value may be, where they are few and fixed."""
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return tuple(str(each.value) for each in annotation)
-    if typing.get_origin(annotation) is typing.Literal:
-        return tuple(str(each) for each in typing.get_args(annotation) if each)
-    return next(filter(None, (choices(each) for each in typing.get_args(annotation))), ())
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:

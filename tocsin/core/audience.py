@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from tocsin.core.errors import nearest_of
 from tocsin.core.fields import (
     ClockTime,
     Days,
@@ -56,10 +57,14 @@ _OWN = ("type", "resolved", "at_most")
 
 def receiver(value: Any) -> Any:
     """Return a receiver as the file has it with the notifier's own keys as ``options``."""
-    if not isinstance(value, dict) or "type" not in value or "options" in value:
+    if not isinstance(value, dict) or "options" in value:
         return value
-    own = {key: given for key, given in value.items() if key in _OWN}
-    return {**own, "options": {key: given for key, given in value.items() if key not in _OWN}}
+    # Without a type, what is almost that word is a misspelt key and no option.
+    own = {key for key in value if key in _OWN or ("type" not in value and nearest_of(key, ("type",)))}
+    return {
+        **{key: value[key] for key in own},
+        "options": {key: given for key, given in value.items() if key not in own},
+    }
 
 
 class Selector(Model):

@@ -72,15 +72,25 @@ class Node:
             return replace(self, text=None, pairs=(), items=None)
         return self._with(path, lambda _: None)
 
-    def having(self, path: Sequence[str | int], name: str, text: str) -> Node:
-        """Return the tree in which the mapping at ``path`` says ``text`` for ``name``, in place of what it said."""
-        return self._with(path, lambda owner: owner._saying(name, text))
+    def changed(self, path: Sequence[str | int], change: Callable[[Node], Node]) -> Node:
+        """Return the tree with what ``change`` makes of the node at ``path``."""
+        return self._with(path, change) if path else change(self)
 
-    def _saying(self, name: str, text: str) -> Node:
+    def renamed(self, old: str, new: str) -> Node:
+        """Return the mapping with another word for a key."""
+        pairs = self.pairs or ()
+        return replace(self, pairs=tuple((replace(k, text=new) if k.text == old else k, v) for k, v in pairs))
+
+    def saying(self, name: str, value: Node) -> Node:
+        """Return the mapping with a key and its value, in place of what it said; anything else as it is."""
         if self.pairs is None:
             return self
-        said = replace(self, text=name, pairs=None), replace(self, text=text, pairs=None)
-        return replace(self, pairs=(*(pair for pair in self.pairs if pair[0].text != name), said))
+        kept = (pair for pair in self.pairs if pair[0].text != name)
+        return replace(self, pairs=(*kept, (replace(self, text=name, pairs=None), value)))
+
+    def having(self, path: Sequence[str | int], name: str, text: str) -> Node:
+        """Return the tree in which the mapping at ``path`` says ``text`` for ``name``, in place of what it said."""
+        return self.changed(path, lambda owner: owner.saying(name, replace(owner, text=text, pairs=None)))
 
     def _with(self, path: Sequence[str | int], change: Callable[[Node], Node | None]) -> Node:
         here, rest = path[0], path[1:]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,12 +13,16 @@ from tocsin.core import meant
 from tocsin.core.config import APP_KEYS, Config
 from tocsin.core.errors import Problem, did_you_mean, nearest
 from tocsin.core.evals import Terms
+from tocsin.core.mending import Mending, later
 from tocsin.core.node import Node
-from tocsin.core.policy import ABOUT, Policy
+from tocsin.core.places import Path, keys, model_at, steps
+from tocsin.core.policy import Policy
 from tocsin.core.rule import Rule
 
 M = TypeVar("M", bound=BaseModel)
-Path = tuple[str | int, ...]
+
+_ROUNDS = 8
+"""How often a document is mended: what is wrong in a part shows what was hidden in the whole."""
 
 MOST = 100
 """How many problems of one file are told; a file with more is something else altogether."""
@@ -87,27 +89,57 @@ LATER: Mapping[str, frozenset[str]] = {
 """Keys of the language that this version does not have yet: named as such, never as misspelt."""
 
 
+@dataclass(frozen=True, slots=True)
+class Examined(Generic[M]):
+    """What a document is, and every problem in it.
+
+    ``made`` is None for one with problems. ``stand_in`` is then made of ``node``, in which other values stand for what
+    is wrong: it is there to be checked against other files, and never used.
+    """
+
+    made: M | None
+    problems: list[Problem]
+    stand_in: M | None
+    node: Node
+
+
+def examined(model: type[M], node: Node, extra: Mapping[str, str], incomplete: bool = False) -> Examined[M]:
+    """Return what a document is. ``extra`` are keys that are not in the file.
+
+    What is wrong hides nothing else: see ``core.mending``. Of an ``incomplete`` document, some of which was refused
+    before, nothing is said to be missing.
+    """
+    if node.pairs is None:
+        problem = node.problem("not-a-mapping", f"a mapping was expected, found {node.kind}")
+        return Examined(None, [problem], None, node)
+    made, errors = _validated(model, node, extra)
+    problems = _problems(model, node, errors, incomplete)
+    mending, stand_in = Mending(node), made
+    for _ in range(_ROUNDS if errors else 0):
+        mending.mend(model, errors[:MOST])
+        stand_in, errors = _validated(model, mending.node, extra) if mending.node.pairs else (None, [])
+        problems += _problems(model, mending.node, list(later(errors, mending)), incomplete=True)
+        if not errors:
+            break
+    return Examined(made if not problems else None, list(dict.fromkeys(problems))[: MOST + 1], stand_in, mending.node)
+
+
 def build(
     model: type[M], node: Node, extra: Mapping[str, str], incomplete: bool = False
 ) -> tuple[M | None, list[Problem]]:
-    """Return the model of a document, or None and every problem in it. ``extra`` are keys that are not in the file.
-
-    Of an ``incomplete`` document, some of which was refused before, nothing is said to be missing.
-    """
-    if node.pairs is None:
-        return None, [node.problem("not-a-mapping", f"a mapping was expected, found {node.kind}")]
-    made, errors = _validated(model, node, extra)
-    return made, _problems(model, node, errors, incomplete)
+    """Return the model of a document, or None and every problem in it: see ``examined``."""
+    found = examined(model, node, extra, incomplete)
+    return found.made, found.problems
 
 
-def build_what_can_be(model: type[M], node: Node, incomplete: bool = False) -> tuple[M | None, list[Problem], Node]:
-    """Return the model without the parts that have problems, every problem, and the nodes of what was kept.
+def build_what_can_be(model: type[M], node: Node, incomplete: bool = False) -> tuple[M | None, Node, Examined[M]]:
+    """Return the model without the parts that have problems, its nodes, and what was found.
 
     For the one file everything depends on: a misspelt receiver must not stop the watch over every target. What is left
     out errs towards watching and telling, never towards acting: see ``_marked``.
     """
-    made, problems = build(model, node, {}, incomplete)
-    kept = node
+    found = examined(model, node, {}, incomplete)
+    made, kept = found.made, node
     while made is None and kept.pairs:
         _, errors = _validated(model, kept, {})
         bad = {path for error in errors[:MOST] for path in _bad(kept, error)}
@@ -116,12 +148,12 @@ def build_what_can_be(model: type[M], node: Node, incomplete: bool = False) -> t
         for path in sorted(bad, key=_order, reverse=True):
             kept = kept.without(path) if path[-1:] != ("automation",) or len(path) == 1 else kept
         made, _ = _validated(model, kept, {})
-    return made, problems, kept
+    return made, kept, found
 
 
 def _bad(node: Node, error: ErrorDetails) -> list[Path]:
     """Return what has to go for an error to go: the value it is about, or the owner that lacks one."""
-    path, _ = _steps(node, error["loc"][:-1] if error["type"] == "missing" else error["loc"])
+    path, _ = steps(node, error["loc"][:-1] if error["type"] == "missing" else error["loc"])
     # A target whose app is half named is still watched by its telemetry.
     return [(*path, key) for key in APP_KEYS] if error["type"] == "half-an-app" else [path]
 
@@ -145,28 +177,6 @@ def _validated(model: type[M], node: Node, extra: Mapping[str, str]) -> tuple[M 
         return None, error.errors(include_url=False, include_input=False)
 
 
-def _steps(node: Node, path: Sequence[str | int]) -> tuple[Path, Node]:
-    """Return how far a path of the model goes in the file, and the node there.
-
-    A receiver's ``options`` and a step's ``args`` stand in the model alone; in the file they are their owner's keys.
-    """
-    here = node
-    taken: list[str | int] = []
-    for part in path:
-        below = here.at(part)
-        name: str | int = part
-        if below is here and part == "args":
-            name, below = next(
-                ((key.text or "", found) for key, found in here.pairs or () if key.text not in ABOUT), (name, here)
-            )
-        if below is not here:
-            taken.append(name)
-            here = below
-        elif part != "options":
-            break
-    return tuple(taken), here
-
-
 def _problems(model: type[BaseModel], node: Node, errors: Sequence[ErrorDetails], incomplete: bool) -> list[Problem]:
     # An item that is wrong itself leaves its list too short; that is no second problem.
     inside = {error["loc"][:-1] for error in errors}
@@ -186,11 +196,11 @@ def _missing_keys(model: type[BaseModel], node: Node, errors: Sequence[ErrorDeta
     lacking: dict[Path, list[str]] = {}
     for error in errors:
         if error["type"] == "missing":
-            lacking.setdefault(_steps(node, error["loc"][:-1])[0], []).append(str(error["loc"][-1]))
+            lacking.setdefault(steps(node, error["loc"][:-1])[0], []).append(str(error["loc"][-1]))
     extra = [error["loc"] for error in errors[:MOST] if error["type"] == "extra_forbidden"]
     for path, names in lacking.items():
-        meant = [nearest(str(loc[-1]), _keys(model, loc[:-1])) for loc in extra if loc[:-1] == path]
-        left = [name for name in names if f"did you mean '{name}'?" not in meant]
+        near = [nearest(str(loc[-1]), keys(model, loc[:-1])) for loc in extra if loc[:-1] == path]
+        left = [name for name in names if f"did you mean '{name}'?" not in near]
         if left:
             listed = " and ".join(f"'{name}'" for name in left)
             yield node.at(*path).problem("missing-key", f"{listed} {'is' if len(left) == 1 else 'are'} needed here")
@@ -200,7 +210,7 @@ def _problem(model: type[BaseModel], node: Node, error: ErrorDetails) -> Problem
     path = tuple(error["loc"])
     if error["type"] == "extra_forbidden":
         return _unknown_key(model, node, path)
-    _, place = _steps(node, path)
+    _, place = steps(node, path)
     inside = place.key(str(error.get("ctx", {}).get("at", "")))
     identity, message = _words(error, place)
     choices = _choices(error)
@@ -218,20 +228,13 @@ def _quoting(kind: str, place: Node) -> str:
 
 def _unknown_key(model: type[BaseModel], node: Node, path: Path) -> Problem:
     name = str(path[-1])
-    _, inside = _steps(node, path[:-1])
+    _, inside = steps(node, path[:-1])
     place = inside.key(name) or inside
-    owner = _model_at(model, path[:-1])
+    owner = model_at(model, path[:-1])
     if owner and name in LATER.get(owner.__name__, frozenset()):
         return place.problem("not-yet", f"'{name}' is part of the language, but not of this version")
-    known = _keys(model, path[:-1])
+    known = keys(model, path[:-1])
     return place.problem("unknown-key", f"no key '{name}' here", nearest(name, known), known, "keys")
-
-
-def _keys(model: type[BaseModel], path: Sequence[str | int]) -> tuple[str, ...]:
-    """Return the keys an operator may write at a path."""
-    owner = _model_at(model, path)
-    keys = sorted(found.alias or key for key, found in owner.model_fields.items()) if owner else ()
-    return tuple(key for key in keys if key not in ("id", "file"))
 
 
 _KINDS = {
@@ -266,28 +269,3 @@ def _words(error: ErrorDetails, place: Node) -> tuple[str, str]:
 def _choices(error: ErrorDetails) -> tuple[str, ...]:
     expected = str(error.get("ctx", {}).get("expected", ""))
     return tuple(part.strip(" '") for part in expected.replace(" or ", ", ").split(",") if part.strip(" '"))
-
-
-def _model_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel] | None:
-    """Return the model at a path, for the keys it knows."""
-    here: Any = model
-    for part in path:
-        here = _below(here, part)
-    return here if isinstance(here, type) and issubclass(here, BaseModel) else None
-
-
-def _below(here: Any, part: str | int) -> Any:
-    if isinstance(here, type) and issubclass(here, BaseModel):
-        found = next((each for key, each in here.model_fields.items() if part in (each.alias, key)), None)
-        return _bare(found.annotation) if found else None
-    arguments = typing.get_args(here)
-    return _bare(arguments[-1] if typing.get_origin(here) is dict else arguments[0]) if arguments else None
-
-
-def _bare(annotation: Any) -> Any:
-    """Return what an annotation is about: without ``Annotated`` and without ``None``."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _bare(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return _bare(next(each for each in typing.get_args(annotation) if each is not type(None)))
-    return annotation

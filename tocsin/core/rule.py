@@ -151,7 +151,8 @@ class BurnRate(Model):
         return tuple((length, limit) for long, short, limit in self.pairs for length in (long, short))
 
 
-_CONDITIONS = (*Op, "change", "unusual", "burn_rate", "absent_for")
+CONDITIONS = (*(op.value for op in Op), "change", "unusual", "burn_rate", "absent_for")
+"""The keys of ``when`` of which a rule has one."""
 
 
 class When(Limits):
@@ -192,9 +193,9 @@ class When(Limits):
     def _one_of_each(self) -> When:
         if (self.signal is None) == (self.kql is None):
             raise PydanticCustomError("no-measure", "say what is measured: either `signal:` or `kql:`")
-        given = [key for key in _CONDITIONS if getattr(self, str(key)) is not None]
+        given = [key for key in CONDITIONS if getattr(self, key) is not None]
         if len(given) != 1:
-            said = {"found": " and ".join(given) or "none", "known": ", ".join(_CONDITIONS)}
+            said = {"found": " and ".join(given) or "none", "known": ", ".join(CONDITIONS)}
             raise PydanticCustomError("one-condition", "one condition is needed, found {found}; known: {known}", said)
         return self
 
