@@ -174,6 +174,10 @@ class StoreUnavailable(Exception):
     """The store did not answer. Without state nothing is decided and nothing is done."""
 
 
+class TooLarge(Exception):
+    """A value does not fit where the store would keep it. Nothing of the call was saved; trying again does not help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """The stored alerts of one rule on one target, with the tag that a commit must present."""
@@ -245,7 +249,10 @@ class Mirror(Protocol):
 
 
 class Store(Protocol):
-    """Keeps state. Every method raises ``StoreUnavailable`` when the store does not answer."""
+    """Keeps state. Every method raises ``StoreUnavailable`` when the store does not answer.
+
+    Every method that saves something raises ``TooLarge`` for a value that does not fit, and then saves nothing.
+    """
 
     def load(self, rule: str, target: str) -> Loaded:
         """Return the stored alerts of one rule on one target."""

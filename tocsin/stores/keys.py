@@ -11,8 +11,9 @@ from tocsin.core import audit
 from tocsin.core.alert import Alert
 from tocsin.core.audit import Record
 from tocsin.core.message import Delivery
+from tocsin.core.remedy import Execution
 from tocsin.stores.codec import dump
-from tocsin.stores.partition import Row
+from tocsin.stores.rows import Row
 
 ACTING = "acting"
 """The one partition of executions and audit."""
@@ -31,14 +32,34 @@ def kept(kind: str, key: str) -> str:
     return f"kept|{kind}|{digest(key)[:40] if key else ''}"
 
 
+def kept_body(key: str, text: str) -> str:
+    """Return what the head of a kept value holds: its key, and the value's text."""
+    return json.dumps({"key": key, "value": text}, ensure_ascii=False)
+
+
+def mark(target: str) -> str:
+    """Return the partition of a target's mark."""
+    return f"mark|{target}"
+
+
 def digest(text: str) -> str:
     """Return text of any kind and length as a key can hold it."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def lock_body(owner: str, until: float) -> str:
+    """Return what the head of a lock holds."""
+    return json.dumps({"owner": owner, "until": until})
+
+
 def lock(name: str) -> str:
     """Return the partition of a lock."""
     return f"lock|{digest(name)[:32]}"
+
+
+def alert_row(alert: Alert) -> Row:
+    """Return an alert as a row."""
+    return Row(alert_key(alert), dump(alert), ALERT)
 
 
 def alert_key(alert: Alert) -> str:
@@ -54,6 +75,11 @@ def out_key(identity: str) -> str:
 def out_row(delivery: Delivery) -> Row:
     """Return a message as a row."""
     return Row(out_key(delivery.id), dump(delivery), OUT, delivery.state.value)
+
+
+def execution_row(execution: Execution) -> Row:
+    """Return an execution as a row."""
+    return Row(execution_key(execution.id), dump(execution), EXECUTION)
 
 
 def execution_key(identity: str) -> str:

@@ -14,24 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tocsin.ports import Conflict, StoreUnavailable
+from tocsin.ports import Conflict, StoreUnavailable, TooLarge
+from tocsin.stores.rows import HEAD, Change, Row, Step, transactions
 
 if TYPE_CHECKING:
     from azure.data.tables import TableClient
 
-HEAD = "!head"
-"""Sorts before every other row, so that it is never newer than what is read after it."""
-
 _STAGED = "~"
-_TOGETHER = 99
-"""Rows of one transaction beside the head."""
-
-_PIECE = 15_000
-"""Characters of one property: it holds 64 KB, and a character may take four bytes."""
-
-_PIECES = 30
-_LETTERS = 200_000
-"""Characters of rows that are changed together: what stages them must fit a row itself, escaped."""
 
 _CONFLICTS = {
     "UpdateConditionNotSatisfied",
@@ -41,32 +30,7 @@ _CONFLICTS = {
     "EntityNotFound",
 }
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row: its key, its text, what kind it is and what it can be looked up by."""
-
-    key: str
-    body: str
-    kind: str
-    state: str = ""
-
-    def entity(self, partition: str) -> dict[str, Any]:
-        """Return the row as the service takes it, its text in pieces. Raises ValueError for one that is too long."""
-        pieces = [self.body[at : at + _PIECE] for at in range(0, len(self.body), _PIECE)]
-        if len(pieces) > _PIECES:
-            raise ValueError(f"{self.key} has {len(self.body)} characters; a row holds {_PIECE * _PIECES}")
-        keys = {"PartitionKey": partition, "RowKey": self.key, "Kind": self.kind, "State": self.state}
-        return {**keys, "Pieces": len(pieces), **{f"B{number}": piece for number, piece in enumerate(pieces)}}
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What is to become of a partition: the head's text, rows to put in place and keys, which are there, to remove."""
-
-    body: str = ""
-    puts: Sequence[Row] = ()
-    drops: Sequence[str] = ()
+_TOO_LARGE = {"EntityTooLarge", "PropertyValueTooLarge", "RequestBodyTooLarge", "TooManyProperties", "KeyValueTooLarge"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +88,17 @@ class Ledger:
             self.head(partition)
 
     def write(self, partition: str, etag: str | None, change: Change) -> None:
-        """Make the change, whole or not at all. Raises ``Conflict`` when the head is another than ``etag``."""
-        size = sum(len(row.body) for row in change.puts)
-        if len(change.puts) + len(change.drops) <= _TOGETHER and size <= _LETTERS:
+        """Make the change, whole or not at all. Raises ``Conflict`` when the head is another than ``etag``.
+
+        Raises ``TooLarge``, and writes nothing, for a row that the service does not hold.
+        """
+        parts = transactions(partition, change)
+        if len(parts) == 1:
             with reached():
-                self._transact(
-                    [_head(partition, etag, change.body), *_operations(partition, change.puts, change.drops)]
-                )
+                self._transact([_head(partition, etag, change.body), *_operations(partition, parts[0])])
             return
         name = uuid.uuid4().hex
-        self._stage(partition, name, change)
+        self._stage(partition, name, parts)
         self._die("staged")
         try:
             with reached():
@@ -144,13 +109,11 @@ class Ledger:
         self._die("named")
         self.head(partition)  # finishes it, unless whoever read meanwhile has done so
 
-    def _stage(self, partition: str, name: str, change: Change) -> None:
+    def _stage(self, partition: str, name: str, parts: Iterable[Sequence[Step]]) -> None:
         """Write the change beside the ledger, where nobody looks until the head names it."""
-        steps = [["put", row.key, row.body, row.kind, row.state] for row in change.puts]
-        steps += [["drop", key, "", "", ""] for key in change.drops]
-        for number, some in enumerate(_groups(steps)):
-            text = json.dumps(some, ensure_ascii=False)
-            entity = Row(f"{_STAGED}{name}{number:06}", text, "staged").entity(partition)
+        for number, steps in enumerate(parts):
+            text = json.dumps([_staged(row, key) for row, key in steps], ensure_ascii=False)
+            entity = Row(f"{_STAGED}{name}{number:06}", text, "staged").staging(partition)
             with reached():
                 self.table.upsert_entity(entity)
 
@@ -160,12 +123,10 @@ class Ledger:
         for number, entity in enumerate(staged):
             if number < head.done:
                 continue
-            steps = json.loads(body_of(entity))
-            puts = [Row(key, text, kind, state) for verb, key, text, kind, state in steps if verb == "put"]
-            drops = [key for verb, key, *_ in steps if verb == "drop"]
+            steps = [_unstaged(step) for step in json.loads(body_of(entity))]
             with reached():
                 moved = _head(partition, etag, head.body, head.pending, number + 1)
-                etag = self._transact([moved, *_operations(partition, puts, drops)])
+                etag = self._transact([moved, *_operations(partition, steps)])
             self._die(f"chunk {number}")
         with reached():
             self._transact([_head(partition, etag, head.body)])
@@ -198,7 +159,7 @@ class Ledger:
 
 @contextmanager
 def reached() -> Iterator[None]:
-    """Turn the service's refusals into ``Conflict``, and everything else it can fail with into ``StoreUnavailable``."""
+    """Turn the service's refusals into ``Conflict`` and ``TooLarge``, all other failures into ``StoreUnavailable``."""
     from azure.core.exceptions import (
         AzureError,
         HttpResponseError,
@@ -212,9 +173,12 @@ def reached() -> Iterator[None]:
     except (ResourceModifiedError, ResourceExistsError, ResourceNotFoundError) as error:
         raise Conflict(type(error).__name__) from error
     except HttpResponseError as error:
-        code = getattr(error, "error_code", None)
-        if str(getattr(code, "value", code)) in _CONFLICTS or error.status_code in (404, 409, 412):
-            raise Conflict(str(code)) from error
+        given = getattr(error, "error_code", None)
+        code = str(getattr(given, "value", given))
+        if code in _CONFLICTS or error.status_code in (404, 409, 412):
+            raise Conflict(code) from error
+        if code in _TOO_LARGE or error.status_code == 413:
+            raise TooLarge(f"the service does not hold it: {code}") from error
         raise StoreUnavailable(f"the table cannot be used: {error.status_code}") from error
     except AzureError as error:
         raise StoreUnavailable(f"the table cannot be used: {type(error).__name__}") from error
@@ -239,29 +203,21 @@ def _head(partition: str, etag: str | None, body: str, pending: str = "", done: 
     )
 
 
-def _operations(partition: str, puts: Iterable[Row], drops: Iterable[str]) -> list[Any]:
+def _operations(partition: str, steps: Iterable[Step]) -> list[Any]:
     from azure.data.tables import UpdateMode
 
     replace = {"mode": UpdateMode.REPLACE}
-    return [
-        *(("upsert", row.entity(partition), replace) for row in puts),
-        *(_drop(partition, key) for key in drops),
-    ]
+    return [("upsert", row.entity(partition), replace) if row else _drop(partition, key) for row, key in steps]
 
 
 def _drop(partition: str, key: str) -> Any:
     return "delete", {"PartitionKey": partition, "RowKey": key}
 
 
-def _groups(steps: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
-    """Yield the steps in groups that a transaction and a row can hold."""
-    group: list[Sequence[str]] = []
-    size = 0
-    for step in steps:
-        if group and (len(group) == _TOGETHER or size + len(step[2]) > _LETTERS):
-            yield group
-            group, size = [], 0
-        group.append(step)
-        size += len(step[2])
-    if group:
-        yield group
+def _staged(row: Row | None, key: str) -> list[str]:
+    return ["put", key, row.body, row.kind, row.state] if row else ["drop", key, "", "", ""]
+
+
+def _unstaged(step: Sequence[str]) -> Step:
+    verb, key, text, kind, state = step
+    return (Row(key, text, kind, state) if verb == "put" else None), key

@@ -1,4 +1,7 @@
-"""SQLite: the store for one machine. One transaction for states and outbox; safe for several processes."""
+"""SQLite: the store for one machine. One transaction for states and outbox; safe for several processes.
+
+It takes no more than Table Storage does, so that what is tried here goes there as well: see ``_check``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
+from tocsin.stores import keys
 from tocsin.stores.codec import Audited, dump, load
+from tocsin.stores.rows import Change, Row, transactions
 
 T = TypeVar("T")
 
@@ -91,7 +96,8 @@ class SqliteStore(Audited):
         self, rule: str, target: str, alerts: Iterable[Alert], deliveries: Iterable[Delivery], etag: str | None
     ) -> None:
         """Save alerts (idle ones are forgotten) and new deliveries in one transaction. Raises ``Conflict``."""
-        partition = _partition(rule, target)
+        partition, alerts, deliveries = _partition(rule, target), list(alerts), list(deliveries)
+        _check(keys.partition(rule, target), "", [keys.alert_row(each) for each in alerts], deliveries)
         with self._transaction() as db:
             _advance_head(db, partition, etag, "")
             for alert in alerts:
@@ -121,6 +127,7 @@ class SqliteStore(Audited):
     ) -> None:
         """Replace the mark of ``target``. Raises ``Conflict``."""
         body = dump(Mark(dict(slots), lag=lag))
+        _check(keys.mark(target), body)
         with self._transaction() as db:
             _advance_head(db, _mark(target), etag, body)
 
@@ -133,6 +140,7 @@ class SqliteStore(Audited):
     def claim(self, delivery: Delivery, until: datetime) -> Delivery:
         """Hold a delivery against other writers until ``until``. Raises ``Conflict``."""
         held = replace(delivery, attempts=delivery.attempts + 1)
+        _check(keys.ACTING, "", (), [held])
         with self._transaction() as db:
             done = db.execute(
                 "UPDATE deliveries SET held_until = ?, body = ? WHERE id = ? AND state = 'waiting'"
@@ -145,6 +153,7 @@ class SqliteStore(Audited):
 
     def settle(self, delivery: Delivery) -> None:
         """Replace a delivery that this writer claimed, with its receipt or its next time."""
+        _check(keys.ACTING, "", (), [delivery])
         with self._transaction() as db:
             db.execute(
                 "UPDATE deliveries SET state = ?, not_before = ?, held_until = 0, created = ?, body = ?"
@@ -166,6 +175,8 @@ class SqliteStore(Audited):
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
         """Add deliveries that belong to no alert partition; one that is there already is left alone."""
+        deliveries = list(deliveries)
+        _check(keys.ACTING, "", (), deliveries)
         with self._transaction() as db:
             _add(db, deliveries)
 
@@ -185,6 +196,9 @@ class SqliteStore(Audited):
         self, execution: Execution | None, entries: Sequence[Record], deliveries: Iterable[Delivery] = ()
     ) -> None:
         """Save an execution, its audit records and its messages in one transaction. Raises ``Conflict``."""
+        deliveries = list(deliveries)
+        rows = [keys.execution_row(execution)] if execution else []
+        _check(keys.ACTING, "", [*rows, *keys.chained(entries, "")[0]], deliveries)
         with self._transaction() as db:
             if execution is not None:
                 _save_execution(db, execution)
@@ -202,6 +216,9 @@ class SqliteStore(Audited):
         self, kind: type[T], key: str, value: T | None, etag: str | None, deliveries: Iterable[Delivery] = ()
     ) -> None:
         """Replace a value, or forget it, and enqueue deliveries in one transaction. Raises ``Conflict``."""
+        deliveries = list(deliveries)
+        body = "" if value is None else keys.kept_body(key, dump(value))
+        _check(keys.kept(kind.__name__, key), body, (), deliveries)
         with self._transaction() as db:
             row = db.execute("SELECT etag FROM kept WHERE kind = ? AND key = ?", (kind.__name__, key)).fetchone()
             if (str(row[0]) if row else None) != etag:
@@ -230,6 +247,7 @@ class SqliteStore(Audited):
     def lock(self, name: str, owner: str, now: datetime, ttl: timedelta) -> bool:
         """Return whether ``owner`` now holds the lock ``name``; it frees itself after ``ttl``."""
         until = (now + ttl).timestamp()
+        _check(keys.lock(name), keys.lock_body(owner, until))
         with self._transaction() as db:
             held = db.execute("SELECT owner, until FROM locks WHERE name = ?", (name,)).fetchone()
             if held and held[0] != owner and held[1] > now.timestamp():
@@ -284,6 +302,11 @@ class SqliteStore(Audited):
         db.executescript(_SCHEMA)
         self._open = db
         return db
+
+
+def _check(partition: str, body: str, rows: Sequence[Row] = (), deliveries: Sequence[Delivery] = ()) -> None:
+    """Raise ``TooLarge`` for what Table Storage would not hold, by the function that cuts changes up for it."""
+    transactions(partition, Change(body, [*rows, *map(keys.out_row, deliveries)]))
 
 
 def _partition(rule: str, target: str) -> str:

@@ -20,7 +20,8 @@ from tocsin.core.remedy import Execution
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
 from tocsin.stores import keys
 from tocsin.stores.codec import Audited, dump, load
-from tocsin.stores.partition import HEAD, Change, Ledger, Row, body_of, reached
+from tocsin.stores.partition import Ledger, body_of, reached
+from tocsin.stores.rows import HEAD, Change, Row
 
 if TYPE_CHECKING:
     from azure.data.tables import TableClient
@@ -85,7 +86,7 @@ class TableStore(Audited):
         """Save alerts (idle ones are forgotten) and new deliveries, whole or not at all. Raises ``Conflict``."""
         partition = keys.partition(rule, target)
         given = list(alerts)
-        puts = [Row(keys.alert_key(each), dump(each), keys.ALERT) for each in given if not each.idle]
+        puts = [keys.alert_row(each) for each in given if not each.idle]
         idle = {keys.alert_key(each) for each in given if each.idle}
         there = {str(each["RowKey"]) for each in self._rows(partition, keys.ALERT)} if idle else set()
         new = self._new(partition, deliveries)
@@ -100,14 +101,14 @@ class TableStore(Audited):
 
     def mark(self, target: str) -> Mark:
         """Return the newest slots evaluated on ``target``."""
-        head = self._ledger.head(f"mark|{target}")
+        head = self._ledger.head(keys.mark(target))
         return replace(load(Mark, head.body), etag=head.etag) if head.etag else Mark()
 
     def save_mark(
         self, target: str, slots: Mapping[str, datetime], etag: str | None, lag: timedelta | None = None
     ) -> None:
         """Replace the mark of ``target``. Raises ``Conflict``."""
-        self._ledger.write(f"mark|{target}", etag, Change(dump(Mark(dict(slots), lag=lag))))
+        self._ledger.write(keys.mark(target), etag, Change(dump(Mark(dict(slots), lag=lag))))
 
     # Messages
 
@@ -209,7 +210,7 @@ class TableStore(Audited):
         if etag is None:  # what was forgotten leaves its head behind
             head = self._ledger.head(partition)
             etag = head.etag if not head.body else None
-        body = "" if value is None else json.dumps({"key": key, "value": dump(value)})
+        body = "" if value is None else keys.kept_body(key, dump(value))
         self._ledger.write(partition, etag, Change(body, self._new(partition, deliveries)))
 
     def audit_lines(self, since: int = 0, most: int | None = None) -> list[str]:
@@ -227,7 +228,7 @@ class TableStore(Audited):
         stored = self.execution(execution.id)
         if (stored.version if stored else 0) != execution.version - 1:
             raise Conflict(execution.id)
-        return [Row(keys.execution_key(execution.id), dump(execution), keys.EXECUTION)]
+        return [keys.execution_row(execution)]
 
     # Locks and the heartbeat
 
@@ -237,7 +238,7 @@ class TableStore(Audited):
         held = json.loads(head.body) if head.body else {}
         if held and held["owner"] != owner and held["until"] > now.timestamp():
             return False
-        body = json.dumps({"owner": owner, "until": (now + ttl).timestamp()})
+        body = keys.lock_body(owner, (now + ttl).timestamp())
         try:
             self._ledger.write(keys.lock(name), head.etag, Change(body))
         except Conflict:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +16,9 @@ from tocsin.core.audit import Record
 from tocsin.core.fields import Severity
 from tocsin.core.message import Delivery, Fact, Kind, Notice, Settled
 from tocsin.core.remedy import Execution, Phase
-from tocsin.ports import Conflict, Store
+from tocsin.ports import Conflict, Store, TooLarge
+from tocsin.stores.codec import dump
+from tocsin.stores.rows import ROW, size_of
 
 T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -56,6 +60,20 @@ def a_delivery(identity: str, sequence: int = 1, receiver: str = "oncall", episo
         threshold=0.05,
     )
     return Delivery(f"{identity}/{receiver}", receiver, notice, T0, T0, sequence)
+
+
+LETTERS = ["x", '"', "\\", "ü", "語", "🙂"]
+"""One of each kind: a byte, escaped, of one, two and three bytes in UTF-8, and one that takes two UTF-16 units."""
+
+
+def an_alert_of(size: int, letter: str, by: tuple[tuple[str, str], ...] = ()) -> Alert:
+    """Return an alert whose row has the largest number of bytes up to ``size`` that this letter can make."""
+
+    def bytes_of(count: int) -> int:
+        return size_of(dump(replace(an_alert(by), detail=letter * count)))
+
+    most = bisect_right(range(size), size, key=bytes_of) - 1
+    return replace(an_alert(by), detail=letter * most)
 
 
 def an_execution() -> Execution:
@@ -250,6 +268,54 @@ class StoreContract:
         first, second = a_delivery("n1", 1, episode="e1"), a_delivery("n2", 2, episode="e2")
         store.enqueue([replace(second, lane="g"), replace(first, lane="g")])
         assert [each.notice.id for each in store.waiting(T0)] == ["n1"]
+
+    @pytest.mark.parametrize("letter", LETTERS)
+    def test_the_largest_row_is_kept_whole_and_a_larger_one_is_refused(self, store: Store, letter: str) -> None:
+        """The limit is the same in every store, whatever the text is made of."""
+        largest = an_alert_of(ROW, letter)
+        store.commit("high_error_rate", "sales", [largest], [], None)
+        loaded = store.load("high_error_rate", "sales")
+        assert loaded.alerts == {(): largest}
+        larger = replace(largest, detail=largest.detail + letter)
+        with pytest.raises(TooLarge, match="a row holds"):
+            store.commit("high_error_rate", "sales", [larger], [a_delivery("n1")], loaded.etag)
+        assert store.load("high_error_rate", "sales") == loaded
+        assert not store.waiting(T0)
+
+    @pytest.mark.parametrize("letter", ['"', "🙂"])
+    def test_many_of_the_largest_rows_are_committed_together(self, store: Store, letter: str) -> None:
+        """What one transaction does not hold is saved all the same, whole or not at all."""
+        alerts = [an_alert_of(ROW, letter, (("n", f"{number}"),)) for number in range(9)]
+        alerts += [an_alert((("small", f"{number}"),)) for number in range(110)]
+        store.commit("high_error_rate", "sales", alerts, [a_delivery("n1")], None)
+        assert store.load("high_error_rate", "sales").alerts == {alert.by: alert for alert in alerts}
+        with pytest.raises(TooLarge):
+            store.commit("p95_latency", "sales", [*alerts, an_alert_of(2 * ROW, "x")], [a_delivery("n2")], None)
+        assert not store.load("p95_latency", "sales").alerts
+        assert [each.id for each in store.waiting(T0)] == ["n1/oncall"]
+
+    def test_nothing_that_is_saved_may_be_larger_than_a_row(self, store: Store) -> None:
+        """A message, a mark, a value, an execution, an audit record and a lock are refused alike, and alone."""
+        long = "x" * (ROW + 1)
+        message = replace(a_delivery("n1"), receipt=long)
+        store.enqueue([a_delivery("n2", episode="e2")])
+        held = store.claim(a_delivery("n2", episode="e2"), T0 + MINUTE)
+        refused: list[Callable[[], object]] = [
+            lambda: store.enqueue([message]),
+            lambda: store.settle(replace(held, receipt=long)),
+            lambda: store.save_mark("sales", {long: T0}, None),
+            lambda: store.keep(Fact, "a", Fact("x", long), None),
+            lambda: store.keep(Fact, "a", Fact("x", "1"), None, [message]),
+            lambda: store.record(replace(an_execution(), before=long), []),
+            lambda: store.record(None, [replace(an_entry(), subject=long)]),
+            lambda: store.lock("act/sales", long, T0, MINUTE),
+        ]
+        for call in refused:
+            with pytest.raises(TooLarge):
+                call()
+        assert [each.id for each in store.deliveries()] == ["n2/oncall"]
+        assert (store.mark("sales").slots, store.kept(Fact), store.executions(), store.audit()) == ({}, {}, [], [])
+        assert store.lock("act/sales", "a", T0, MINUTE)
 
     def test_the_heartbeat_is_the_last_one_written(self, store: Store) -> None:
         """And none before the first."""
