@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tocsin import app as composition
 from tocsin.app import App
+from tocsin.core import body as bodies
 from tocsin.core import native as natives
 from tocsin.ports import StoreUnavailable
 
@@ -38,25 +40,45 @@ def answer(method: str, headers: Mapping[str, str], body: bytes, app: App | None
     if method == "OPTIONS":
         return _allowed(named)
     try:
-        given = json.loads(body)
-    except (ValueError, RecursionError):
-        return _refused("not JSON")
+        given = bodies.parsed(body)
+    except bodies.TooLarge as error:
+        return _refused(str(error), 413)
+    except ValueError as error:
+        return _refused(str(error))
     events = given if isinstance(given, list) else [given]
     if not events or len(events) > _MOST or not all(isinstance(each, dict) for each in events):
         return _refused(f"one event, or a list of at most {_MOST}")
     if events[0].get("eventType") == _VALIDATION:
         return _validated(events[0])
-    return _taken(events, app or composition.current())
+    try:
+        return _taken(events, app or composition.current())
+    except Exception as error:  # an action group tries 503 again, and no other failure
+        logging.getLogger(__name__).exception("what was posted could not be taken")
+        return _again(str(error) if isinstance(error, StoreUnavailable) else type(error).__name__)
 
 
 def _taken(events: list[dict[str, Any]], app: App) -> Answer:
-    try:
-        alerts = [natives.read(each) or natives.unread(each, app.clock.now()) for each in events]
-        looked = [app.enter(native) for native in alerts if native is not None]
-        looked += [app.react(event) is not None for event, native in zip(events, alerts, strict=True) if native is None]
-    except StoreUnavailable as error:
-        return Answer(503, json.dumps({"error": str(error)[:200]}), {"Retry-After": "30"})
+    """Take each event by itself: one that fails leaves the others in, and its sender sends all of them again."""
+    looked, failed = [], ""
+    for event in events:
+        try:
+            looked.append(_looked(event, app))
+        except Exception as error:
+            app.engine.log.error("event failed", error=repr(error)[:200])
+            failed = failed or (str(error) if isinstance(error, StoreUnavailable) else type(error).__name__)
+    if failed:
+        return _again(failed)
     return Answer(200, json.dumps({"taken": sum(looked), "ignored": len(looked) - sum(looked)}))
+
+
+def _looked(event: dict[str, Any], app: App) -> bool:
+    now = app.clock.now()
+    native = natives.read(event, now) or natives.unread(event, now)
+    return app.react(event) is not None if native is None else app.enter(native)
+
+
+def _again(why: str) -> Answer:
+    return Answer(503, json.dumps({"error": why[:200]}), {"Retry-After": "30"})
 
 
 def _allowed(headers: Mapping[str, str]) -> Answer:
@@ -74,5 +96,5 @@ def _validated(event: Mapping[str, Any]) -> Answer:
     return Answer(200, json.dumps({"validationResponse": code})) if isinstance(code, str) else _refused("no code")
 
 
-def _refused(why: str) -> Answer:
-    return Answer(400, json.dumps({"error": why}))
+def _refused(why: str, status: int = 400) -> Answer:
+    return Answer(status, json.dumps({"error": why}))

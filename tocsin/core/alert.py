@@ -46,6 +46,12 @@ class Seen:
     reason: str = ""
     detail: str = ""
     missing: int = 0
+    origin: str = ""
+    """The id under which something outside reported it."""
+    endless: bool = False
+    """Whether nothing will ever report its end."""
+    expired: bool = False
+    """Whether it is clear only because nothing was reported any more."""
 
 
 class State(StrEnum):
@@ -70,6 +76,8 @@ class Change(StrEnum):
     RESOLVED = "clear for long enough"
     BLIND = "nothing known for too long while firing"
     RULE_CHANGED = "rule changed"
+    EXPIRED = "no longer reported"
+    ENDLESS = "reported again without an end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +126,10 @@ class Alert:
     """What the signal's author lists as safe to show, of the newest known slot."""
     signature: str = ""
     """What the alert was measured by; another measure is another alert."""
+    origin: str = ""
+    """Of one that is reported from outside: the id of the newest report."""
+    endless: bool = False
+    """Whether nothing will ever report its end: nobody is reminded of it, nor notified when it expires."""
     trail: Trail = ()
     """The newest known values since it was last idle. Like ``fired`` they outlive the end, to be told with it."""
 
@@ -164,7 +176,15 @@ def transition(alert: Alert, seen: Seen, timing: Timing, slot: datetime) -> tupl
         change = _breached(alert, timing, slot, step, after)
     else:
         change = _clear(alert, timing, slot, step, after)
-    return replace(alert, **after), change
+    return replace(alert, **after), _reported(alert, seen, change)
+
+
+def _reported(alert: Alert, seen: Seen, change: Change) -> Change:
+    """Return the change in the words of what is only reported from outside, and never measured."""
+    if change is Change.RESOLVED and seen.expired:
+        return Change.EXPIRED
+    learned = seen.endless and not alert.endless
+    return Change.ENDLESS if learned and change is Change.STEADY and alert.open else change
 
 
 _Fields = dict[str, Any]
@@ -180,6 +200,10 @@ def _remembered(alert: Alert, seen: Seen, timing: Timing, slot: datetime) -> _Fi
     # A resolution still shows what its episode was about; the next one shows its own evidence or none.
     earlier = "" if alert.state is State.INACTIVE else alert.detail
     known = {"known": slot, "value": seen.value, "detail": seen.detail or earlier, "trail": _trail(alert, seen, slot)}
+    if breached:
+        known |= {"origin": seen.origin, "endless": seen.endless}
+    elif not seen.expired:
+        known |= {"endless": False}
     return {**after, **known}
 
 

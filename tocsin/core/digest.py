@@ -32,7 +32,7 @@ def together(
     first = every[0]
     return Notice(
         id=identity,
-        kind=Kind.FIRED if firing else Kind.RESOLVED,
+        kind=Kind.FIRED if firing else _end(resolved),
         episode=identity.rpartition("/")[0],
         rule=first.rule if one_rule else f"{len({each.rule for each in every})} rules",
         target=first.target if len({each.target for each in every}) == 1 else "several targets",
@@ -44,7 +44,8 @@ def together(
             Fact("Why", why),
             *(fact for fact in first.facts if fact.name in _COMMON and firing),  # a long list would push them out
             *_listed(firing, "firing"),
-            *_listed(resolved, "over"),
+            *_listed([each for each in resolved if each.kind is not Kind.EXPIRED], "over"),
+            *_listed([each for each in resolved if each.kind is Kind.EXPIRED], Kind.EXPIRED.value),
         ),
         first_step=first.first_step if one_rule else "",
         manual=first.manual if one_rule and firing else "",
@@ -58,8 +59,8 @@ def together(
 
 def flood(receiver: str, notices: Sequence[Notice], now: datetime) -> Notice:
     """Return the digest of a flood: what it holds by rule, target and severity, and the worst of it by name."""
-    firing = [each for each in notices if each.kind is not Kind.RESOLVED]
-    over = [each for each in notices if each.kind is Kind.RESOLVED]
+    firing = [each for each in notices if not each.kind.ends]
+    over = [each for each in notices if each.kind.ends]
     made = together(f"flood/{receiver}/{now:%Y%m%dT%H%M%SZ}/digest", firing, over, {}, "a flood", now)
     counted = (
         Fact(f"By {name}", _counted(getattr(each, name) for each in notices)) for name in ("severity", "rule", "target")
@@ -74,8 +75,15 @@ def slim(notice: Notice) -> Notice:
     return replace(notice, text="", facts=(), links=(), query="", manual="")
 
 
+def _end(over: Sequence[Notice]) -> Kind:
+    return Kind.EXPIRED if all(each.kind is Kind.EXPIRED for each in over) else Kind.RESOLVED
+
+
 def _title(firing: Sequence[Notice], resolved: Sequence[Notice], every: Sequence[Notice]) -> str:
-    counts = [f"{len(each)} {word}" for each, word in ((firing, "firing"), (resolved, "over")) if each]
+    expired = [each for each in resolved if each.kind is Kind.EXPIRED]
+    over = len(resolved) - len(expired)
+    numbers = ((len(firing), "firing"), (over, "over"), (len(expired), Kind.EXPIRED.value))
+    counts = [f"{number} {word}" for number, word in numbers if number]
     rules = sorted({each.rule for each in every})
     named = ", ".join(rules[:3]) + (f" and {len(rules) - 3} more" if len(rules) > 3 else "")
     targets = sorted({each.target for each in every})

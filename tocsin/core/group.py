@@ -34,6 +34,7 @@ class Why(StrEnum):
     NOTHING = "nothing new since it was told"
     UNTOLD = "nothing fires, and nothing was told before"
     ACKNOWLEDGED = "acknowledged: no repeats"
+    ONCE = "nothing reports its end: no repeats"
 
     @property
     def tells(self) -> bool:
@@ -210,9 +211,12 @@ def flush(
     """Return the group after a flush, and one decision a receiver.
 
     ``held`` are the alerts that are not told, with the reason; with ``whole`` the end of one that a receiver was told
-    of is told all the same, so that nobody is left with an incident that nothing closes. ``acknowledged`` are episodes
+    of is told all the same, so that nobody is left with an incident that nothing closes. What expires though nothing
+    reports its end is dropped in silence. ``acknowledged`` are episodes
     that nobody is reminded of; ``only_firing`` receivers that do not hear of an end.
     """
+    expired = [key for key, each in group.members.items() if each.notice.once and not each.firing]
+    group = without(group, expired, now) if expired else group
     told, decisions = dict(group.told), []
     for receiver in node.to:
         last = group.told.get(receiver)
@@ -304,8 +308,9 @@ def _decide(
     firing = {key: episodes[key] for key, member in shown.items() if member.firing}
     resolved = {key: episodes[key] for key, member in shown.items() if not member.firing}
     why = reason(last, firing, resolved, now, node.repeat_interval, both)
-    if why is Why.REPEAT and all(shown[key].notice.episode in acknowledged for key in firing):
-        why = Why.ACKNOWLEDGED
+    silent = [each.notice.once or each.notice.episode in acknowledged for key, each in shown.items() if key in firing]
+    if why is Why.REPEAT and all(silent):
+        why = Why.ONCE if all(shown[key].notice.once for key in firing) else Why.ACKNOWLEDGED
     return Decision(receiver, why, firing, resolved if both else {})
 
 

@@ -21,6 +21,12 @@ class Kind(StrEnum):
     FAILED = "action failed"
     ACKNOWLEDGED = "acknowledged"
     WATCHDOG = "watchdog"
+    EXPIRED = "no longer reported"
+
+    @property
+    def ends(self) -> bool:
+        """Whether an episode ends with it. That one expired does not say that it is resolved."""
+        return self in (Kind.RESOLVED, Kind.EXPIRED)
 
 
 NEWS = "(routes)"
@@ -79,6 +85,8 @@ class Notice:
     series: tuple[tuple[datetime, float], ...] = ()
     threshold: float | None = None
     unit: str = "count"
+    once: bool = False
+    """Whether nothing will report the end of its alert: nobody is reminded of it, nor notified when it expires."""
     comparison: Op = Op.ABOVE
     """Which values are past ``threshold``."""
 
@@ -148,11 +156,12 @@ class Delivery:
 
 
 _ORDER = (Kind.WATCHDOG, Kind.FIRED, Kind.BLIND, Kind.ACKNOWLEDGED, Kind.ACTED, Kind.FAILED, Kind.RESOLVED)
+"""An alert that expired is as one that is resolved."""
 
 
 def rank(kind: Kind) -> int:
     """Return which of several messages of one moment goes first."""
-    return _ORDER.index(kind)
+    return _ORDER.index(Kind.RESOLVED if kind.ends else kind)
 
 
 def outbox(notice: Notice, receivers: Iterable[str], now: datetime) -> list[Delivery]:

@@ -1,32 +1,30 @@
 """Alerts of Azure Monitor itself, in its common alert schema: they are routed, told and answered as Tocsin's own.
 
 One arrives when it fires and one when it is resolved, at least once and in any order. Each says when it fired, so that
-a resolution that comes first tells the whole episode, and a firing that comes last tells nothing new.
+a resolution that comes first tells the whole episode, and a firing that comes last tells nothing new. An event of the
+activity log, and a log alert without a state, is never resolved: it is notified once, and expires.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from tocsin.core.alert import Alert, Instance, Seen, State, Verdict, instance
+from tocsin.core import common_alert as common
+from tocsin.core.alert import STORM, Alert, Instance, Seen, State, Verdict, instance
 from tocsin.core.config import Target
 from tocsin.core.evaluate import Freshness
 from tocsin.core.fields import Severity
 from tocsin.core.rule import OutOf, Rule, When
-from tocsin.core.text import scrub
-
-SCHEMA = "azureMonitorCommonAlertSchema"
+from tocsin.core.text import normalize, scrub
 
 OLDEST, EARLIEST = timedelta(days=1), timedelta(minutes=5)
 """How long Azure goes on delivering, and how far ahead its clock may be."""
 
-_FORGOTTEN, _KEPT = timedelta(days=7), timedelta(days=2)
-"""How long an alert of which nothing more is heard stays open, and how long a resolved one is remembered."""
+_LASTS, _EVENT_LASTS, _KEPT = timedelta(days=7), timedelta(days=1), timedelta(days=2)
+"""How long an alert stays open after its last report, the same of what has no end, and how long it is kept after."""
 
 _SECOND = timedelta(seconds=1)
 _APP = "/providers/microsoft.app/containerapps/"
@@ -53,7 +51,8 @@ def _rule(severity: Severity) -> Rule:
 NATIVE = tuple(_rule(severity) for severity in Severity)
 """The rules that Azure Monitor's alerts belong to, one a severity."""
 
-_SEVERITIES = {"Sev0": 0, "Sev1": 1, "Sev2": 2, "Sev3": 3, "Sev4": 3}
+_SEVERITIES = {"sev0": 0, "sev1": 1, "sev2": 2, "sev3": 3, "sev4": 3}
+"""By the name in small letters; an unknown one counts as the second, so that somebody is paged."""
 
 UNWATCHED = Target(name="unwatched", workspace="none", role_name="none")
 """Stands for whatever an alert is about that no target names: somebody sent it here, so somebody is told."""
@@ -61,56 +60,154 @@ UNWATCHED = Target(name="unwatched", workspace="none", role_name="none")
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """One message: an alert that fired, or (``resolved`` is not None) that is over."""
+    """One message: an alert that fired, or that is ``over``. ``fired`` and ``resolved`` are None where it does not say.
+
+    Azure gives every firing of a log alert without a state a new ``origin``. So a log alert is known by its rule,
+    resource and dimensions: the firing that ``continues`` an open one begins no episode, and only the newest origin's
+    resolution ends it. Another alert is known by its origin. ``endless`` says that no resolution can come.
+    """
 
     rule: Rule
     by: Instance
-    fired: datetime
+    arrived: datetime
+    fired: datetime | None
     resolved: datetime | None
+    over: bool
     resources: tuple[str, ...]
     value: float | None
     words: str
+    origin: str = ""
+    continues: bool = False
+    endless: bool = False
 
     @property
     def slots(self) -> tuple[datetime, ...]:
         """When it was seen, oldest first: not yet, firing, and no longer.
 
-        An alert that fires anew while the last time was never resolved is over before it does.
+        An alert known by its origin that fires anew while the last time was never resolved is over before it does.
+        What does not say when it fired is seen when it arrived, and continues whatever is open.
         """
-        began = (self.fired - _SECOND, self.fired)
-        return began if self.resolved is None else (*began, max(self.resolved, self.fired + _SECOND))
+        if self.fired is None:
+            return (self._ends or self.arrived,)
+        began = (self.fired,) if self.continues else (self.fired - _SECOND, self.fired)
+        return (*began, max(self._ends, self.fired + _SECOND)) if self._ends else began
 
     @property
-    def origin(self) -> str:
+    def key(self) -> str:
         """What names the alert in every message about it."""
         return dict(self.by)["origin"]
 
+    @property
+    def _ends(self) -> datetime | None:
+        return (self.resolved or self.arrived) if self.over else None
+
     def at(
-        self, slot: datetime, _alerts: Mapping[Instance, Alert], _fresh: Freshness, _within: timedelta
+        self, slot: datetime, alerts: Mapping[Instance, Alert], _fresh: Freshness, _within: timedelta
     ) -> dict[Instance, Seen]:
         """Return what the message says of one of its instants; takes the place of a rule's measurements."""
-        verdict = Verdict.BREACHED if slot == self.fired else Verdict.CLEAR
-        return {self.by: Seen(verdict, self.value, "Azure Monitor says so", self.words)}
+        known = alerts.get(self.by)
+        ends = self.over and slot == self.slots[-1]
+        if ends and known is not None and self._of_earlier(known):
+            return {}
+        if ends or (self.fired is not None and slot < self.fired):
+            return {self.by: Seen(Verdict.CLEAR, self.value, "Azure Monitor says so", self.words)}
+        number = sum(each.open for by, each in alerts.items() if by != STORM)
+        if number >= self.rule.max_instances and not (known and known.open):
+            return {STORM: _storm(number + 1, self.rule.max_instances)}
+        return {self.by: self._firing(known)}
+
+    def _firing(self, known: Alert | None) -> Seen:
+        again = known is not None and known.open and (known.endless or self._another(known))
+        endless = self.endless or again
+        return Seen(
+            Verdict.BREACHED, self.value, "Azure Monitor says so", self.words, origin=self.origin, endless=endless
+        )
+
+    def _another(self, known: Alert) -> bool:
+        """Whether it is another firing than the one that the open alert was last reported by."""
+        return self.continues and bool(known.origin and self.origin) and known.origin != self.origin
+
+    def _of_earlier(self, known: Alert) -> bool:
+        """Whether it ends an earlier episode than the one that is open."""
+        if not known.open or self.continues:
+            return known.open and self._another(known)
+        return bool(self.resolved is None and self.fired and known.fired and self.fired < known.fired)
 
 
-def read(given: Any) -> Native | None:
-    """Return the alert of a message in the common alert schema; None when it is none. All of it is untrusted text."""
-    data = given.get("data") if isinstance(given, Mapping) and given.get("schemaId") == SCHEMA else None
-    essentials = data.get("essentials") if isinstance(data, Mapping) else None
-    if not isinstance(data, Mapping) or not isinstance(essentials, Mapping):
+def _storm(number: int, most: int) -> Seen:
+    return Seen(Verdict.BREACHED, float(number), "storm", f"{number} alerts are open, at most {most} alone")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """That an alert is over because nothing more was reported, or that a storm is; takes the place of a message."""
+
+    by: Instance
+    seen: Seen
+
+    def at(
+        self, _slot: datetime, _alerts: Mapping[Instance, Alert], _fresh: Freshness, _within: timedelta
+    ) -> dict[Instance, Seen]:
+        """Return that the alert is over."""
+        return {self.by: self.seen}
+
+
+def ended(alerts: Iterable[Alert], now: datetime) -> list[tuple[Alert, Ended]]:
+    """Return Azure Monitor's open alerts that end by themselves at ``now``: what expired, and storms that passed."""
+    found = [each for each in alerts if each.open and each.rule in {rule.id for rule in NATIVE}]
+    expired = [each for each in found if each.by != STORM and each.slot and now - each.slot >= _lasts(each)]
+    silent = Seen(Verdict.CLEAR, None, "nothing more was reported, not that it is over", expired=True)
+    calm = Seen(Verdict.CLEAR, None, "storm is over")
+    return [(each, Ended(each.by, silent)) for each in expired] + [
+        (storm, Ended(STORM, calm)) for storm in found if storm.by == STORM and not _storms(storm, found)
+    ]
+
+
+def _lasts(alert: Alert) -> timedelta:
+    return _EVENT_LASTS if alert.endless or dict(alert.by).get("origin") == UNREAD else _LASTS
+
+
+def _storms(storm: Alert, alerts: Iterable[Alert]) -> bool:
+    beside = [each for each in alerts if (each.rule, each.target) == (storm.rule, storm.target) and each.by != STORM]
+    return len(beside) >= NATIVE[0].max_instances
+
+
+def read(given: Any, now: datetime) -> Native | None:
+    """Return the alert of a message in the common alert schema that arrived at ``now``; None when it is none.
+
+    All of it is untrusted. What it does not say in a form that can be read is taken so that somebody is told: a time
+    is that of its arrival, a severity P1, a condition that is not known is one that fires.
+    """
+    essentials, context = common.parts(given)
+    if essentials is None:
         return None
-    fired, resolved = _time(essentials.get("firedDateTime")), _time(essentials.get("resolvedDateTime"))
-    condition, severity = essentials.get("monitorCondition"), _SEVERITIES.get(str(essentials.get("severity")), 1)
-    over = condition == "Resolved"
-    if fired is None or condition not in ("Fired", "Resolved") or (over and resolved is None):
-        return None
-    named = essentials.get("alertTargetIDs")
-    resources = tuple(each.lower() for each in named if isinstance(each, str)) if isinstance(named, list) else ()
-    value, words = _condition(data.get("alertContext"))
-    about = [words, scrub(str(essentials.get("description") or ""), 200)]
-    by = _instance(essentials, resources)
-    told = "; ".join(filter(None, about))
-    return Native(NATIVE[severity], by, fired, resolved if over else None, resources[:20], value, told)
+    condition = common.small(essentials.get("monitorCondition"))
+    over, kind = condition == "resolved", common.small(essentials.get("signalType"))
+    fired, resolved = common.time(essentials.get("firedDateTime")), common.time(essentials.get("resolvedDateTime"))
+    resources = common.resources_of(essentials.get("alertTargetIDs"))
+    value, words = common.condition(context)
+    odd = "" if condition in ("fired", "resolved") else f"its condition is {condition[:40] or 'not given'}, not Fired"
+    about = [words, common.title(context), scrub(common.text(essentials.get("description")), 200), scrub(odd, 80)]
+    stateless = kind == "activity log"
+    continues = stateless or kind == "log"
+    origin = common.digest(common.text(essentials.get("originAlertId") or essentials.get("alertId")))
+    key = common.digest(common.identity(essentials, resources, words, context)) if continues else origin
+    name = normalize(common.text(essentials.get("alertRule"))) or "(no name)"
+    resource = normalize(resources[0].rsplit("/", 1)[-1] if resources else "") or "(none named)"
+    return Native(
+        rule=NATIVE[_SEVERITIES.get(common.small(essentials.get("severity")), 1)],
+        by=instance({"alert": name, "resource": resource, "origin": key}),
+        arrived=now.replace(microsecond=0),
+        fired=fired,
+        resolved=resolved,
+        over=over,
+        resources=resources,
+        value=value,
+        words="; ".join(filter(None, about)),
+        origin=origin,
+        continues=continues,
+        endless=stateless and not over,
+    )
 
 
 def refusal(native: Native, now: datetime) -> str:
@@ -134,29 +231,31 @@ def concerned(native: Native, targets: Iterable[Target]) -> tuple[Target, ...]:
     return exact or (near if len(near) == 1 and not other else ()) or (UNWATCHED,)
 
 
+UNREAD = "unread"
+"""The origin of every message that could not be read. The others' are hexadecimal digits."""
+
+
 def unread(given: Any, now: datetime) -> Native | None:
-    """Return an alert for a message of an action group that is not in the common alert schema; None when it is none."""
+    """Return the one alert of all messages of action groups that cannot be read; None for a message of another kind."""
     if not isinstance(given, Mapping) or "schemaId" not in given:
         return None
-    digest = hashlib.sha256(repr(given)[:10_000].encode()).hexdigest()[:12]
-    by = {"alert": "(not in the common alert schema)", "resource": "(not read)", "origin": digest}
+    by = {"alert": "(not in the common alert schema)", "resource": "(not read)", "origin": UNREAD}
     words = "turn the common alert schema on in the action group, so that its name, severity and end can be read"
-    return Native(NATIVE[1], instance(by), now.replace(microsecond=0), None, (), None, words)
+    at = now.replace(microsecond=0)
+    return Native(NATIVE[1], instance(by), at, None, None, False, (), None, words, continues=True)
 
 
 def begun_by(alert: Alert, native: Native) -> Native | None:
     """Return the message as it is about a stored alert of the same origin; None when that is another or over."""
     rule = next((each for each in NATIVE if each.id == alert.rule), None)
-    if rule is None or not alert.open or dict(alert.by).get("origin") != native.origin:
+    if rule is None or not alert.open or dict(alert.by).get("origin") != native.key:
         return None
     return replace(native, rule=rule, by=alert.by)
 
 
 def remembered(alert: Alert, now: datetime) -> bool:
-    """Return whether an alert of Azure Monitor is still worth keeping."""
-    if alert.slot is None:
-        return False
-    return now - alert.slot < (_KEPT if alert.state is State.INACTIVE else _FORGOTTEN)
+    """Return whether an alert of Azure Monitor is still worth keeping: while it is open, and for a time after."""
+    return alert.state is not State.INACTIVE or (alert.slot is not None and now - alert.slot < _KEPT)
 
 
 def _near(native: Native, target: Target) -> bool:
@@ -167,36 +266,3 @@ def _near(native: Native, target: Target) -> bool:
 
 def _names(native: Native, resource: str) -> bool:
     return any(f"{each}/".startswith(f"{resource.lower()}/") for each in native.resources)
-
-
-def _instance(essentials: Mapping[str, Any], resources: tuple[str, ...]) -> Instance:
-    origin = str(essentials.get("originAlertId") or essentials.get("alertId") or "")
-    resource = resources[0].rsplit("/", 1)[-1] if resources else "(none named)"
-    name = scrub(str(essentials.get("alertRule") or "(no name)"), 100)
-    digest = hashlib.sha256(origin.encode()).hexdigest()[:12]
-    return instance({"alert": name, "resource": scrub(resource, 100), "origin": digest})
-
-
-def _condition(context: Any) -> tuple[float | None, str]:
-    """Return the value of the first condition, and what it is held against."""
-    try:
-        first = context["condition"]["allOf"][0]
-        value = float(first["metricValue"]) if first.get("metricValue") is not None else None
-        named = first.get("metricName") or first.get("searchQuery") or ""
-        words = scrub(f"{str(named)[:200]} {first.get('operator') or ''} {first.get('threshold') or ''}", 300)
-        return (value if value is not None and math.isfinite(value) else None), words
-    except (TypeError, LookupError, ValueError, AttributeError, OverflowError):
-        return None, ""
-
-
-_YEARS = (2000, 2200)
-"""Years that a clock can mean."""
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    at = (at if at.tzinfo else at.replace(tzinfo=UTC)).replace(microsecond=0)
-    return at if _YEARS[0] <= at.year <= _YEARS[1] else None

@@ -55,14 +55,15 @@ def compose(
         text=scrub(fill(rule.description, values)),
         facts=_facts(alert, change, kind, rule, target, values, will, app),
         first_step=_first_step(rule),
-        manual=_by_hand(target, container.SCOPES["tools"], on=True) if kind is not Kind.RESOLVED else "",
+        manual=_by_hand(target, container.SCOPES["tools"], on=True) if not kind.ends else "",
         manual_does="Stop its tools by hand",
         links=_links(rule, target, query),
         labels={**target.labels, **rule.labels, **{scrub(name, 60): scrub(value) for name, value in alert.by}},
         value=alert.value,
         provenance=f"{rule.file or rule.id} · tocsin {__version__}",
         query=query.text if query else "",
-        begins=change is Change.FIRED,
+        begins=change in (Change.FIRED, Change.ENDLESS),
+        once=alert.endless,
         since=alert.fired,
         series=alert.trail,
         threshold=bound(rule),
@@ -90,8 +91,8 @@ def _facts(
         *([Fact("Evidence", scrub(alert.detail))] if alert.detail else []),
         Fact("Target", target.name),
         *(Fact(scrub(name, 60), scrub(value)) for name, value in alert.by),
-        *([Fact("Tocsin", will)] if kind is not Kind.RESOLVED else []),
-        Fact("Killswitch", _switch(app, target, over=kind is Kind.RESOLVED)),
+        *([Fact("Tocsin", will)] if not kind.ends else []),
+        Fact("Killswitch", _switch(app, target, over=kind.ends)),
     ]
     return tuple(found)
 
@@ -132,6 +133,7 @@ def _minute(at: datetime) -> str:
 def _headline(change: Change, summary: str) -> str:
     leads = {
         Change.RESOLVED: "Resolved: ",
+        Change.EXPIRED: "No longer reported, which does not say that it is over: ",
         Change.RULE_CHANGED: "Ended, because its rule was changed: ",
         Change.BLIND: "Blind: nothing is known any more. Before that: ",
     }

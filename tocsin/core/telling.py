@@ -9,7 +9,7 @@ from datetime import datetime
 from tocsin.core import group as groups
 from tocsin.core.group import Decision, Group, Member
 from tocsin.core.matching import Labels, Matcher, accepted
-from tocsin.core.message import Kind, Notice, labels_of
+from tocsin.core.message import Notice, labels_of
 from tocsin.core.mute import Muting
 from tocsin.core.route import Node, Pairs, ends
 
@@ -102,7 +102,7 @@ def key_of(notice: Notice) -> str:
 
 def news_of(notice: Notice) -> News:
     """Return what a notice says happened to its alert."""
-    firing = notice.kind is not Kind.RESOLVED
+    firing = not notice.kind.ends
     return News(key_of(notice), labels_of(notice), notice, firing, notice.since or notice.at)
 
 

@@ -16,7 +16,7 @@ from tocsin.core.config import Target
 from tocsin.core.evaluate import TWO_ROWS, Measured
 from tocsin.core.fields import Severity
 from tocsin.core.message import NEWS, Delivery, Kind, Notice, outbox
-from tocsin.core.native import Native
+from tocsin.core.native import Ended, Native
 from tocsin.core.notice import compose
 from tocsin.core.read import Project
 from tocsin.core.rule import Rule
@@ -50,13 +50,15 @@ _TOLD = {
     Change.FIRED: Kind.FIRED,
     Change.RESOLVED: Kind.RESOLVED,
     Change.RULE_CHANGED: Kind.RESOLVED,
+    Change.EXPIRED: Kind.EXPIRED,
+    Change.ENDLESS: Kind.FIRED,
     Change.BLIND: Kind.BLIND,
 }
 _TOLD_OF_BLINDNESS = {Change.FIRED: Kind.BLIND, Change.RESOLVED: Kind.RESOLVED}
 """What is told of the watcher's own rules: that nothing is known of blindness itself says nothing new."""
 
 
-Seeing = Measured | Sight | Judged | Reached | Native
+Seeing = Measured | Sight | Judged | Reached | Native | Ended
 """Whatever judges slots."""
 
 
@@ -124,7 +126,7 @@ class Evaluator:
         return total
 
     def enter(
-        self, rule: Rule, seen: Native | Reached, slots: tuple[datetime, ...], target: Target, now: datetime
+        self, rule: Rule, seen: Native | Ended | Reached, slots: tuple[datetime, ...], target: Target, now: datetime
     ) -> bool:
         """Commit what was heard from outside of one alert; return whether it could be. Raises ``StoreUnavailable``."""
         stored = {rule.id: self.store.load(rule.id, target.name)}

@@ -96,7 +96,7 @@ class Courier:
 
     def _closes(self, delivery: Delivery) -> bool:
         """Return whether it ends what the fallback was told of in this receiver's place."""
-        if delivery.notice.kind is not Kind.RESOLVED or not self._another(delivery):
+        if not delivery.notice.kind.ends or not self._another(delivery):
             return False
         told = (each for each in self.store.deliveries(10_000) if each.fallback and each.queue == delivery.queue)
         return any(each.notice.begins for each in told)

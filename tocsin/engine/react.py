@@ -23,7 +23,7 @@ def react(engine: Engine, given: Mapping[str, Any], now: datetime) -> Ticked | N
     except of an alert of Azure Monitor, which comes from a watched subscription.
     """
     event = events.read(given)
-    native = natives.read(given.get("data"))
+    native = natives.read(given.get("data"), now)
     if native is not None and events.ours(event, engine.project.config.targets):
         return take(engine, native, now)
     names = [target.name for target in engine.project.config.targets if events.concerns(event, target)]
@@ -57,7 +57,7 @@ def enter(engine: Engine, native: Native, now: datetime) -> list[str]:
     concerned = natives.concerned(native, engine.project.config.targets)
     for target in concerned:
         engine.enter(native, target, now)
-    for alert in engine.store.open_alerts() if native.resolved else ():
+    for alert in engine.store.open_alerts() if native.over else ():
         elsewhere = natives.begun_by(alert, native)
         if elsewhere and alert.target not in [each.name for each in concerned if elsewhere.rule is native.rule]:
             engine.enter(elsewhere, _target(engine, alert.target), now)

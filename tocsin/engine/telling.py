@@ -17,7 +17,7 @@ from tocsin.core import telling
 from tocsin.core.ack import Acknowledgement
 from tocsin.core.digest import flood
 from tocsin.core.group import Group, Member, Told
-from tocsin.core.message import NEWS, Delivery, Kind, Notice, Settled, always_told, labels_of
+from tocsin.core.message import NEWS, Delivery, Notice, Settled, always_told, labels_of
 from tocsin.core.mute import Muting, Silence
 from tocsin.core.read import Project
 from tocsin.core.route import Node, ends
@@ -160,9 +160,9 @@ class Teller:
         except Conflict:
             return None
         notice = held.notice
-        if notice.kind is Kind.RESOLVED or notice.begins:
+        if notice.kind.ends or notice.begins:
             names = self._into(telling.news_of(notice), told)
-            if notice.kind is Kind.RESOLVED:
+            if notice.kind.ends:
                 self._end_escalations(names, notice, told)
             return _Taken(held, names)
         beside = list(self._beside(notice, told))
@@ -283,7 +283,7 @@ class Teller:
         own = [each for each in messages if each.receiver == receiver]
         if self._together(receiver):
             return own
-        over = {each.notice.episode for each in own if each.notice.kind is Kind.RESOLVED}
+        over = {each.notice.episode for each in own if each.notice.kind.ends}
         return [each for each in own if each.notice.begins and each.notice.episode not in over]
 
     def _under(self, episode: str, receiver: str, told: _Round) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from tocsin.core import native as natives
 from tocsin.core.compile import Part
 from tocsin.core.config import Target
 from tocsin.core.native import Native
@@ -117,6 +118,7 @@ class Engine:
         evaluated = self._evaluate(share if evaluate else [], now)
         if only is None:
             Retirer(self.project, self.store, self.log).retire(now)
+            self._expire(now)
             Receivers(self.store, self.project.config, self.log, now).beat()
         delivered += deliver()
         acted = self._actor(elapsed).act(now, targets)
@@ -162,6 +164,14 @@ class Engine:
         """Enter an alert of Azure Monitor's own. Raises ``StoreUnavailable`` when it could not be kept."""
         if not self._evaluator().enter(native.rule, native, native.slots, target, now):
             raise StoreUnavailable("an alert of Azure Monitor could not be entered")
+
+    def _expire(self, now: datetime) -> None:
+        """End what nothing is reported of any more. One that cannot be kept now is tried again in the next tick."""
+        targets = {each.name: each for each in self.project.config.targets}
+        slot = now.replace(microsecond=0)
+        for alert, over in natives.ended(self.store.open_alerts(), now):
+            rule = next(each for each in natives.NATIVE if each.id == alert.rule)
+            self._evaluator().enter(rule, over, (slot,), targets.get(alert.target, natives.UNWATCHED), now)
 
     def _own_share(self, targets: Sequence[Target], now: datetime) -> list[Target]:
         return FanOut(self.project, self.store, self.queue, self.log).inline(targets, now)

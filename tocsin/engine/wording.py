@@ -46,8 +46,9 @@ class Words:
         """Yield what a receiver with an incident an alert has to hear: news alone, except when it is reminded."""
         last, ended = self.group.told.get(decision.receiver, Told()), set[str]()
         for key, episode in decision.firing.items():
-            taken_on = self.group.members[key].notice.episode in self.acknowledged
-            if key not in last.firing or (decision.why is Why.REPEAT and not taken_on):
+            notice = self.group.members[key].notice
+            silent = notice.once or notice.episode in self.acknowledged
+            if key not in last.firing or (decision.why is Why.REPEAT and not silent):
                 yield self._again(key, episode, decision.why)
         for key, episode in decision.passed.items():
             yield self._opened(key, episode)
@@ -107,5 +108,5 @@ def _delivery(notice: Notice, receiver: str, lane: str, now: datetime) -> Delive
     return Delivery(f"{notice.id}/{receiver}", receiver, notice, now, now, sequence, lane=lane)
 
 
-NOTHING_OPENS = frozenset({Kind.RESOLVED, Kind.ACKNOWLEDGED})
+NOTHING_OPENS = frozenset({Kind.RESOLVED, Kind.EXPIRED, Kind.ACKNOWLEDGED})
 """Kinds that close or mark what is open, and open nothing."""

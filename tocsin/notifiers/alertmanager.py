@@ -51,8 +51,8 @@ def make(options: Mapping[str, str], secret: Callable[[str], str], http: Http) -
 
 def webhook(notice: Notice) -> dict[str, Any]:
     """Return the webhook as Alertmanager sends it."""
-    failed = {Kind.FAILED: [FAILED_ACTION], Kind.RESOLVED: ["", FAILED_ACTION]}
-    alerts = [_alert(notice, about) for about in failed.get(notice.kind, [""])]
+    abouts = [FAILED_ACTION] if notice.kind is Kind.FAILED else ["", *([FAILED_ACTION] if notice.kind.ends else [])]
+    alerts = [_alert(notice, about) for about in abouts]
     first = alerts[0]["labels"]
     grouped = {name: first[name] for name in ("alertname", "target") if name in first}
     common = {name: value for name, value in first.items() if all(each["labels"].get(name) == value for each in alerts)}
@@ -84,5 +84,5 @@ def _alert(notice: Notice, about: str) -> dict[str, Any]:
 
 
 def _status(notice: Notice) -> str:
-    ended = notice.kind is Kind.RESOLVED or (notice.kind is Kind.ACTED and notice.over)
+    ended = notice.kind.ends or (notice.kind is Kind.ACTED and notice.over)
     return "resolved" if ended else "firing"

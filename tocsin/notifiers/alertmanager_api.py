@@ -57,14 +57,14 @@ def make(options: Mapping[str, str], secret: Callable[[str], str], http: Http) -
 
 def alerts(notice: Notice) -> list[dict[str, Any]]:
     """Return the alerts the notice makes or ends, as the API takes them."""
-    if notice.kind is Kind.RESOLVED:
+    if notice.kind.ends:
         return [_alert(notice, ""), _alert(notice, FAILED_ACTION)]
     return [_alert(notice, _ABOUT.get(notice.kind, ""))]
 
 
 def _alert(notice: Notice, about: str) -> dict[str, Any]:
     begins = notice.at if notice.kind in _ABOUT else started(notice)
-    ends = notice.at if notice.kind is Kind.RESOLVED else notice.at + _LASTS.get(notice.kind, _LASTS_OTHERWISE)
+    ends = notice.at if notice.kind.ends else notice.at + _LASTS.get(notice.kind, _LASTS_OTHERWISE)
     link = source(notice)
     return {
         "labels": labels(notice, about),

@@ -73,7 +73,7 @@ def make(options: Mapping[str, str], secret: Callable[[str], str], http: Http) -
 def requests(notice: Notice) -> list[tuple[str, dict[str, Any]]]:
     """Return the requests the notice makes, each with its path and as the API takes it."""
     alias = _alias(notice.episode)
-    if notice.kind is Kind.RESOLVED:
+    if notice.kind.ends:
         return [_on(each, "close", notice) for each in (alias, _alias(f"{notice.episode}/failed"))]
     if notice.kind is Kind.ACKNOWLEDGED:
         return [_on(alias, "acknowledge", notice)]

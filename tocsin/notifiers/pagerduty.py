@@ -25,7 +25,7 @@ OPTIONS: Mapping[str, bool] = {"key_setting": True, "endpoint": False}
 
 ENDPOINT = "https://events.pagerduty.com"
 
-_ACTIONS = {Kind.RESOLVED: "resolve", Kind.ACKNOWLEDGED: "acknowledge"}
+_ACTIONS = {Kind.RESOLVED: "resolve", Kind.EXPIRED: "resolve", Kind.ACKNOWLEDGED: "acknowledge"}
 _SEVERITY = {Severity.P0: "critical", Severity.P1: "error", Severity.P2: "warning", Severity.P3: "info"}
 _LONGEST_KEY, _LONGEST_SUMMARY, _LONGEST_SOURCE, _LONGEST_DETAIL = 255, 1024, 250, 1_000
 _KEY_LENGTH = 32
@@ -76,7 +76,7 @@ def payload(notice: Notice) -> list[dict[str, Any]]:
 def dedup_keys(notice: Notice) -> list[str]:
     """Return the keys of the incidents the notice is about, hashed where longer than PagerDuty takes."""
     failed = f"{notice.episode}/failed"
-    keys = {Kind.FAILED: [failed], Kind.RESOLVED: [notice.episode, failed]}.get(notice.kind, [notice.episode])
+    keys = [failed] if notice.kind is Kind.FAILED else [notice.episode, *([failed] if notice.kind.ends else [])]
     return [key if len(key) <= _LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest() for key in keys]
 
 

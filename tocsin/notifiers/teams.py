@@ -38,6 +38,7 @@ _COLOURS = {
     Kind.FIRED: "Attention",
     Kind.FAILED: "Attention",
     Kind.RESOLVED: "Good",
+    Kind.EXPIRED: "Default",
     Kind.ACTED: "Accent",
     Kind.ACKNOWLEDGED: "Accent",
 }
