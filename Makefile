@@ -10,19 +10,24 @@ TRACE ?=
 .PHONY: setup run test check mutants agree simulate picture pictures package size lock clean recordings \
   bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-coldstart
 
-setup: $(VENV)/.ready
+# Microsoft's KQL parser comes along where npm is: without it `tocsin check` looks for names alone.
+setup: $(VENV)/.ready $(if $(shell command -v npm),tests/kql/node_modules/.ready)
 
-$(VENV)/.ready: requirements-dev.lock pyproject.toml
+$(VENV)/.ready: requirements-dev.lock pyproject.toml tools/progress.awk
 	@echo "Preparing $(VENV) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@{ $(BIN)/python -m pip install --disable-pip-version-check --no-color --progress-bar off --require-hashes \
+	  -r requirements-dev.lock; echo "exit $$?"; } | awk -v total="$$(grep -c '^[a-zA-Z].*==' requirements-dev.lock)" \
+	  -v terminal="$$(test -t 1 && echo 1)" -f tools/progress.awk
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@command -v npm >/dev/null || echo "npm is not here: KQL is not parsed, and the tests that need Node are skipped"
 	@touch $@
 
-# Microsoft's KQL parser, for the golden queries. Absent Node, the tests that need it say so and skip; CI may not skip.
+# Absent Node, the tests that bind the golden queries say so and skip; CI may not skip.
 tests/kql/node_modules/.ready: tests/kql/package-lock.json
-	@if command -v npm >/dev/null; then npm ci --silent --prefix tests/kql && touch $@; \
-	else echo "npm is not here: the tests that bind KQL with Microsoft's parser will be skipped"; fi
+	@if ! command -v npm >/dev/null; then echo "npm is not here: KQL is not parsed"; else \
+	echo "Fetching Microsoft's KQL parser …"; if npm ci --silent --prefix tests/kql; then touch $@; \
+	else echo "It could not be fetched: KQL is not parsed"; test -z "$(CI)"; fi; fi
 
 run: setup
 	@$(BIN)/tocsin demo $(if $(TRACE),--trace $(TRACE)) $(ARGS)

@@ -12,7 +12,7 @@ from tocsin.cli import audit, backtest, people, plan, porting, writing
 from tocsin.cli.drill import drill
 from tocsin.cli.handover import handover
 from tocsin.cli.options import Form, Root
-from tocsin.cli.output import Output
+from tocsin.cli.output import Exit, Output, stop
 from tocsin.cli.report import report as report_group
 from tocsin.cli.reports import Report
 
@@ -139,11 +139,16 @@ def run(
     ] = 10.0,
     ticks: Annotated[int, typer.Option("--ticks", help="Stop after so many ticks; 0 is never.", min=0)] = 0,
     trace: Annotated[Path | None, typer.Option("--trace", help="With --local: recorded load to play.")] = None,
+    env: Annotated[
+        Path | None, typer.Option("--env", help="With --local: write the settings that reach its world here.")
+    ] = None,
 ) -> None:
-    """Tick in a loop, as the timer does in Azure, until interrupted."""
-    from tocsin.cli.ticking import run_loop
+    """Tick in a loop, as the timer does in Azure, until interrupted; with --local for practice, on this machine."""
+    from tocsin.cli.ticking import Practice, run_loop
 
-    run_loop(root, local=local, every=every, speed=speed, ticks=ticks, trace=trace)
+    if (trace or env) and not local:
+        stop(Exit.USAGE, f"{'--trace' if trace else '--env'} is of the local world: it needs --local")
+    run_loop(root, local=Practice(speed, trace, env) if local else None, every=every, ticks=ticks)
 
 
 @program.command()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import typer
 
-from tocsin.app import App, compose
+from tocsin.app import App
+from tocsin.cli import project
 from tocsin.cli.examining import Place, examine
 from tocsin.cli.output import Exit, Output, console, emit_json, stop
 from tocsin.cli.project import find_root, load_settings
@@ -44,7 +45,7 @@ def _found(root: Path | None, target: str) -> list[Finding]:
 def composed(root: Path | None) -> tuple[App, Settings]:
     """Return the app of the folder, and the settings it was composed from."""
     given = load_settings(find_root(root))
-    return compose(given), given
+    return project.composed(given), given
 
 
 def place_of(root: Path | None, target: str) -> Place:

@@ -33,7 +33,7 @@ def missing(folder: Path = FOLDER) -> str:
     if shutil.which("node") is None:
         return "Node is not here"
     if not (folder / "node_modules" / "@kusto" / "language-service-next").is_dir():
-        return f"Microsoft's KQL parser is not here: npm ci --prefix {folder.parent.name}/{folder.name}"
+        return f"Microsoft's KQL parser is not here: `make setup`, or npm ci --prefix {folder}"
     return ""
 
 

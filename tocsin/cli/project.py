@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from tocsin.app import App, compose
+from tocsin.app import App, Parts, compose
 from tocsin.cli.output import Exit, stop
 from tocsin.settings import Settings
 
@@ -43,4 +43,17 @@ def _file(path: Path) -> dict[str, str]:
 
 def load_app(root: Path | None) -> App:
     """Return the app of the folder, composed from its settings."""
-    return compose(load_settings(find_root(root)))
+    return composed(load_settings(find_root(root)))
+
+
+def composed(given: Settings) -> App:
+    """Return the app of these settings; with those of ``tocsin run --local``, by the clock of its world."""
+    from tocsin.local.world import CLOCK, read_clock
+
+    setting = given.values.get(CLOCK, "").strip()
+    if not setting:
+        return compose(given)
+    try:
+        return compose(given, Parts(clock=read_clock(setting)))
+    except ValueError:
+        stop(Exit.USAGE, f"{CLOCK} is not as `tocsin run --local` prints it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.markup import escape
@@ -12,8 +13,9 @@ from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
 from tocsin.cli.switching import Order, called, carry_out, person, record
 from tocsin.core.config import Target
 from tocsin.core.evals import Verdict
-from tocsin.core.message import NEWS, outbox
-from tocsin.engine import releasing
+from tocsin.core.message import NEWS, Notice, labels_of, outbox
+from tocsin.core.route import ends
+from tocsin.engine import releasing, standing
 from tocsin.ports import StoreUnavailable
 
 
@@ -41,9 +43,9 @@ def release(
         _show(verdict, name)
     if not verdict.green and not override:
         _refuse(app, target, scope, reason, verdict, output)
+    shown: dict[str, Any] = {"gate": verdict.as_dict(), "overridden": not verdict.green}
     if not verdict.green:
-        _override(app, target, scope, reason, verdict)
-    shown = {"gate": verdict.as_dict(), "overridden": not verdict.green}
+        shown["notifies"] = _override(app, target, scope, reason, verdict)
     carry_out(app, Order(target, "release", scope, reason, wait, verdict.evidence(), shown), output)
 
 
@@ -61,15 +63,29 @@ def _refuse(app: App, target: Target, scope: str, reason: str, verdict: Verdict,
         said = {"target": target.name, "verb": "release", "outcome": "refused", "verified": False}
         emit_json({**said, "gate": verdict.as_dict(), "overridden": False})
     failing = ", ".join(check.name for check in verdict.failing)
-    stop(Exit.BAD_NEWS, f"{target.name} is not released: {failing}. --override releases it all the same, and pages")
+    whom = ", ".join(_notified(app, _notice(app, target, scope, reason, verdict))) or "nobody: no route takes it"
+    words = f"--override releases it all the same, and notifies {whom}"
+    stop(Exit.BAD_NEWS, f"{target.name} is not released: {failing}. {words}")
 
 
-def _override(app: App, target: Target, scope: str, reason: str, verdict: Verdict) -> None:
-    """Record who overrules the gate and have it told, in one transaction and before anything is done."""
-    now = app.clock.now()
-    notice = releasing.overridden(target, scope, person(), reason, verdict, now)
-    detail = {"scope": scope, "reason": reason, **verdict.evidence()}
+def _notice(app: App, target: Target, scope: str, reason: str, verdict: Verdict) -> Notice:
+    return releasing.overridden(target, scope, person(), reason, verdict, app.clock.now())
+
+
+def _notified(app: App, notice: Notice) -> list[str]:
+    """Return the receivers to which the routes lead the notice, each once; no silence hides an override."""
+    tree = standing.audience(app.engine.project.config).tree
+    return list(dict.fromkeys(name for node in ends(tree, labels_of(notice)) for name in node.to))
+
+
+def _override(app: App, target: Target, scope: str, reason: str, verdict: Verdict) -> list[str]:
+    """Say who is notified of it, record who overrules the gate and have it told before anything is done."""
+    notice, now = _notice(app, target, scope, reason, verdict), app.clock.now()
+    whom = _notified(app, notice)
+    typer.echo(f"the gate is overridden; this notifies {', '.join(whom) or 'nobody: no route takes it'}", err=True)
+    detail = {"scope": scope, "reason": reason, "notifies": ", ".join(whom), **verdict.evidence()}
     record(app, target, "release overrides the gate", detail, outbox(notice, [NEWS], now))
+    return whom
 
 
 def _show(verdict: Verdict, name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +84,7 @@ def carry_out(app: App, order: Order, output: Output) -> None:
     if proven:
         record(app, target, f"{verb} verified", {"scope": scope})
     if proven and verb == "engage":
-        switches.engaged(app.engine.store, app.engine.configuration, target, scope, person(), datetime.now(UTC))
+        switches.engaged(app.engine.store, app.engine.configuration, target, scope, person(), app.clock.now())
     _show(outcome, order, proven, output)
 
 
@@ -162,7 +161,7 @@ def record(
     app: App, target: Target, event: str, detail: Mapping[str, str], deliveries: Iterable[Delivery] = ()
 ) -> None:
     """What a person does is recorded like what a policy does, and before it is done; who hears of it, with it."""
-    entry = Record(datetime.now(UTC), person(), event, target.name, "killswitch", detail)
+    entry = Record(app.clock.now(), person(), event, target.name, "killswitch", detail)
     try:
         app.engine.store.record(None, [entry], deliveries)
     except StoreUnavailable as error:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -252,15 +253,32 @@ class World:
         }
 
 
-class ScaledClock:
-    """A clock that runs ``speed`` times as fast as the machine's, from ``start``."""
+CLOCK = "TOCSIN_PRACTICE_CLOCK"
+"""The setting by which a second process reads the clock of a world that runs in another; only the command line does."""
 
-    def __init__(self, start: datetime, speed: float) -> None:
-        self._start, self._speed, self._begun = start, speed, time.monotonic()
+
+@dataclass(frozen=True, slots=True)
+class ScaledClock:
+    """A clock that runs ``speed`` times as fast as the machine's, from ``start``, at which it was ``begun`` (epoch)."""
+
+    start: datetime
+    speed: float
+    begun: float = field(default_factory=time.time)
 
     def now(self) -> datetime:
         """Return the instant this clock has come to."""
-        return self._start + timedelta(seconds=(time.monotonic() - self._begun) * self._speed)
+        return self.start + timedelta(seconds=(time.time() - self.begun) * self.speed)
+
+    @property
+    def setting(self) -> str:
+        """Return it as a setting, for another process on this machine."""
+        return f"{self.start.isoformat()} {self.speed:g} {self.begun:.3f}"
+
+
+def read_clock(setting: str) -> ScaledClock:
+    """Return the clock of a setting. Raises ValueError when that is not like ``setting`` of a clock."""
+    start, speed, begun = setting.split()
+    return ScaledClock(datetime.fromisoformat(start), float(speed), float(begun))
 
 
 @contextmanager
