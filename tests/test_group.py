@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from tocsin.core import telling
 from tocsin.core.audience import Route
 from tocsin.core.fields import Severity
-from tocsin.core.group import Group, Why, reason, wait
+from tocsin.core.group import Group, Why, identity, reason, wait, without
 from tocsin.core.message import Kind, Notice
 from tocsin.core.mute import Muting
 from tocsin.core.route import Node, compiled
@@ -44,6 +46,39 @@ def only(entered: Entered) -> Group:
 def test_p0_and_p1_wait_for_nothing_unless_a_route_says_so() -> None:
     assert [wait(tree(), each).total_seconds() for each in Severity][:3] == [0, 0, 30]
     assert wait(tree(group_wait="10s"), Severity.P0) == timedelta(seconds=10)
+
+
+def test_no_labels_spell_the_id_of_another_group() -> None:
+    """Whatever telemetry puts into a value, and whatever the names of labels are."""
+    pieces = ["a", "b", "=", ", ", ",", "\\", "{", "}", " ", "x"]
+    texts = ["".join(some) for length in (1, 2, 3) for some in itertools.product(pieces, repeat=length)]
+    node, chance = tree(), random.Random(7)
+    every = {((name, text),) for text in texts for name in ("a", "a=x, b", "b")}
+    every |= {(("a", one), ("b", other)) for one, other in (chance.sample(texts, 2) for _ in range(5_000))}
+    every |= {(("a", "x" * count), ("b", "x" * (400 - count))) for count in range(1, 400)}
+    assert len({identity(node, labels) for labels in every}) == len(every)
+
+
+def test_a_groups_id_is_plain_for_plain_labels_and_never_long() -> None:
+    assert identity(tree(), (("rule", "errors"), ("target", "sales-eu"))) == "routes {rule=errors, target=sales-eu}"
+    assert len(identity(tree(), (("agent", "🙂" * 1_000), ("target", "x" * 1_000)))) == 300
+
+
+def test_a_group_remembers_all_that_was_entered_at_once_and_little_of_each() -> None:
+    """A crash before it is settled enters it once more, which changes nothing."""
+    node = tree()
+    many = [news(f"alert{number}" + "x" * 2_000) for number in range(1_000)]
+    entered = only(telling.enter({}, Audience(node), many, NOW))
+    flushed, _ = whys(entered, node, timedelta())
+    gone = without(flushed, list(flushed.members), NOW)
+    assert only(telling.enter({gone.id: gone}, Audience(node), many, NOW + HOUR)) is gone
+    assert sum(map(len, entered.seen)) == 16 * 1_000
+
+
+def test_a_group_knows_what_it_remembered_by_whole_ids() -> None:
+    node, told = tree(), news("a")
+    old = replace(only(telling.enter({}, Audience(node), [news("b")], NOW)), seen=(told.notice.id,))
+    assert only(telling.enter({old.id: old}, Audience(node), [told], NOW)) is old
 
 
 def test_a_repeat_falls_exactly_on_its_interval() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tocsin.core.group import Group
 from tocsin.ports import Store, StoreUnavailable
+from tocsin.stores.codec import dump
 from tocsin.stores.sqlite import SqliteStore
-from tocsin.testing.store_contract import T0, StoreContract, a_delivery, an_alert
+from tocsin.testing.store_contract import T0, StoreContract, a_delivery, a_group, an_alert
 
 
 class TestSqlite(StoreContract):
@@ -42,6 +46,21 @@ def test_an_error_in_a_transaction_leaves_nothing_of_it_behind(tmp_path: Path) -
         store.commit("high_error_rate", "sales", [an_alert()], deliveries(), None)
     assert not store.load("high_error_rate", "sales").alerts
     assert not store.waiting(T0)
+
+
+def test_a_group_that_was_stored_as_one_row_is_read_and_becomes_rows(tmp_path: Path) -> None:
+    store, group = SqliteStore(tmp_path / "state.sqlite"), a_group(3)
+    store.keep(Group, "g", replace(group, members={}, told={}), None)
+    with store._transaction() as db:
+        db.execute("UPDATE kept SET body = ? WHERE key = 'g'", (dump(group),))
+    (found,) = store.kept(Group).values()
+    assert found.value == group
+    changed = replace(group, next=T0 + timedelta(minutes=1))
+    store.keep(Group, "g", changed, found.etag)
+    assert store.kept(Group)["g"].value == changed
+    with store._transaction() as db:
+        assert db.execute("SELECT count(*) FROM parts").fetchone() == (4,)
+        assert "high_error_rate/sales/" not in db.execute("SELECT body FROM kept").fetchone()[0]
 
 
 def test_a_store_that_was_closed_opens_again(tmp_path: Path) -> None:

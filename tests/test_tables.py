@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.azurite.server import Azurite
 from tocsin.core.alert import Alert, instance
+from tocsin.core.group import Group
 from tocsin.core.message import Settled
 from tocsin.ports import Conflict, Store, StoreUnavailable
-from tocsin.stores import tables
+from tocsin.stores import keys, tables
+from tocsin.stores.codec import dump
 from tocsin.stores.partition import Ledger
+from tocsin.stores.rows import Change
 from tocsin.stores.tables import TableStore, connect
-from tocsin.testing.store_contract import MINUTE, T0, StoreContract, a_delivery, an_alert
+from tocsin.testing.store_contract import MINUTE, T0, StoreContract, a_delivery, a_group, an_alert
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +92,57 @@ def test_a_writer_that_dies_between_chunks_leaves_all_or_nothing(table: str, poi
     assert len(other.waiting(T0)) == (0 if nothing else 1)
     fresh = other.load("high_error_rate", "sales").etag
     other.commit("high_error_rate", "sales", many(1, value=3.0), [], fresh)
+
+
+@pytest.mark.parametrize("point", ["staged", "named", "chunk 0", "chunk 2", "unstaged"])
+def test_a_writer_that_dies_within_a_group_leaves_all_of_it_or_nothing(table: str, point: str) -> None:
+    """The messages of the group too: a receiver is notified once of what is saved, and of nothing else."""
+    store = connect(table)
+    store.keep(Group, "g", a_group(5), None)
+    etag = store.kept(Group)["g"].etag
+    store._ledger.crash.append(point)
+    with pytest.raises(KeyboardInterrupt):
+        store.keep(Group, "g", a_group(250, 2), etag, [a_delivery("n1")])
+    other = connect(table)
+    found = other.kept(Group)["g"]
+    assert found.value == (a_group(5) if point == "staged" else a_group(250, 2))
+    assert len(other.waiting(T0)) == (0 if point == "staged" else 1)
+    other.keep(Group, "g", a_group(3, 3), found.etag)
+    assert connect(table).kept(Group)["g"].value == a_group(3, 3)
+
+
+def test_only_the_alerts_that_changed_are_written(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[list[str]] = []
+    transact = Ledger._transact
+
+    def noted(ledger: Ledger, operations: list[Any]) -> str:
+        sent.append([str(each[1]["RowKey"]).partition("|")[0] for each in operations])
+        return transact(ledger, operations)
+
+    monkeypatch.setattr(Ledger, "_transact", noted)
+    store, group = connect(table), a_group(40)
+    store.keep(Group, "g", group, None)
+    assert sent.pop() == ["!head"] + ["member"] * 41, "forty alerts, and one that left when somebody was notified"
+    key, member = list(group.members.items())[7]
+    changed = replace(group, members={**group.members, key: replace(member, held="silenced")})
+    store.keep(Group, "g", changed, store.kept(Group)["g"].etag)
+    assert sent.pop() == ["!head", "member"]
+    etag = store.kept(Group)["g"].etag
+    connect(table).keep(Group, "g", group, etag)  # by somebody who has not read it: it is read then
+    assert sent.pop() == ["!head", "member"]
+
+
+def test_a_group_that_was_stored_as_one_row_is_read_and_becomes_rows(table: str) -> None:
+    store, group = connect(table), a_group(3)
+    partition = keys.kept("Group", "g")
+    store._ledger.write(partition, None, Change(json.dumps({"key": "g", "value": dump(group)})))
+    (found,) = store.kept(Group).values()
+    assert found.value == group
+    changed = replace(group, next=T0 + MINUTE)
+    store.keep(Group, "g", changed, found.etag)
+    assert store.kept(Group)["g"].value == changed
+    assert len(store._rows(partition, keys.PART)) == 4
+    assert "high_error_rate/sales/" not in store._ledger.head(partition).body
 
 
 def test_two_who_finish_the_same_work_do_it_once(table: str) -> None:

@@ -6,6 +6,8 @@ otherwise. Every decision has its reason, ``nothing`` too.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,8 +17,11 @@ from tocsin.core.fields import Severity
 from tocsin.core.message import Notice
 from tocsin.core.route import GROUP_WAIT, Node, Pairs
 
-_REMEMBERED = 300
-"""Notices that a group remembers having entered."""
+_REMEMBERED, _ENTERED = 300, 5_000
+"""Notices that a group remembers having entered: of one round all, up to the second number, 95 KB as marks."""
+
+_LONGEST_ID = 300
+"""Letters of a group's id. What is longer is cut, and ends with its digest."""
 
 _SWEEP = timedelta(seconds=30)
 """Groups that have emptied are forgotten at each half minute; until then they keep their time."""
@@ -79,7 +84,7 @@ class Group:
     told: Mapping[str, Told] = field(default_factory=dict)
     emptied: datetime | None = None
     seen: tuple[str, ...] = ()
-    """The newest notices that were entered: one that comes again changes nothing."""
+    """Marks of the newest notices that were entered: one that comes again changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +101,28 @@ class Decision:
 
 
 def identity(node: Node, labels: Pairs) -> str:
-    """Return the id of the group with these labels on a route."""
-    return f"{node.place} {{{', '.join(f'{key}={value}' for key, value in labels)}}}"
+    """Return the id of the group with these labels on a route: no other labels have it, whatever they hold."""
+    text = f"{node.place} {{{', '.join(f'{_escaped(key)}={_escaped(value)}' for key, value in labels)}}}"
+    if len(text) < _LONGEST_ID:
+        return text
+    end = f"…{_digest(text)[:32]}"
+    return text[: _LONGEST_ID - len(end)] + end
+
+
+def _escaped(text: str) -> str:
+    return _SEPARATORS.sub(r"\\\g<0>", text)
+
+
+_SEPARATORS = re.compile(r"[\\,={}]")
+
+
+def _mark(notice: str) -> str:
+    """Return what a group remembers of a notice's id."""
+    return _digest(notice)[:16]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def wait(node: Node, severity: Severity) -> timedelta:
@@ -130,15 +155,21 @@ def insert(
         members[key] = _after(before, member)
         if not group.flushed and due > now and members[key].since + wait(node, member.notice.severity) <= now:
             due = now
-    return replace(group, members=members, next=due, emptied=None, seen=tuple(seen)[-_REMEMBERED:])
+    return replace(group, members=members, next=due, emptied=None, seen=_newest(seen, len(fresh)))
 
 
 def _unseen(entering: Iterable[tuple[str, Member]], seen: dict[str, None]) -> Iterator[tuple[str, Member]]:
     """Yield what was not entered before, and note that it was."""
     for key, member in entering:
-        if member.notice.id not in seen:
-            seen[member.notice.id] = None
+        mark = _mark(member.notice.id)
+        if mark not in seen and member.notice.id not in seen:  # groups once remembered whole ids
+            seen[mark] = None
             yield key, member
+
+
+def _newest(seen: Iterable[str], fresh: int) -> tuple[str, ...]:
+    """Return what of the marks is remembered: at least those of this round, in case it is entered once more."""
+    return tuple(seen)[-min(max(fresh, _REMEMBERED), _ENTERED) :]
 
 
 def without(group: Group, keys: Collection[str], now: datetime) -> Group:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 
+from tocsin.core import group_rows
 from tocsin.core.audit import End, lines_of
+from tocsin.core.group import Group
+from tocsin.core.group_rows import Part
 from tocsin.ports import Diverged
 
 T = TypeVar("T")
@@ -30,6 +34,33 @@ def dump(value: Any) -> str:
 def load(kind: type[T], text: str) -> T:
     """Return the value of type ``kind`` that ``dump`` wrote. Raises pydantic's ValidationError on anything else."""
     return cast(T, _adapter(kind).validate_json(text))
+
+
+_DIVIDED: Mapping[Any, tuple[Any, Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    Group: (Part, group_rows.divided, group_rows.united)
+}
+"""Kinds of values that grow: what their parts are, and how one is taken apart and put together."""
+
+
+def has_parts(kind: type[Any]) -> bool:
+    """Return whether values of a kind have parts, each of which is a row of its own."""
+    return kind in _DIVIDED
+
+
+def divide(value: Any) -> tuple[str, dict[str, str]]:
+    """Return the text of a value without its parts, and the text of each part by its key."""
+    if not has_parts(type(value)):
+        return dump(value), {}
+    head, parts = _DIVIDED[type(value)][1](value)
+    return dump(head), {part.key: dump(part) for part in parts}
+
+
+def unite(kind: type[T], head: str, parts: Iterable[str]) -> T:
+    """Return the value that ``divide`` wrote. Raises pydantic's ValidationError on anything else."""
+    if not has_parts(kind):
+        return load(kind, head)
+    part, _, united = _DIVIDED[kind]
+    return cast(T, united(load(kind, head), [load(part, text) for text in parts]))
 
 
 class Audited:

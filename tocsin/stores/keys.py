@@ -18,8 +18,8 @@ from tocsin.stores.rows import Row
 ACTING = "acting"
 """The one partition of executions and audit."""
 
-ALERT, OUT, EXECUTION, AUDIT = "alert", "out", "execution", "audit"
-"""Kinds of rows, and how their keys begin."""
+ALERT, PART, OUT, EXECUTION, AUDIT = "alert", "member", "out", "execution", "audit"
+"""Kinds of rows, and how their keys begin. A part sorts before messages: it is read without them."""
 
 
 def partition(rule: str, target: str) -> str:
@@ -35,6 +35,11 @@ def kept(kind: str, key: str) -> str:
 def kept_body(key: str, text: str) -> str:
     """Return what the head of a kept value holds: its key, and the value's text."""
     return json.dumps({"key": key, "value": text}, ensure_ascii=False)
+
+
+def part_row(key: str, text: str) -> Row:
+    """Return a part of a kept value as a row."""
+    return Row(f"{PART}|{digest(key)}", text, PART)
 
 
 def mark(target: str) -> str:

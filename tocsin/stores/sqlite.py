@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import starmap
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
 from tocsin.stores import keys
-from tocsin.stores.codec import Audited, dump, load
+from tocsin.stores.codec import Audited, divide, dump, load, unite
 from tocsin.stores.rows import Change, Row, transactions
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ CREATE TABLE IF NOT EXISTS executions (id TEXT PRIMARY KEY, version INTEGER NOT 
 CREATE TABLE IF NOT EXISTS audit (sequence INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS kept (kind TEXT, key TEXT, etag INTEGER NOT NULL, body TEXT NOT NULL,
   PRIMARY KEY (kind, key));
+CREATE TABLE IF NOT EXISTS parts (kind TEXT, whole TEXT, key TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, whole, key));
 CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS beats (name TEXT PRIMARY KEY, at REAL NOT NULL);
 """
@@ -210,15 +212,24 @@ class SqliteStore(Audited):
         """Return every value of a kind, by its key."""
         with self._transaction() as db:
             rows = db.execute("SELECT key, etag, body FROM kept WHERE kind = ?", (kind.__name__,)).fetchall()
-        return {key: Kept(load(kind, body), str(etag)) for key, etag, body in rows if body}
+            parts = db.execute("SELECT whole, body FROM parts WHERE kind = ?", (kind.__name__,)).fetchall()
+        texts: dict[str, list[str]] = {}
+        for whole, body in parts:
+            texts.setdefault(whole, []).append(body)
+        return {key: Kept(unite(kind, body, texts.get(key, ())), str(etag)) for key, etag, body in rows if body}
 
     def keep(
         self, kind: type[T], key: str, value: T | None, etag: str | None, deliveries: Iterable[Delivery] = ()
     ) -> None:
-        """Replace a value, or forget it, and enqueue deliveries in one transaction. Raises ``Conflict``."""
+        """Replace a value, or forget it, and enqueue deliveries in one transaction. Raises ``Conflict``.
+
+        Of its parts only those are written that are others than what lies there.
+        """
         deliveries = list(deliveries)
-        body = "" if value is None else keys.kept_body(key, dump(value))
-        _check(keys.kept(kind.__name__, key), body, (), deliveries)
+        text, parts = ("", {}) if value is None else divide(value)
+        body = "" if value is None else keys.kept_body(key, text)
+        rows = list(starmap(keys.part_row, parts.items()))
+        _check(keys.kept(kind.__name__, key), body, rows, deliveries)
         with self._transaction() as db:
             row = db.execute("SELECT etag FROM kept WHERE kind = ? AND key = ?", (kind.__name__, key)).fetchone()
             if (str(row[0]) if row else None) != etag:
@@ -227,9 +238,8 @@ class SqliteStore(Audited):
                 db.execute("DELETE FROM kept WHERE kind = ? AND key = ?", (kind.__name__, key))
             else:
                 following = (row[0] if row else 0) + 1
-                db.execute(
-                    "INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", (kind.__name__, key, following, dump(value))
-                )
+                db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", (kind.__name__, key, following, text))
+            _replace_parts(db, (kind.__name__, key), parts)
             _add(db, deliveries)
 
     def audit_lines(self, since: int = 0, most: int | None = None) -> list[str]:
@@ -323,6 +333,14 @@ def _advance_head(db: sqlite3.Connection, partition: str, etag: str | None, body
         raise Conflict(partition)
     following = (row[0] if row else 0) + 1
     db.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?)", (partition, following, body))
+
+
+def _replace_parts(db: sqlite3.Connection, whole: tuple[str, str], parts: Mapping[str, str]) -> None:
+    there = dict(db.execute("SELECT key, body FROM parts WHERE kind = ? AND whole = ?", whole).fetchall())
+    gone = [(*whole, key) for key in there.keys() - parts.keys()]
+    changed = [(*whole, key, text) for key, text in parts.items() if there.get(key) != text]
+    db.executemany("DELETE FROM parts WHERE kind = ? AND whole = ? AND key = ?", gone)
+    db.executemany("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?)", changed)
 
 
 def _add(db: sqlite3.Connection, deliveries: Iterable[Delivery]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby, starmap
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tocsin.core.alert import Alert, Instance
@@ -19,7 +20,7 @@ from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
 from tocsin.stores import keys
-from tocsin.stores.codec import Audited, dump, load
+from tocsin.stores.codec import Audited, divide, dump, has_parts, load, unite
 from tocsin.stores.partition import Ledger, body_of, reached
 from tocsin.stores.rows import HEAD, Change, Row
 
@@ -41,6 +42,8 @@ class TableStore(Audited):
         self._ledger = Ledger(table)
         self._places: dict[str, str] = {}
         """In which partition the deliveries stand that were last seen waiting; any other is searched for everywhere."""
+        self._parts: dict[type[Any], dict[str, tuple[str, dict[str, str]]]] = {}
+        """By kind and partition the ETag of the head and the digests of the parts, as they were last read."""
         self._prepared = False
 
     def prepare(self) -> None:
@@ -88,7 +91,7 @@ class TableStore(Audited):
         given = list(alerts)
         puts = [keys.alert_row(each) for each in given if not each.idle]
         idle = {keys.alert_key(each) for each in given if each.idle}
-        there = {str(each["RowKey"]) for each in self._rows(partition, keys.ALERT)} if idle else set()
+        there = self._ledger.keys_of(partition, keys.ALERT, sorted(idle)) if idle else set()
         new = self._new(partition, deliveries)
         self._ledger.write(partition, etag, Change("", [*puts, *new], sorted(idle & there)))
 
@@ -196,22 +199,52 @@ class TableStore(Audited):
 
     def kept(self, kind: type[T]) -> Mapping[str, Kept[T]]:
         """Return every value of a kind, by its key."""
-        self._ledger.unfinished()
-        first = keys.kept(kind.__name__, "")
-        found = self._ledger.across(first, f"{first}~", f"{HEAD}~")
-        bodies = [(json.loads(body_of(each) or "{}"), each.metadata["etag"]) for each in found]
-        return {body["key"]: Kept(load(kind, body["value"]), etag) for body, etag in bodies if body}
+        found: dict[str, Kept[T]] = {}
+        there: dict[str, tuple[str, dict[str, str]]] = {}
+        for partition, (head, *parts) in groupby(self._whole(kind), key=lambda each: str(each["PartitionKey"])):
+            etag, texts = head.metadata["etag"], {str(each["RowKey"]): body_of(each) for each in parts}
+            there[partition] = etag, {key: keys.digest(text) for key, text in texts.items()}
+            if body := json.loads(body_of(head) or "{}"):
+                found[body["key"]] = Kept(unite(kind, body["value"], texts.values()), etag)
+        self._parts[kind] = there
+        return found
 
     def keep(
         self, kind: type[T], key: str, value: T | None, etag: str | None, deliveries: Iterable[Delivery] = ()
     ) -> None:
-        """Replace a value, or forget it, and enqueue deliveries, whole or not at all. Raises ``Conflict``."""
+        """Replace a value, or forget it, and enqueue deliveries, whole or not at all. Raises ``Conflict``.
+
+        Of its parts only those are written that are others than what lies there.
+        """
         partition = keys.kept(kind.__name__, key)
+        there = self._there(kind, partition, etag)
         if etag is None:  # what was forgotten leaves its head behind
             head = self._ledger.head(partition)
             etag = head.etag if not head.body else None
-        body = "" if value is None else keys.kept_body(key, dump(value))
-        self._ledger.write(partition, etag, Change(body, self._new(partition, deliveries)))
+        text, parts = ("", {}) if value is None else divide(value)
+        rows = {row.key: row for row in starmap(keys.part_row, parts.items())}
+        changed = [row for row in rows.values() if there.get(row.key) != keys.digest(row.body)]
+        body = "" if value is None else keys.kept_body(key, text)
+        puts = [*changed, *self._new(partition, deliveries)]
+        self._ledger.write(partition, etag, Change(body, puts, sorted(there.keys() - rows.keys())))
+
+    def _whole(self, kind: type[Any]) -> list[Any]:
+        """Return the heads and parts of a kind, after whatever a dead writer left undone has been finished."""
+        first = keys.kept(kind.__name__, "")
+        while True:
+            rows = self._ledger.across(first, f"{first}~", f"{keys.PART}~")
+            if not any(each.get("Pending") for each in rows):
+                return rows
+            self._ledger.unfinished()
+
+    def _there(self, kind: type[Any], partition: str, etag: str | None) -> Mapping[str, str]:
+        """Return the parts that lie in a partition, each with the digest of its text: as read last, or read now."""
+        if etag is None or not has_parts(kind):
+            return {}
+        read, there = self._parts.get(kind, {}).get(partition, ("", {}))
+        if read == etag:
+            return there
+        return {str(each["RowKey"]): keys.digest(body_of(each)) for each in self._rows(partition, keys.PART)}
 
     def audit_lines(self, since: int = 0, most: int | None = None) -> list[str]:
         """Return the audit chain's lines of the ``most`` places after record ``since``, oldest first."""
@@ -320,7 +353,7 @@ class TableStore(Audited):
         given = {keys.out_key(each.id): each for each in deliveries}
         if not given:
             return []
-        there = {str(each["RowKey"]) for each in self._rows(partition, keys.OUT)}
+        there = self._ledger.keys_of(partition, keys.OUT, list(given))
         return [keys.out_row(each) for key, each in given.items() if key not in there]
 
 

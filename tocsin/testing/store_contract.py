@@ -14,6 +14,7 @@ from tocsin.core import audit
 from tocsin.core.alert import Alert, State, Verdict
 from tocsin.core.audit import Record
 from tocsin.core.fields import Severity
+from tocsin.core.group import Group, Member, Told
 from tocsin.core.message import Delivery, Fact, Kind, Notice, Settled
 from tocsin.core.remedy import Execution, Phase
 from tocsin.ports import Conflict, Store, TooLarge
@@ -74,6 +75,17 @@ def an_alert_of(size: int, letter: str, by: tuple[tuple[str, str], ...] = ()) ->
 
     most = bisect_right(range(size), size, key=bytes_of) - 1
     return replace(an_alert(by), detail=letter * most)
+
+
+def a_group(count: int, number: int = 1, text: str = "it burns") -> Group:
+    """Return a group of ``count`` alerts, of which one receiver was notified and another of none; one has left it."""
+    keys = [f"high_error_rate/sales/{each:04}" for each in range(count)]
+    notice = replace(a_delivery("n").notice, title=text)
+    members = {key: Member(replace(notice, id=f"{key}/{number}"), True, T0 + each * MINUTE, opened=notice)
+               for each, key in enumerate(keys)}  # fmt: skip
+    told = Told({key: f"{key}/e" for key in keys}, frozenset({"high_error_rate/sales/gone"}), T0, "new alerts")
+    labels = (("rule", "high_error_rate"),)
+    return Group("g", "routes", labels, T0, True, members, {"oncall": told, "team": Told(at=T0)}, seen=("a", "b"))
 
 
 def an_execution() -> Execution:
@@ -316,6 +328,43 @@ class StoreContract:
         assert [each.id for each in store.deliveries()] == ["n2/oncall"]
         assert (store.mark("sales").slots, store.kept(Fact), store.executions(), store.audit()) == ({}, {}, [], [])
         assert store.lock("act/sales", "a", T0, MINUTE)
+
+    def test_a_group_is_kept_whole_whatever_number_of_alerts_it_has(self, store: Store) -> None:
+        """Its alerts are rows of their own: neither many nor long ones make it too large."""
+        large, long = a_group(2_000), replace(a_group(16, text="🙂" * 10_000), id="h")
+        store.keep(Group, "g", large, None, [a_delivery("n1")])
+        store.keep(Group, "h", long, None)
+        found = self.second(store).kept(Group)
+        assert {key: each.value for key, each in found.items()} == {"g": large, "h": long}
+        assert list(found["g"].value.members) == list(large.members), "the oldest first"
+        assert [each.id for each in store.waiting(T0)] == ["n1/oncall"]
+
+    def test_alerts_come_into_a_group_and_leave_it(self, store: Store) -> None:
+        """What is read is what was kept last, by whichever writer."""
+        store.keep(Group, "g", a_group(20), None)
+        store.keep(Group, "other", a_group(3), None)
+        other = self.second(store)
+        for group in (a_group(5, 2), a_group(12, 3), replace(a_group(0), told={}), a_group(4)):
+            other.keep(Group, "g", group, other.kept(Group)["g"].etag)
+            assert store.kept(Group)["g"].value == group
+        store.keep(Group, "g", a_group(7), store.kept(Group)["g"].etag)
+        assert other.kept(Group)["g"].value == a_group(7)
+        other.keep(Group, "g", None, store.kept(Group)["g"].etag)
+        store.keep(Group, "g", a_group(1), None)
+        assert {key: each.value for key, each in store.kept(Group).items()} == {"g": a_group(1), "other": a_group(3)}
+
+    def test_who_keeps_a_group_that_another_changed_gets_a_conflict_and_changes_none_of_its_alerts(
+        self, store: Store
+    ) -> None:
+        """Also of many alerts, which no transaction holds together."""
+        store.keep(Group, "g", a_group(3), None)
+        etag = store.kept(Group)["g"].etag
+        self.second(store).keep(Group, "g", a_group(4), etag)
+        for count in (2, 300):
+            with pytest.raises(Conflict):
+                store.keep(Group, "g", a_group(count, 2), etag, [a_delivery("lost")])
+        assert store.kept(Group)["g"].value == a_group(4)
+        assert not store.waiting(T0)
 
     def test_the_heartbeat_is_the_last_one_written(self, store: Store) -> None:
         """And none before the first."""
