@@ -85,7 +85,7 @@ def test_every_requirement_is_locked_with_hashes_and_nothing_local_is_deployed()
 def test_every_module_says_what_it_is_and_can_be_read_in_a_sitting(path: Path) -> None:
     text = path.read_text()
     assert ast.get_docstring(ast.parse(text)), "a module begins with a sentence of what belongs there"
-    assert len(text.splitlines()) <= 340
+    assert len(text.splitlines()) <= 500
 
 
 def test_functions_are_short() -> None:
