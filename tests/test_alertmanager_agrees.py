@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 
@@ -17,9 +18,10 @@ from tocsin.core import telling
 from tocsin.core.audience import Route
 from tocsin.core.fields import Severity
 from tocsin.core.group import Group
-from tocsin.core.matching import Matcher
+from tocsin.core.inhibition import Inhibit
+from tocsin.core.matching import Matcher, accepted
 from tocsin.core.message import Kind, Notice
-from tocsin.core.mute import Inhibit, Muting
+from tocsin.core.mute import Muting
 from tocsin.core.route import compiled
 from tocsin.core.telling import Audience, News
 
@@ -71,7 +73,8 @@ class Run:
 
     def _flush(self, at: float, names: list[str]) -> None:
         now = moment(at)
-        inhibits = [Inhibit(ours(rule.source), ours(rule.target), rule.equal) for rule in self.case.inhibits]
+        rules = self.case.inhibits
+        inhibits = [Inhibit(ours(each.source), ours(each.target), each.equal, suppressed=True) for each in rules]
         muting = Muting(inhibits, firing=[dict(each) for each in self.firing])
         for group in telling.due([self.groups[name] for name in names], now):
             labels = {key: dict(eval(key)) for key in group.members}
@@ -132,8 +135,28 @@ def differing(cases: list[Case], whole: bool) -> Iterator[Case]:
 CASES = [*generate(7, 240), *generate(8, 240), *generate(9, 240), *KNOWN]
 
 
-def test_with_the_one_difference_taken_away_every_case_is_told_alike() -> None:
-    assert [case.about for case in differing(CASES, whole=False)] == []
+def circles(case: Case) -> bool:
+    """Return whether alerts of the case can inhibit each other: there the Alertmanager tells of none of them."""
+    rules = [Inhibit(ours(each.source), ours(each.target), each.equal) for each in case.inhibits]
+    alerts = [dict(labels) for labels in {event.labels for event in case.timeline}]
+
+    def hides(rule: Inhibit, source: dict[str, str], target: dict[str, str]) -> bool:
+        both = accepted(rule.target, source) and accepted(rule.source, target)
+        meant = accepted(rule.source, source) and accepted(rule.target, target) and not both
+        return meant and rule.shared(source) == rule.shared(target)
+
+    numbers = range(len(alerts))
+    pairs = product(numbers, repeat=2)
+    reach = {(a, b) for a, b in pairs if any(hides(each, alerts[a], alerts[b]) for each in rules)}
+    for over, a, b in product(numbers, repeat=3):
+        if (a, over) in reach and (over, b) in reach:
+            reach.add((a, b))
+    return any(a == b for a, b in reach)
+
+
+def test_with_two_differences_taken_away_every_case_is_told_alike() -> None:
+    assert [case.about for case in differing(CASES, whole=False) if not circles(case)] == []
+    assert sum(circles(case) for case in CASES) < len(CASES) / 10
 
 
 def test_what_is_told_otherwise_tells_more_ends_and_leaves_nobody_with_an_open_incident() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from tocsin.core import inhibition_circles
 from tocsin.core.config import Config
 from tocsin.core.crosscheck import Known, config_problems, policy_problems, rule_problems, worst_first
 from tocsin.core.errors import Problem, nearest
@@ -86,6 +87,9 @@ class _Reading:
             labels = {key for target in config.targets for key in target.labels}
             labels |= {key for each in rules if each.stand_in for key in _labels(each.stand_in)}
             yield from config_problems(config, seen.node, names, labels, self._known)
+            if config.inhibit:
+                made = [each.stand_in for each in rules if each.stand_in]
+                yield from inhibition_circles.problems(config, made, seen.node)
 
     def _config(self) -> tuple[Config, Node | None, Examined[Config] | None]:
         """Return the configuration as far as it can be used, the nodes it was made of, and all that was found."""

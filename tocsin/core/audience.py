@@ -23,8 +23,9 @@ from tocsin.core.fields import (
     Wait,
     Zone,
 )
+from tocsin.core.inhibition import Inhibit
 from tocsin.core.matching import Matcher, one_of
-from tocsin.core.mute import Inhibit, Quiet, Silence, recurrence
+from tocsin.core.mute import Quiet, Silence, recurrence
 
 
 class Receiver(Model):
@@ -112,11 +113,13 @@ class Inhibition(Model):
     """Those that are hidden."""
     equal: Texts = ()
     """Labels in which both have to agree."""
+    suppressed: Flag = False
+    """Whether a source hides others although it is silenced, in quiet hours or hidden itself."""
 
     @property
     def rule(self) -> Inhibit:
         """The inhibition as the core knows it."""
-        return Inhibit(self.source.matching, self.target.matching, self.equal)
+        return Inhibit(self.source.matching, self.target.matching, self.equal, self.suppressed)
 
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
+from tocsin.core.inhibition import Inhibit, Inhibited, inhibited
 from tocsin.core.matching import Labels, Matcher, accepted, spelled
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
-
-
-@dataclass(frozen=True, slots=True)
-class Inhibit:
-    """While an alert that ``source`` accepts fires, those that ``target`` accepts with equal labels are not told."""
-
-    source: tuple[Matcher, ...]
-    target: tuple[Matcher, ...]
-    equal: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +60,23 @@ class Muting:
     quiet: Sequence[Quiet] = ()
     silences: Sequence[Silence] = ()
     firing: Sequence[Labels] = ()
+    _inhibited_at: dict[datetime, Inhibited] = field(default_factory=dict, compare=False, repr=False)
+    """What was found once for a moment: each of thousands of alerts is asked about."""
 
     def reason(self, labels: Labels, now: datetime) -> str:
         """Return why an alert with these labels is not told, or an empty text: the first reason in this order."""
         if not (self.inhibits or self.quiet or self.silences):
             return ""
-        return self._inhibited(labels) or self._quieted(labels, now) or self._silenced(labels, now)
+        return self._inhibited(labels, now) or self._hushed(labels, now)
 
-    def _inhibited(self, labels: Labels) -> str:
-        for rule in self.inhibits:
-            source = inhibitor(rule, labels, self.firing)
-            if source is not None:
-                return f"inhibited by {source.get('rule', 'an alert')} on {source.get('target', '?')}"
-        return ""
+    def _inhibited(self, labels: Labels, now: datetime) -> str:
+        if now not in self._inhibited_at:
+            self._inhibited_at[now] = inhibited(self.inhibits, self.firing, lambda each: bool(self._hushed(each, now)))
+        source = self._inhibited_at[now].by(labels)
+        return f"inhibited by {source.get('rule', 'an alert')} on {source.get('target', '?')}" if source else ""
+
+    def _hushed(self, labels: Labels, now: datetime) -> str:
+        return self._quieted(labels, now) or self._silenced(labels, now)
 
     def _quieted(self, labels: Labels, now: datetime) -> str:
         found = next((each for each in self.quiet if quiet(each, now) and accepted(each.matchers, labels)), None)
@@ -89,19 +85,6 @@ class Muting:
     def _silenced(self, labels: Labels, now: datetime) -> str:
         found = silencer(self.silences, labels, now)
         return f"silenced by {found.author} until {found.ends:%Y-%m-%d %H:%M} UTC: {found.comment}" if found else ""
-
-
-def inhibitor(rule: Inhibit, labels: Labels, firing: Iterable[Labels]) -> Labels | None:
-    """Return a firing alert that mutes this one. What is source and target at once is spared by its like."""
-    if not accepted(rule.target, labels):
-        return None
-    both = accepted(rule.source, labels)
-    for source in firing:
-        if not accepted(rule.source, source) or (both and accepted(rule.target, source)):
-            continue
-        if all(source.get(name, "") == labels.get(name, "") for name in rule.equal):
-            return source
-    return None
 
 
 def quiet(hours: Quiet, now: datetime) -> bool:

@@ -8,8 +8,8 @@ from datetime import timedelta
 from tocsin.core.config import Config, Target
 from tocsin.core.errors import Problem
 from tocsin.core.fields import AUTO
+from tocsin.core.inhibition import Inhibit
 from tocsin.core.matching import accepted
-from tocsin.core.mute import Inhibit
 from tocsin.core.node import Node
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import selects
