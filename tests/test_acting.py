@@ -255,19 +255,26 @@ def test_two_checks_of_one_signal_are_two_checks() -> None:
 # When acting itself fails
 
 
-def test_acting_that_fails_by_itself_is_told_once_an_hour_and_alerts_go_on() -> None:
+def test_acting_that_fails_by_itself_is_one_alert_until_it_works_again_and_other_alerts_go_on() -> None:
     stage = misconfigured()
 
     def fails(*_: Any) -> Any:
         raise RuntimeError("a customer's name")
 
+    works = stage.platform.holds, stage.platform.preview
     stage.platform.holds = stage.platform.preview = fails  # type: ignore[method-assign]
     stage.run(range(70))
-    failing = [notice for notice in told(stage, "action failed") if notice.rule == "acting_failed"]
+    failing = [notice for notice in told(stage, "action failed") if notice.rule == "tocsin_error"]
     assert [notice.title for notice in failing] == [
-        "Tocsin cannot act on sales: RuntimeError. What a policy should do is left to you."
-    ] * len(failing)
-    assert len(failing) == 2
+        "Tocsin failed at policy stop_unsafe_tools for hitl_misconfigured on sales: RuntimeError. What a policy should "
+        "do there is left to you."
+    ]
+    assert stage.inner.last_failed()[0].startswith("policy stop_unsafe_tools for hitl_misconfigured on sales: Runtime")
     assert "customer" not in str(failing)
     assert len(told(stage, "fired")) == 1
     assert stage.platform.changes == 0
+    stage.platform.holds, stage.platform.preview = works  # type: ignore[method-assign]
+    stage.run(range(70, 80))
+    (over,) = [notice for notice in told(stage, "resolved") if notice.rule == "tocsin_error"]
+    assert over.episode == failing[0].episode
+    assert stage.inner.last_failed() == []

@@ -25,7 +25,7 @@ def a_misconfigured_stage(**changes: object) -> Stage:
     return stage
 
 
-def test_state_is_saved_before_anyone_is_told_and_the_heartbeat_comes_last() -> None:
+def test_state_is_saved_and_acted_on_before_anyone_is_told_and_the_heartbeat_comes_last() -> None:
     stage = a_misconfigured_stage()
     stage.run(range(1))
     assert stage.happened == ["commit", "save_mark", "beat"]
@@ -33,7 +33,7 @@ def test_state_is_saved_before_anyone_is_told_and_the_heartbeat_comes_last() -> 
     stage.run(range(1, 2))
     told = ["claim", "told fired", "settle"] * 2
     grouped = ["claim", "keep", "settle"]
-    assert stage.happened == ["commit", "save_mark", *grouped, *told, "record refused", "beat"]
+    assert stage.happened == ["commit", "save_mark", "record refused", *grouped, *told, "beat"]
 
 
 def test_an_intent_is_recorded_before_anything_is_done_and_the_outcome_after() -> None:

@@ -336,8 +336,11 @@ class Store(Protocol):
     def sweep(self, now: datetime) -> int:
         """Forget messages that were settled more than thirty days ago; return how many."""
 
-    def beat(self, now: datetime) -> None:
-        """Write the heartbeat: the last thing a tick does."""
+    def beat(self, now: datetime, failed: Sequence[str] = ()) -> None:
+        """Write the heartbeat with what the tick failed at, in a few short lines: the last thing a tick does."""
 
     def last_beat(self) -> datetime | None:
         """Return when the last tick ended."""
+
+    def last_failed(self) -> list[str]:
+        """Return what the last tick that ended failed at."""

@@ -36,6 +36,9 @@ NEWS = "(routes)"
 OVERRIDE = "killswitch_override"
 """Stands for the rule of what is told when a person releases a killswitch against its gate."""
 
+OWN_ERROR = "tocsin_error"
+"""Stands for the rule of what is told when a part of Tocsin fails by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:

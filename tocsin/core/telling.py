@@ -9,7 +9,7 @@ from datetime import datetime
 from tocsin.core import group as groups
 from tocsin.core.group import Decision, Group, Member
 from tocsin.core.matching import Labels, Matcher, accepted
-from tocsin.core.message import Notice, labels_of
+from tocsin.core.message import Notice, always_told, labels_of
 from tocsin.core.mute import Muting
 from tocsin.core.route import Node, Pairs, ends
 
@@ -86,7 +86,8 @@ def flush(
     acknowledged: Collection[str] = (),
 ) -> tuple[Group, tuple[Decision, ...]]:
     """Return the group after a flush and a decision for each receiver. ``labels`` are its members', by key."""
-    held = {key: why for key in group.members if (why := muting.reason(labels[key], now))}
+    mutable = [key for key, member in group.members.items() if not always_told(member.notice)]
+    held = {key: why for key in mutable if (why := muting.reason(labels[key], now))}
     return groups.flush(group, node, now, held, acknowledged, audience.only_firing, audience.whole)
 
 

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 
 from tocsin.core import guard, remedy
 from tocsin.core.alert import Alert
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
 from tocsin.core.evidence import decided
+from tocsin.core.failing import Subject
 from tocsin.core.guard import Answer, Ruling
 from tocsin.core.message import Delivery, Kind
 from tocsin.core.policy import Policy
 from tocsin.core.read import Project
 from tocsin.core.remedy import Execution, Phase
 from tocsin.core.rule import Rule
-from tocsin.engine import failing, storms, switches
+from tocsin.engine import storms, switches
 from tocsin.engine.carrying import Carrier
 from tocsin.engine.counting import SILENT
+from tocsin.engine.failing import Failures
 from tocsin.engine.judging import Judge, labels_of
 from tocsin.engine.reporting import Reporter
 from tocsin.engine.verifying import Verifier
-from tocsin.ports import Actuator, Conflict, Log, Store, StoreUnavailable, Tally
+from tocsin.ports import Actuator, Log, Store, Tally
 
 PATIENCE = timedelta(minutes=5)
 """How long a deployment may keep a policy from acting before somebody is told of it."""
@@ -44,6 +46,7 @@ class Actor:
     owner: str
     elapsed: Callable[[], timedelta] = timedelta
     tally: Tally = SILENT
+    failures: Failures = field(default_factory=Failures)
 
     @property
     def reporter(self) -> Reporter:
@@ -60,13 +63,15 @@ class Actor:
 
     def act(self, now: datetime, targets: Sequence[Target]) -> int:
         """Advance every execution of ``targets`` as far as it can come now; return how many changed."""
-        known = {target.name: self._lagging(target) for target in targets}
+        found = self.failures.each(targets, lambda each: Subject("acting", target=each.name), self._lagging, None)
+        known = {target.name: target for target in found if target is not None}
         for target in known.values():
-            self._safely(self._look_for_releases, None, target, now)
+            subject = Subject("switches", target=target.name)
+            self.failures.attempt(subject, partial(self._look_for_releases, target, now), 0)
         alerts = [alert for alert in self.store.open_alerts() if alert.open and alert.target in known]
         executions = [each for each in self.store.executions() if each.target in known]
         under_way = [each for each in executions if each.phase.acting]
-        changed = sum(self._safely(self._consider, alert, known[alert.target], now) for alert in alerts)
+        changed = sum(self._consider(alert, known[alert.target], now) for alert in alerts)
         episodes = {alert.episode for alert in alerts}
         late = [each for each in executions if each.phase.waiting and each.consent and each.episode not in episodes]
         changed += sum(self._safely(self._lapse, each, known[each.target], now) for each in late)
@@ -77,32 +82,30 @@ class Actor:
         lag = self.store.mark(target.name).lag
         return target if lag is None else target.model_copy(update={"lag": lag})
 
-    def _safely(self, step: Any, subject: Any, target: Target, now: datetime) -> int:
-        """One execution's failure must not keep the others from running; losing a race is no failure."""
-        try:
-            return int(step(subject, target, now))
-        except Conflict as lost:
-            self.log.info("another instance was first", what=str(lost))
-        except StoreUnavailable:
-            raise
-        except Exception as error:
-            self.log.error("acting failed", target=target.name, error=type(error).__name__)
-            about = getattr(subject, "episode", "") or getattr(subject, "id", "") or "its switches"
-            failing.page(self.store, target, about, error, now)
-        return 0
+    def _safely(
+        self, step: Callable[[Execution, Target, datetime], int], one: Execution, of: Target, at: datetime
+    ) -> int:
+        """One execution's failure must not keep the others from running."""
+        return self.failures.attempt(Subject("execution", one.id, of.name), lambda: step(one, of, at), 0)
 
-    def _look_for_releases(self, _: None, target: Target, now: datetime) -> int:
+    def _look_for_releases(self, target: Target, now: datetime) -> int:
         return switches.look_for_releases(self.store, self.verifier.configuration, target, now)
 
     # Deciding
 
     def _consider(self, alert: Alert, target: Target, now: datetime) -> int:
+        """Rule on each policy that answers the alert, each by itself."""
+        changed = 0
+        for policy in self.project.policies:
+            subject = Subject("policy", f"{policy.id} for {alert.rule}", target.name)
+            changed += self.failures.attempt(subject, partial(self._answer, policy, alert, target, now), 0)
+        return changed
+
+    def _answer(self, policy: Policy, alert: Alert, target: Target, now: datetime) -> int:
         rule = self.reporter.rule(alert.rule)
-        if rule is None:
+        if rule is None or not remedy.answers(policy, rule, alert, labels_of(alert, rule, target)):
             return 0
-        labels = labels_of(alert, rule, target)
-        answering = [policy for policy in self.project.policies if remedy.answers(policy, rule, alert, labels)]
-        return sum(self._rule_on(policy, rule, alert, target, now) for policy in answering)
+        return self._rule_on(policy, rule, alert, target, now)
 
     def _rule_on(self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime) -> int:
         stored, number = self._newest(policy, alert)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 
 from tocsin.core.answer import NoAnswer, Rows, Why
 from tocsin.core.compile import Ask, Part
 from tocsin.core.config import Target
+from tocsin.core.failing import Subject
 from tocsin.core.fuse import Fused, fuse, halves
+from tocsin.engine.failing import Failures
 from tocsin.ports import Log, Telemetry
 
 _SPLIT = frozenset({Why.BROKEN, Why.PARTIAL})
@@ -31,19 +34,43 @@ class Asker:
     log: Log
     at_once: int = 4
     guilty: set[Part] = field(default_factory=set)
+    failures: Failures = field(default_factory=Failures)
 
     def ask(self, asks: Mapping[int, Ask], target: Target) -> Answers:
         """Return what every ask heard. Each that fails does so alone: the others keep their answers."""
         answers: Answers = {}
         with ThreadPoolExecutor(max(1, self.at_once)) as pool:
-            running = self._started(pool, fuse(asks, target, self.guilty), target)
+            running = self._started(pool, self._fused(asks, target, answers), target)
             while running:
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     fused = running.pop(future)
-                    again = self._take(fused, future.result(), answers, target)
+                    again = self._taken(fused, future.result(), answers, target)
                     running |= self._started(pool, again, target)
         return answers
+
+    def _fused(self, asks: Mapping[int, Ask], target: Target, answers: Answers) -> list[Fused]:
+        """Return the queries for the asks; where one ask cannot be fused, the others are, each by itself."""
+        subject = Subject("asking", target=target.name)
+        together = self.failures.attempt(subject, lambda: list(fuse(asks, target, self.guilty)), None)
+        if together is not None:
+            return together
+        found: list[Fused] = []
+        for number, ask in asks.items():
+            alone = self.failures.attempt(subject, partial(fuse, {number: ask}, target, self.guilty), None)
+            found += alone or ()
+            if alone is None:
+                answers[number] = NoAnswer(Why.BROKEN, "it failed by itself")
+        return found
+
+    def _taken(self, fused: Fused, answer: Rows | NoAnswer, answers: Answers, target: Target) -> list[Fused]:
+        """Keep the answer as ``_take`` does; one that cannot be read is none, for what asked it alone."""
+        again = self.failures.attempt(
+            Subject("asking", target=target.name), lambda: self._take(fused, answer, answers, target), None
+        )
+        if again is None:
+            answers |= dict.fromkeys(fused.asks, NoAnswer(Why.BROKEN, "it failed by itself"))
+        return again or []
 
     def _started(
         self, pool: ThreadPoolExecutor, queries: Iterable[Fused], target: Target
@@ -51,11 +78,9 @@ class Asker:
         return {pool.submit(self._answer, fused, target): fused for fused in queries}
 
     def _answer(self, fused: Fused, target: Target) -> Rows | NoAnswer:
-        try:
-            return self.telemetry.ask(fused.query, target)
-        except Exception as error:  # a defect in an adapter is no answer, and no reason to stop the others
-            self.log.error("asking failed", target=target.name, error=repr(error)[:200])
-            return NoAnswer(Why.BROKEN, type(error).__name__)
+        broken = NoAnswer(Why.BROKEN, "the adapter failed")  # and no reason to stop the others
+        subject = Subject("telemetry", target=target.name)
+        return self.failures.attempt(subject, lambda: self.telemetry.ask(fused.query, target), broken)
 
     def _take(self, fused: Fused, answer: Rows | NoAnswer, answers: Answers, target: Target) -> list[Fused]:
         """Keep the answer, or return the queries to ask in its place."""

@@ -14,6 +14,7 @@ from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.condition import NO_EVENTS
 from tocsin.core.config import Target
 from tocsin.core.evaluate import TWO_ROWS, Measured
+from tocsin.core.failing import Subject
 from tocsin.core.fields import Severity
 from tocsin.core.message import NEWS, Delivery, Kind, Notice, outbox
 from tocsin.core.native import Ended, Native
@@ -34,9 +35,10 @@ from tocsin.core.sight import (
 )
 from tocsin.core.signal import Signal
 from tocsin.engine.counting import SILENT
+from tocsin.engine.failing import Failures
 from tocsin.engine.judging import labels_of
 from tocsin.engine.measuring import Measurer, World
-from tocsin.ports import Configuration, Conflict, Loaded, Log, Mark, Meter, Store, StoreUnavailable, Tally
+from tocsin.ports import Configuration, Conflict, Loaded, Log, Mark, Meter, Store, Tally
 
 _LONGEST_LAG = timedelta(minutes=15)
 
@@ -88,28 +90,27 @@ class Evaluator:
     measurer: Measurer
     meters: Mapping[str, Meter] = field(default_factory=dict)
     tally: Tally = SILENT
+    failures: Failures = field(default_factory=Failures)
 
     def evaluate(self, target: Target, now: datetime) -> Evaluated:
         """Evaluate every slot due on ``target`` and commit what came of it."""
         mark = self.store.mark(target.name)
         target = target if mark.lag is None else target.model_copy(update={"lag": mark.lag})
-        rules = self._rules(target)
-        dues = {rule.id: self._due(rule, target, mark.slots.get(rule.id), now) for rule in (*rules, *BUILT_IN)}
         stored = self.store.load_all(target.name)
-        for rule in rules:
-            dues[rule.id] = _unseen(rule, dues[rule.id], stored.get(rule.id), now)
-        waiting = [rule for rule in rules if dues[rule.id].slots]
-        sight = newest_only(dues[SIGHT.id])
+        rules = self._rules(target)
+        dues = self._dues(rules, target, mark, stored, now)
+        waiting = [rule for rule in rules if rule.id in dues and dues[rule.id].slots]
+        sight = newest_only(dues.get(SIGHT.id, Due()))
         if not waiting and not sight.slots:
             return Evaluated()
-        world = World(target, self.configuration, self.meters)
+        world = World(target, self.configuration, self.meters, failures=self.failures)
         every = [self.measurer.prepared(rule, dues[rule.id], target, mark.slots.get(rule.id), now) for rule in waiting]
         prepared = self.measurer.within_budget(every, self.project.config.queries_a_tick - 1, target)
         measured = self.measurer.measured(prepared, sight.slots, world)
         total, done, blind = Evaluated(), dict(mark.slots), dict[str, str]()
         for each, seen in zip(prepared, measured, strict=True):
-            judged = self._judge(each.rule, each.due, seen, world, stored, now)
-            if judged is None:
+            judged = None if seen is None else self._judge(each.rule, each.due, seen, world, stored, now)
+            if seen is None or judged is None:
                 blind[each.rule.id] = "it failed by itself"
                 continue
             total += judged
@@ -119,7 +120,7 @@ class Evaluator:
         left = {each.rule.id for each in every} - {each.rule.id for each in prepared}
         blind |= dict.fromkeys(left, "left out, for all rules take more queries than the budget allows")
         for rule, judge in self._watchers(rules, {each.rule.id for each in prepared}, blind):
-            due_ = newest_only(dues[rule.id])
+            due_ = newest_only(dues.get(rule.id, Due()))
             if due_.slots and self._judge(rule, due_, judge, world, stored, now) is not None:
                 done[rule.id] = due_.slots[-1]
         self._save_mark(target, done, self._lag(world, mark), mark.etag)
@@ -130,7 +131,7 @@ class Evaluator:
     ) -> bool:
         """Commit what was heard from outside of one alert; return whether it could be. Raises ``StoreUnavailable``."""
         stored = {rule.id: self.store.load(rule.id, target.name)}
-        world = World(target, self.configuration, self.meters)
+        world = World(target, self.configuration, self.meters, failures=self.failures)
         return self._judge(rule, Due(slots), seen, world, stored, now) is not None
 
     def _lag(self, world: World, mark: Mark) -> timedelta | None:
@@ -158,7 +159,24 @@ class Evaluator:
         ]
 
     def _rules(self, target: Target) -> list[Rule]:
-        return [self.project.held_to(rule, target.name) for rule in self.project.rules if selects(rule, target)]
+        def held(rule: Rule) -> Rule | None:
+            return self.project.held_to(rule, target.name) if selects(rule, target) else None
+
+        found = self.failures.each(self.project.rules, lambda rule: _subject(rule, target), held, None)
+        return [rule for rule in found if rule is not None]
+
+    def _dues(
+        self, rules: Sequence[Rule], target: Target, mark: Mark, stored: Mapping[str, Loaded], now: datetime
+    ) -> dict[str, Due]:
+        """Return what is due by the rule's id; nothing for a rule that failed by itself."""
+
+        def one(rule: Rule) -> Due:
+            found = self._due(rule, target, mark.slots.get(rule.id), now)
+            return found if rule in BUILT_IN else _unseen(rule, found, stored.get(rule.id), now)
+
+        every = (*rules, *BUILT_IN)
+        found = self.failures.each(every, lambda rule: _subject(rule, target), one, None)
+        return {rule.id: due_ for rule, due_ in zip(every, found, strict=True) if due_ is not None}
 
     def _due(self, rule: Rule, target: Target, last: datetime | None, now: datetime) -> Due:
         signal = self.signals.get(rule.when.signal or "")
@@ -170,18 +188,20 @@ class Evaluator:
     def _judge(
         self, rule: Rule, due_: Due, seen: Seeing, world: World, stored: Mapping[str, Loaded], now: datetime
     ) -> Evaluated | None:
-        """Commit the rule's new states; a lost race is decided again from what the other writer left."""
+        """Commit the rule's new states; None when that failed, which is an alert of its own."""
+        subject = _subject(rule, world.target)
+        return self.failures.attempt(subject, lambda: self._committed(rule, due_, seen, world, stored, now), None)
+
+    def _committed(
+        self, rule: Rule, due_: Due, seen: Seeing, world: World, stored: Mapping[str, Loaded], now: datetime
+    ) -> Evaluated | None:
+        """Decide; a lost race is decided again from what the other writer left."""
         loaded = stored.get(rule.id, Loaded({}, None))
         for _ in range(_TRIES):
             try:
                 return self._decide(rule, due_, seen, world, loaded, now)
             except Conflict:
                 loaded = self.store.load(rule.id, world.target.name)
-            except StoreUnavailable:
-                raise
-            except Exception as error:
-                self.log.error("rule failed", rule=rule.id, target=world.target.name, error=repr(error)[:200])
-                return None
         self.log.warning("lost every race", rule=rule.id, target=world.target.name)
         return None
 
@@ -280,6 +300,10 @@ class Evaluator:
             self.store.save_mark(target.name, slots, etag, lag)
         except Conflict:
             self.log.info("another instance marked first", target=target.name)
+
+
+def _subject(rule: Rule, target: Target) -> Subject:
+    return Subject("rule", rule.id, target.name)
 
 
 def _unseen(rule: Rule, due_: Due, stored: Loaded | None, now: datetime) -> Due:

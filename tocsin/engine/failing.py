@@ -1,40 +1,153 @@
-"""When acting itself fails: a policy that cannot be carried out at all is no policy, and somebody has to know."""
+"""One failure stays one failure: each item is tried by itself, and what fails becomes an alert somebody hears of."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import TypeVar
 
-from tocsin.core.config import Target
-from tocsin.core.fields import Severity
-from tocsin.core.message import NEWS, Fact, Kind, Notice, outbox
-from tocsin.ports import Store
+from tocsin.core.config import Config
+from tocsin.core.failing import Failing, Failure, Open, Subject, judge
+from tocsin.core.message import NEWS, Delivery, Notice, outbox
+from tocsin.ports import Conflict, Kept, Log, Store, StoreUnavailable
 
-RULE = "acting_failed"
-"""Stands for the rule of such a message, in routes."""
+T = TypeVar("T")
+U = TypeVar("U")
+V = TypeVar("V")
+
+_KEY = "all"
+_TRIES = 4
+"""How often a lost race for the one row is decided again before it is left to the next tick."""
 
 
-def page(store: Store, target: Target, subject: str, error: Exception, now: datetime) -> None:
-    """Tell once an hour of each target that acting on it fails by itself. What else is told goes on.
+@dataclass(slots=True)
+class Failures:
+    """What failed by itself in one tick, and what did not. Threads may share it.
 
-    The error's own words may hold anything; its kind alone is told, and the rest is in the watcher's log.
+    ``answers`` asks the store something small, and raises ``StoreUnavailable`` when the whole store is away: then
+    nothing is decided. Where it answers, one item that it refused has failed, as by any other exception.
     """
-    store.enqueue(outbox(_notice(target, subject, type(error).__name__, now), [NEWS], now))
+
+    log: Log | None = None
+    answers: Callable[[], object] | None = None
+    _failed: dict[Subject, Failure] = field(default_factory=dict)
+    _passed: set[Subject] = field(default_factory=set)
+    _mutex: threading.Lock = field(default_factory=threading.Lock)
+
+    def attempt(self, subject: Subject, step: Callable[[], T], otherwise: U) -> T | U:
+        """Return what ``step`` returns, or ``otherwise`` when it fails or another instance was first.
+
+        Raises ``StoreUnavailable`` when the store does not answer at all, and no other exception.
+        """
+        try:
+            found = step()
+        except Conflict as lost:
+            self._note("info", "another instance was first", subject, what=_words(lost))
+            return otherwise
+        except Exception as error:
+            self.add(subject, error)
+            return otherwise
+        with self._mutex:
+            self._passed.add(subject)
+        return found
+
+    def each(
+        self, items: Iterable[T], named: Callable[[T], Subject], step: Callable[[T], U], otherwise: V
+    ) -> list[U | V]:
+        """Return what ``step`` returns for each item, each by itself. Raises as ``attempt`` does."""
+        return [self.attempt(named(item), partial(step, item), otherwise) for item in items]
+
+    def add(self, subject: Subject, error: Exception) -> None:
+        """Note that an item failed. Raises ``StoreUnavailable`` when the store does not answer at all."""
+        if isinstance(error, StoreUnavailable):
+            if self.answers is None:
+                raise error
+            self.answers()
+        failure = Failure(subject, type(error).__name__, _where(error.__traceback__))
+        with self._mutex:
+            self._failed.setdefault(subject, failure)
+        self._note("error", "failed", subject, error=_words(error), where=failure.where)
+
+    @property
+    def failed(self) -> tuple[Failure, ...]:
+        """Return every failure so far, in the order of their subjects."""
+        with self._mutex:
+            return tuple(self._failed[subject] for subject in sorted(self._failed))
+
+    @property
+    def passed(self) -> frozenset[Subject]:
+        """Return what worked, and did not fail elsewhere in the tick."""
+        with self._mutex:
+            return frozenset(self._passed - self._failed.keys())
+
+    def _note(self, level: str, event: str, subject: Subject, **more: str) -> None:
+        if self.log is not None:
+            getattr(self.log, level)(event, subject=subject.words, **more)
 
 
-def _notice(target: Target, subject: str, kind: str, now: datetime) -> Notice:
-    episode = f"{RULE}/{target.name}/all/{now:%Y%m%dT%H0000Z}"
-    return Notice(
-        id=episode,
-        kind=Kind.FAILED,
-        episode=episode,
-        rule=RULE,
-        target=target.name,
-        severity=Severity.P1,
-        at=now,
-        title=f"Tocsin cannot act on {target.name}: {kind}. What a policy should do is left to you.",
-        text="Acting failed by itself, which is a defect or a store that holds what it should not. It is tried again "
-        "every tick; the watcher's log says where. Alerts are told as before.",
-        facts=(Fact("State", "failed"), Fact("Target", target.name), Fact("At", subject), Fact("Error", kind)),
-        first_step="tocsin actions",
-        labels=dict(target.labels),
-    )
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Turns the failures of a tick into alerts, kept in one small row of the store."""
+
+    store: Store
+    config: Config
+    log: Log
+
+    def tell(self, failures: Failures, now: datetime, *, whole: bool) -> int:
+        """Keep what fails now and enqueue a message for each alert that begins or ends; return how many alerts do."""
+        for _ in range(_TRIES):
+            kept = self._kept()
+            before = kept.value if kept else Failing()
+            after, notices = judge(before, failures.failed, failures.passed, now, whole=whole)
+            if after == before:
+                return 0
+            messages = [each for subject, notice in notices for each in self._messages(subject, notice, now)]
+            try:
+                self.store.keep(Failing, _KEY, after, kept.etag if kept else None, messages)
+            except Conflict:
+                continue
+            return len(notices)
+        self.log.warning("lost every race", kind="Failing")
+        return 0
+
+    def _kept(self) -> Kept[Failing] | None:
+        return self.store.kept(Failing).get(_KEY)
+
+    def _messages(self, subject: Subject, notice: Notice, now: datetime) -> list[Delivery]:
+        """Address an alert to the routes, or past them where they may be what fails."""
+        target = next((each for each in self.config.targets if each.name == subject.target), None)
+        notice = replace(notice, labels=dict(target.labels)) if target else notice
+        return outbox(notice, self._others(subject) if subject.direct else [NEWS], now)
+
+    def _others(self, subject: Subject) -> list[str]:
+        """Return the fallback, or everybody but the receiver that fails."""
+        names = [name for name in self.config.receivers if (subject.what, subject.name) != ("receiver", name)]
+        return [self.config.fallback] if self.config.fallback in names else names
+
+
+def open_failures(store: Store) -> Mapping[str, Open]:
+    """Return what fails now and was told. Raises ``StoreUnavailable``."""
+    kept = store.kept(Failing).get(_KEY)
+    return {key: each for key, each in (kept.value.open if kept else {}).items() if each.told}
+
+
+def _words(error: BaseException) -> str:
+    """Return what an exception says, for the log; saying it may fail, too."""
+    try:
+        return repr(error)[:200]
+    except Exception:
+        return type(error).__name__
+
+
+def _where(trace: TracebackType | None) -> str:
+    """Return the innermost place in Tocsin that an exception went through, as ``module:line``."""
+    found = ""
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        found = f"{name}:{trace.tb_lineno}" if name.startswith("tocsin.") else found
+        trace = trace.tb_next
+    return found

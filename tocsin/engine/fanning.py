@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from tocsin.core.config import Target
+from tocsin.core.failing import Subject
 from tocsin.core.read import Project
 from tocsin.core.schedule import delay, selects
 from tocsin.core.sight import SIGHT
+from tocsin.engine.failing import Failures
 from tocsin.ports import Log, Store, Unsent, WorkQueue
 
 LEFT_BEHIND = timedelta(minutes=5)
@@ -58,6 +61,7 @@ class FanOut:
     store: Store
     queue: WorkQueue | None
     log: Log
+    failures: Failures = field(default_factory=Failures)
 
     def inline(self, targets: Sequence[Target], now: datetime) -> list[Target]:
         """Hand out what others are to evaluate; return what is left to this tick."""
@@ -67,7 +71,8 @@ class FanOut:
         if self.queue is None:
             self.log.warning("outgrown", evaluations=plan_size(self.project, targets), most=most, why="no work queue")
             return list(targets)
-        left = [target for target in targets if self._left_behind(target, now)]
+        behind = self.failures.each(targets, _subject, lambda target: self._left_behind(target, now), True)
+        left = [target for target, is_ in zip(targets, behind, strict=True) if is_]
         others = [target for target in targets if target not in left]
         return [*left, *self._not_handed_out(others, self.queue, now)]
 
@@ -83,10 +88,23 @@ class FanOut:
 
     def _not_handed_out(self, targets: Sequence[Target], queue: WorkQueue, now: datetime) -> Sequence[Target]:
         """Hand the targets out; return those that the queue did not take, all the rest once it fails."""
+        left: list[Target] = []
         for number, target in enumerate(targets):
-            try:
-                queue.send(work(target.name, now))
-            except Unsent as error:
-                self.log.error("not handed out", targets=len(targets) - number, why=str(error))
-                return targets[number:]
-        return ()
+            refused = self.failures.attempt(_subject(target), partial(_refused, queue, target, now), True)
+            if isinstance(refused, Unsent):
+                self.log.error("not handed out", targets=len(targets) - number, why=str(refused))
+                return [*left, *targets[number:]]
+            left += [target] if refused else []
+        return left
+
+
+def _refused(queue: WorkQueue, target: Target, now: datetime) -> Unsent | None:
+    try:
+        queue.send(work(target.name, now))
+    except Unsent as error:
+        return error
+    return None
+
+
+def _subject(target: Target) -> Subject:
+    return Subject("handing out", target=target.name)

@@ -13,12 +13,14 @@ from tocsin.core.compile import Ask, Window, compile_logs, freshness, windows
 from tocsin.core.config import Target
 from tocsin.core.container import FINDINGS, App
 from tocsin.core.evaluate import Freshness, Heard, Measured, measure
+from tocsin.core.failing import Subject
 from tocsin.core.fields import Severity
 from tocsin.core.gauge import Reading
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import Due
 from tocsin.core.signal import Configured, Gauge, Signal, Source
 from tocsin.engine.asking import Answers, Asker, affordable
+from tocsin.engine.failing import Failures
 from tocsin.ports import Configuration, Log, Meter, Telemetry
 
 T = TypeVar("T")
@@ -37,29 +39,30 @@ class World:
     configuration: Configuration
     meters: Mapping[str, Meter] = field(default_factory=dict)
     fresh: Freshness = field(default_factory=Freshness)
+    failures: Failures = field(default_factory=Failures)
     _app: App | NoAnswer | None = None
     _read: dict[tuple[object, ...], Sequence[Reading] | NoAnswer] = field(default_factory=dict)
 
     def app(self) -> App | NoAnswer:
         """Return the Container App as it is now, read once a tick."""
         if self._app is None:
-            self._app = _isolated(lambda: self.configuration.read(self.target))
+            self._app = self.isolated("configuration", lambda: self.configuration.read(self.target))
         return self._app
 
     def readings(self, gauge: Gauge, start: datetime, end: datetime) -> Sequence[Reading] | NoAnswer:
         """Return what the gauge's meter reads; of one instant all readings at once, and once a tick."""
         key = (gauge.meter,) if gauge.instant else (gauge.meter, gauge.reading, start, end)
         if key not in self._read:
-            self._read[key] = _isolated(lambda: self.meters[gauge.meter].read(self.target, gauge.reading, start, end))
+            self._read[key] = self.isolated(
+                f"meter {gauge.meter}",
+                lambda: self.meters[gauge.meter].read(self.target, gauge.reading, start, end),
+            )
         return self._read[key]
 
-
-def _isolated(read: Callable[[], T]) -> T | NoAnswer:
-    """Return what was read. A defect in one adapter is no answer, and no reason to judge nothing else."""
-    try:
-        return read()
-    except Exception as error:
-        return NoAnswer(Why.BROKEN, f"the adapter failed: {type(error).__name__}")
+    def isolated(self, adapter: str, read: Callable[[], T]) -> T | NoAnswer:
+        """Return what was read. A defect in one adapter is no answer, and no reason to judge nothing else."""
+        broken = NoAnswer(Why.BROKEN, "the adapter failed")
+        return self.failures.attempt(Subject(adapter, target=self.target.name), read, broken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,36 +110,46 @@ class Measurer:
     telemetry: Telemetry
     asker: Asker
     log: Log
+    failures: Failures = field(default_factory=Failures)
 
     def prepared(self, rule: Rule, due_: Due, target: Target, last: datetime | None, now: datetime) -> Prepared:
         """Return the rule with the queries that its sources need, or with what is wrong with them."""
         signal = self.signals.get(rule.when.signal or "")
         sources: Sequence[Source | None] = signal.sources if signal else (None,)
-        try:
+
+        def asked() -> Prepared:
             spans = windows(rule, due_.slots, last)
             found = [_wanted(rule, signal, source, target, spans) for source in sources]
             return Prepared(rule, due_, signal, tuple(found), overdue=_overdue(rule, last, now))
-        except Exception as error:  # whatever is wrong with one rule, the others are still evaluated
-            self.log.error("rule failed", rule=rule.id, target=target.name, error=repr(error)[:200])
-            return Prepared(rule, due_, signal, (), NoAnswer(Why.BROKEN, type(error).__name__))
+
+        refused = Prepared(rule, due_, signal, (), NoAnswer(Why.BROKEN, "it failed by itself"))
+        return self.failures.attempt(Subject("rule", rule.id, target.name), asked, refused)
 
     def within_budget(self, prepared: Sequence[Prepared], budget: int, target: Target) -> list[Prepared]:
         """Leave the least severe rules to a later tick when all would take too many queries, and say so.
 
         Their slots stay due and are caught up; the longer a rule has waited, the more it counts, except before P0.
         """
-        ordered = sorted(prepared, key=lambda each: each.patience)
-        first = sum(1 for each in prepared if each.rule.severity is Severity.P0)
-        count = affordable([each.asks for each in ordered], budget, first + 1, target)
-        late = sorted(each.rule.id for each in ordered[count:])
+        late = self.failures.attempt(
+            Subject("query budget", target=target.name), lambda: self._late(prepared, budget, target), []
+        )
         if late:
             self.log.warning("stretched", target=target.name, rules=late, budget=budget)
         return [each for each in prepared if each.rule.id not in late]
 
-    def measured(self, prepared: Sequence[Prepared], sight: Sequence[datetime], world: World) -> list[Measured]:
-        """Return what the sources of each rule say of every slot due; freshness, over those of ``sight`` too, first."""
+    def _late(self, prepared: Sequence[Prepared], budget: int, target: Target) -> list[str]:
+        ordered = sorted(prepared, key=lambda each: each.patience)
+        first = sum(1 for each in prepared if each.rule.severity is Severity.P0)
+        count = affordable([each.asks for each in ordered], budget, first + 1, target)
+        return sorted(each.rule.id for each in ordered[count:])
+
+    def measured(self, prepared: Sequence[Prepared], sight: Sequence[datetime], world: World) -> list[Measured | None]:
+        """Return what the sources of each rule say of every slot due; freshness, over those of ``sight`` too, first.
+
+        None stands for a rule that failed by itself.
+        """
         asked = [slot for each in prepared for slot in each.due.slots]
-        world.fresh = self._freshness(world.target, [*asked, *sight])
+        world.fresh = self._freshness(world, [*asked, *sight])
         numbered = dict(enumerate(ask for each in prepared for ask in each.asks))
         answers: Answers
         if world.fresh.minutes is None and world.fresh.why in _OUTAGE:
@@ -144,7 +157,8 @@ class Measurer:
         else:
             answers = self.asker.ask(numbered, world.target)
         heard = {id(ask): answers[number] for number, ask in numbered.items()}
-        return [self._heard(each, heard, world) for each in prepared]
+        of = lambda each: Subject("rule", each.rule.id, world.target.name)  # noqa: E731
+        return self.failures.each(prepared, of, lambda each: self._heard(each, heard, world), None)
 
     def _heard(self, each: Prepared, answers: Mapping[int, Rows | NoAnswer], world: World) -> Measured:
         if each.refused is not None:
@@ -173,11 +187,12 @@ class Measurer:
             return Heard(refused=NoAnswer(Why.MISSING, "no revision serves"))
         return Heard(findings=tuple(FINDINGS[source.finding](app, world.target, at)))
 
-    def _freshness(self, target: Target, slots: Sequence[datetime]) -> Freshness:
+    def _freshness(self, world: World, slots: Sequence[datetime]) -> Freshness:
+        target = world.target
         if not slots:
             return Freshness()
         asked = freshness(target, min(slots) - target.fresh_within, max(slots))
-        return Freshness.of(_isolated(lambda: self.telemetry.ask(asked, target)))
+        return Freshness.of(world.isolated("telemetry", lambda: self.telemetry.ask(asked, target)))
 
 
 def _wanted(

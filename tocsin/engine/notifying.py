@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from tocsin.core.config import Config
+from tocsin.core.failing import Subject
 from tocsin.core.heartbeat import missed
 from tocsin.core.message import NEWS, Delivery, Kind, Outcome, Said, Settled
 from tocsin.engine.counting import SILENT
+from tocsin.engine.failing import Failures
 from tocsin.engine.watching import Receivers
 from tocsin.ports import Conflict, Log, Notifier, Store, Tally
 
 HOLD = timedelta(seconds=45)
 """How long one writer holds a delivery: longer than any receiver's time-out, shorter than a minute's tick."""
+
+_WASTED = 10.0
+"""Seconds of one round that a receiver which takes nothing may cost: as much as one time-out."""
+
+_LAST = ("~", 0, "")
+"""Sorts after whatever can be sorted."""
 
 _FIRST_RETRY, _LONGEST_RETRY = timedelta(seconds=30), timedelta(minutes=10)
 
@@ -54,24 +64,40 @@ class Courier:
     config: Config
     log: Log
     tally: Tally = SILENT
+    failures: Failures = field(default_factory=Failures)
 
-    def deliver(self, now: datetime) -> int:
-        """Try every delivery whose time has come, once; return how many were accepted."""
-        accepted, tried = 0, set[str]()
-        receivers = Receivers(self.store, self.config, self.log, now)
+    def deliver(self, now: datetime, within: float = 600.0) -> int:
+        """Try every delivery whose time has come, once; return how many were accepted.
+
+        After so many seconds no further one is begun, and a receiver that wasted ``_WASTED`` of them is not called
+        again: its messages count as tried.
+        """
+        accepted, tried, ends = 0, set[str](), time.monotonic() + within
+        receivers = Receivers(self.store, self.config, self.log, now, self.failures)
+        wasted: dict[str, float] = {}
         while batch := [each for each in self.store.waiting(now) if each.receiver != NEWS and each.id not in tried]:
             tried |= {each.id for each in batch}
-            accepted += sum(self._attempt(each, receivers, now) for each in sorted(batch, key=urgency))
+            for each in self._ordered(batch):
+                if time.monotonic() > ends:
+                    self.log.warning("messages left to the next tick", tried=len(tried), within=within)
+                    return accepted
+                subject = Subject("message", each.id)
+                accepted += self.failures.attempt(subject, partial(self._attempt, each, receivers, now, wasted), False)
         return accepted
 
-    def _attempt(self, delivery: Delivery, receivers: Receivers, now: datetime) -> bool:
+    def _ordered(self, batch: Sequence[Delivery]) -> list[Delivery]:
+        return sorted(
+            batch, key=lambda each: self.failures.attempt(Subject("message", each.id), partial(urgency, each), _LAST)
+        )
+
+    def _attempt(self, delivery: Delivery, receivers: Receivers, now: datetime, wasted: dict[str, float]) -> bool:
         if receivers.full(delivery.receiver):
             return False  # it waits where it is, and nothing of its lane overtakes it
         try:
             held = self.store.claim(delivery, now + HOLD)
         except Conflict:
             return False
-        outcome = self._hand_over(held)
+        outcome = self._hand_over(held, wasted)
         settled = judge(held, outcome, now, self.config.give_up_after, last=not self._another(held))
         if settled.state is Settled.DEAD or self._closes(held):
             self._fall_back(settled, now)  # first: a crash in between repeats this and loses nothing
@@ -80,14 +106,20 @@ class Courier:
         self._report(settled, outcome)
         return settled.state is Settled.DELIVERED
 
-    def _hand_over(self, delivery: Delivery) -> Outcome:
-        notifier = self.notifiers.get(delivery.receiver)
+    def _hand_over(self, delivery: Delivery, wasted: dict[str, float]) -> Outcome:
+        name = delivery.receiver
+        notifier = self.notifiers.get(name)
         if notifier is None:
             return Outcome(Said.REFUSED, "no such receiver is set up")
-        try:
-            return notifier.deliver(delivery.notice)
-        except Exception as error:  # a defect in one notifier must not silence the others
-            return Outcome(Said.AGAIN, f"the notifier failed: {type(error).__name__}")
+        if wasted.get(name, 0.0) > _WASTED:
+            return Outcome(Said.AGAIN, "not called: it did not answer just now")
+        begun = time.monotonic()
+        failed = Outcome(Said.AGAIN, "the notifier failed by itself")
+        subject = Subject("receiver", name)
+        outcome = self.failures.attempt(subject, lambda: notifier.deliver(delivery.notice), failed)
+        if outcome.said is not Said.ACCEPTED:
+            wasted[name] = wasted.get(name, 0.0) + time.monotonic() - begun
+        return outcome
 
     def _another(self, delivery: Delivery) -> bool:
         """Return whether somebody else is told when this one is not."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tocsin.core.alert import Alert, rule_changed
+from tocsin.core.failing import Subject
 from tocsin.core.message import NEWS, Delivery, Kind, outbox
 from tocsin.core.native import NATIVE, remembered
 from tocsin.core.read import Project
 from tocsin.core.schedule import asleep, selects
 from tocsin.core.sight import BUILT_IN
+from tocsin.engine.failing import Failures
 from tocsin.ports import Conflict, Log, Store
 
 
@@ -22,13 +24,17 @@ class Retirer:
     project: Project
     store: Store
     log: Log
+    failures: Failures = field(default_factory=Failures)
 
     def retire(self, now: datetime) -> int:
         """End every orphaned alert; return how many there were."""
         if self.project.problems:
             return 0
-        orphans = [alert for alert in self.store.open_alerts() if not self._watched(alert, now)]
-        return sum(self._end(alert, now) for alert in orphans)
+        alerts = self.store.open_alerts()
+        return sum(self.failures.each(alerts, _subject, lambda alert: self._retired(alert, now), False))
+
+    def _retired(self, alert: Alert, now: datetime) -> bool:
+        return not self._watched(alert, now) and self._end(alert, now)
 
     def _watched(self, alert: Alert, now: datetime) -> bool:
         if any(each.id == alert.rule for each in NATIVE):
@@ -47,6 +53,10 @@ class Retirer:
             return False
         self.log.warning("alert retired", rule=alert.rule, target=alert.target, episode=alert.episode)
         return True
+
+
+def _subject(alert: Alert) -> Subject:
+    return Subject("retiring of", alert.rule, alert.target)
 
 
 def _resolutions(told: Iterable[Delivery], now: datetime) -> list[Delivery]:

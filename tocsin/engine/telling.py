@@ -24,6 +24,7 @@ from tocsin.core.route import Node, ends
 from tocsin.core.telling import Audience, News
 from tocsin.core.units import spell
 from tocsin.engine import standing
+from tocsin.engine.failing import Failures
 from tocsin.engine.notifying import HOLD
 from tocsin.engine.wording import Words, aside, linking
 from tocsin.ports import Conflict, Kept, Links, Log, Notifier, Store, no_links
@@ -69,6 +70,7 @@ class Teller:
     notifiers: Mapping[str, Notifier]
     log: Log
     links: Links = no_links
+    failures: Failures = field(default_factory=Failures)
 
     def tell(self, now: datetime) -> int:
         """Enter all news, flush what is due and enqueue the messages; return how many messages that makes."""

@@ -1,4 +1,4 @@
-"""One tick: evaluate, tell, act, tell what was done, beat. Timer, events and people all come through here."""
+"""One tick: evaluate, act, tell, beat. Timer, events and people all come through here."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from tocsin.core import native as natives
+from tocsin.core.alert import Alert
 from tocsin.core.compile import Part
 from tocsin.core.config import Target
+from tocsin.core.failing import Subject, summary
 from tocsin.core.native import Native
 from tocsin.core.read import Project
 from tocsin.core.schedule import newest_slot
@@ -22,6 +25,7 @@ from tocsin.engine.asking import Asker
 from tocsin.engine.counting import SILENT
 from tocsin.engine.evaluating import Evaluated, Evaluator
 from tocsin.engine.expiring import record_expiries
+from tocsin.engine.failing import Alarm, Failures
 from tocsin.engine.fanning import FanOut, is_about, named
 from tocsin.engine.measuring import Measurer
 from tocsin.engine.mirroring import Mirroring
@@ -54,18 +58,25 @@ EVALUATE_WITHIN = 120.0
 EXPIRIES_EVERY = 5
 """Minutes between two looks for silences and acknowledgements that have ended: the audit alone waits for it."""
 
+_DELIVER_BEFORE, _DELIVER_AFTER = 20.0, 60.0
+"""Seconds after which no further message is begun, before anything is evaluated and after everything was done."""
+
 _TARGETS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """What one tick did: slots evaluated, of which unknown; alerts changed; messages accepted; executions advanced."""
+    """What one tick did: slots evaluated (of which unknown), alerts changed, messages accepted, executions advanced.
+
+    ``failed`` counts the items that failed by themselves.
+    """
 
     slots: int
     unknown: int
     changes: int
     delivered: int
     acted: int
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +108,8 @@ class Engine:
 
         Without ``evaluate`` nothing is measured: what is known already is told and acted on.
 
-        The order is fixed: state is saved before anyone is told, an intent recorded before anything is done, and the
-        heartbeat written last.
+        The order is fixed: state is saved before anyone is told, an intent recorded before anything is done, what is
+        due is done before anyone is told of it, and the heartbeat written last. A part that fails stops no other.
         """
         begun = time.monotonic()
 
@@ -106,35 +117,52 @@ class Engine:
             return timedelta(seconds=time.monotonic() - begun)
 
         targets = [each for each in self.project.config.targets if only is None or each.name in only]
-        courier = Courier(self.store, self.notifiers, self.project.config, self.log, self.tally)
-        teller = Teller(self.project, self.store, self.notifiers, self.log, self.links)
-
-        def deliver() -> int:
-            teller.tell(now)
-            return courier.deliver(now)
-
-        delivered = courier.deliver(now)
-        share = self._own_share(targets, now) if only is None else targets
-        evaluated = self._evaluate(share if evaluate else [], now)
+        failures = Failures(self.log, self.store.last_beat)
+        telling = _Telling(self, failures, now, whole=only is None)
+        delivered = telling.deliver(_DELIVER_BEFORE)
+        share = self._own_share(targets, now, failures) if only is None else targets
+        evaluated = self._evaluate(share if evaluate else [], now, failures)
+        acted = failures.attempt(Subject("acting"), lambda: self._actor(elapsed, failures).act(now, targets), 0)
         if only is None:
-            Retirer(self.project, self.store, self.log).retire(now)
-            self._expire(now)
-            Receivers(self.store, self.project.config, self.log, now).beat()
-        delivered += deliver()
-        acted = self._actor(elapsed).act(now, targets)
-        delivered += deliver()
+            self._look_after(now, failures)
+        delivered += telling.tell()
         if self.mirror is not None:
-            Mirroring(self.store, self.mirror, self.log).copy(now)
-        if only is None and not now.minute:
-            self.store.sweep(now)
-            teller.tidy(now)
-        if only is None and not now.minute % EXPIRIES_EVERY:
-            record_expiries(self.store, now)
+            mirroring = Mirroring(self.store, self.mirror, self.log)
+            failures.attempt(Subject("copying of the audit"), lambda: mirroring.copy(now), 0)
+        if only is None:
+            self._tidy(now, failures)
+        delivered += telling.tell_failures()
         if only is None:  # an event's tick says nothing of the timer's
-            self.store.beat(now)
-        ticked = Ticked(evaluated.slots, evaluated.unknown, len(evaluated.changes), delivered, acted)
-        self.log.info("tick", now=now, slots=ticked.slots, unknown=ticked.unknown, delivered=delivered, acted=acted)
+            self.store.beat(now, summary(failures.failed))
+        ticked = Ticked(
+            evaluated.slots, evaluated.unknown, len(evaluated.changes), delivered, acted, len(failures.failed)
+        )
+        self.log.info(
+            "tick",
+            now=now,
+            slots=ticked.slots,
+            unknown=ticked.unknown,
+            delivered=delivered,
+            acted=acted,
+            failed=ticked.failed,
+        )
         return ticked
+
+    def _look_after(self, now: datetime, failures: Failures) -> None:
+        """End the alerts that nothing evaluates any more, and send the receivers their heartbeats."""
+        retirer = Retirer(self.project, self.store, self.log, failures)
+        failures.attempt(Subject("retiring"), lambda: retirer.retire(now), 0)
+        failures.attempt(Subject("expiry"), lambda: self._expire(now, failures), None)
+        receivers = Receivers(self.store, self.project.config, self.log, now, failures)
+        failures.attempt(Subject("heartbeats"), receivers.beat, None)
+
+    def _tidy(self, now: datetime, failures: Failures) -> None:
+        """Forget what is not needed any more, and record what has ended by itself."""
+        if not now.minute:
+            failures.attempt(Subject("sweeping"), lambda: self.store.sweep(now), 0)
+            failures.attempt(Subject("tidying"), lambda: self.teller(failures).tidy(now), None)
+        if not now.minute % EXPIRIES_EVERY:
+            failures.attempt(Subject("recording of expiries"), lambda: record_expiries(self.store, now), 0)
 
     def work(self, message: str, now: datetime) -> Ticked | None:
         """Do the work that a tick handed out; None when its target is not watched any more.
@@ -165,20 +193,35 @@ class Engine:
         if not self._evaluator().enter(native.rule, native, native.slots, target, now):
             raise StoreUnavailable("an alert of Azure Monitor could not be entered")
 
-    def _expire(self, now: datetime) -> None:
+    def _expire(self, now: datetime, failures: Failures) -> None:
         """End what nothing is reported of any more. One that cannot be kept now is tried again in the next tick."""
+        for alert in self.store.open_alerts():
+            subject = Subject("expiry of", alert.rule, alert.target)
+            failures.attempt(subject, partial(self._ended, alert, now), None)
+
+    def _ended(self, alert: Alert, now: datetime) -> None:
         targets = {each.name: each for each in self.project.config.targets}
-        slot = now.replace(microsecond=0)
-        for alert, over in natives.ended(self.store.open_alerts(), now):
-            rule = next(each for each in natives.NATIVE if each.id == alert.rule)
-            self._evaluator().enter(rule, over, (slot,), targets.get(alert.target, natives.UNWATCHED), now)
+        for ended, over in natives.ended([alert], now):
+            rule = next(each for each in natives.NATIVE if each.id == ended.rule)
+            target = targets.get(ended.target, natives.UNWATCHED)
+            self._evaluator().enter(rule, over, (now.replace(microsecond=0),), target, now)
 
-    def _own_share(self, targets: Sequence[Target], now: datetime) -> list[Target]:
-        return FanOut(self.project, self.store, self.queue, self.log).inline(targets, now)
+    def _own_share(self, targets: Sequence[Target], now: datetime, failures: Failures) -> list[Target]:
+        fanning = FanOut(self.project, self.store, self.queue, self.log, failures)
+        return failures.attempt(Subject("handing out"), lambda: fanning.inline(targets, now), list(targets))
 
-    def _evaluator(self) -> Evaluator:
-        asker = Asker(self.telemetry, self.log, self.project.config.budgets.queries_at_once, self.guilty)
-        measurer = Measurer(self.signals, self.telemetry, asker, self.log)
+    def teller(self, failures: Failures) -> Teller:
+        """Return what tells people of news."""
+        return Teller(self.project, self.store, self.notifiers, self.log, self.links, failures)
+
+    def courier(self, failures: Failures) -> Courier:
+        """Return what delivers messages."""
+        return Courier(self.store, self.notifiers, self.project.config, self.log, self.tally, failures)
+
+    def _evaluator(self, failures: Failures | None = None) -> Evaluator:
+        failures = failures or Failures(self.log)
+        asker = Asker(self.telemetry, self.log, self.project.config.budgets.queries_at_once, self.guilty, failures)
+        measurer = Measurer(self.signals, self.telemetry, asker, self.log, failures)
         return Evaluator(
             self.project,
             self.signals,
@@ -188,24 +231,19 @@ class Engine:
             measurer,
             {**self.meters, "switches": Switches(self.store, self.configuration)},
             self.tally,
+            failures,
         )
 
-    def _evaluate(self, targets: Sequence[Target], now: datetime) -> Evaluated:
-        evaluator = self._evaluator()
+    def _evaluate(self, targets: Sequence[Target], now: datetime, failures: Failures) -> Evaluated:
+        evaluator = self._evaluator(failures)
         ends = time.monotonic() + EVALUATE_WITHIN
 
         def evaluate(target: Target) -> Evaluated:
             if time.monotonic() > ends:
                 self.log.error("target left to the next tick", target=target.name)
                 return Evaluated()
-            try:
-                return evaluator.evaluate(target, now)
-            except StoreUnavailable:
-                raise
-            except Exception as error:  # one target's failure must not blind the others
-                self.log.error("target failed", target=target.name, error=repr(error)[:200])
-                self._failed(target, now)
-                return Evaluated()
+            subject = Subject("evaluating", target=target.name)
+            return failures.attempt(subject, lambda: evaluator.evaluate(target, now), Evaluated())
 
         # Another target begins each minute, so that the same ones are not always those left over.
         first = int(now.timestamp() // 60) % max(1, len(targets))
@@ -217,8 +255,44 @@ class Engine:
         """What saves and tells of executions, for what a person decides."""
         return Reporter(self.project, self.store, self.signals, self.log, self.tally)
 
-    def _actor(self, elapsed: Callable[[], timedelta]) -> Actor:
+    def _actor(self, elapsed: Callable[[], timedelta], failures: Failures) -> Actor:
         verifier = Verifier(self.configuration, self.telemetry, self.signals)
         # Each tick is an owner of its own: a timer and an event may run at once in one process.
         owner = f"{self.owner}/{secrets.token_hex(4)}"
-        return Actor(self.project, self.store, self.actuators, verifier, self.log, owner, elapsed, self.tally)
+        return Actor(self.project, self.store, self.actuators, verifier, self.log, owner, elapsed, self.tally, failures)
+
+
+@dataclass(slots=True)
+class _Telling:
+    """Telling people in one tick: of what happened, and of what the tick failed at."""
+
+    engine: Engine
+    failures: Failures
+    now: datetime
+    whole: bool
+
+    def deliver(self, within: float) -> int:
+        """Deliver what waits for at most about so many seconds; return how many messages were accepted."""
+        courier = self.engine.courier(self.failures)
+        return self.failures.attempt(Subject("delivering"), lambda: courier.deliver(self.now, within), 0)
+
+    def tell(self) -> int:
+        """Make messages of the news and deliver them; return how many were accepted."""
+        teller = self.engine.teller(self.failures)
+        self.failures.attempt(Subject("telling"), lambda: teller.tell(self.now), 0)
+        return self.deliver(_DELIVER_AFTER)
+
+    def tell_failures(self) -> int:
+        """Tell of what failed so far, and of what fails while that is told; return how many messages were accepted."""
+        accepted = 0
+        for _ in range(2):
+            if not self._alarm():
+                break
+            accepted += self.tell()
+        return accepted
+
+    def _alarm(self) -> int:
+        """Return how many alerts began or ended. One that cannot even be kept is in the log and in the heartbeat."""
+        alarm = Alarm(self.engine.store, self.engine.project.config, self.engine.log)
+        ask = lambda: alarm.tell(self.failures, self.now, whole=self.whole)  # noqa: E731
+        return self.failures.attempt(Subject("telling of failures"), ask, 0)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from tocsin.core.config import Config
+from tocsin.core.failing import Subject
 from tocsin.core.fields import Rate
 from tocsin.core.heartbeat import QUIET_AFTER, Ailing, Beat, heard_again, heartbeat, quiet
 from tocsin.core.message import Delivery, Notice, Outcome, Said, outbox
+from tocsin.engine.failing import Failures
 from tocsin.ports import Conflict, Kept, Log, Store
 
 
@@ -30,6 +33,7 @@ class Receivers:
     config: Config
     log: Log
     now: datetime
+    failures: Failures = field(default_factory=Failures)
     _ailing: dict[str, Kept[Ailing]] | None = None
     _paced: dict[str, Kept[Paced]] = field(default_factory=dict)
 
@@ -41,10 +45,12 @@ class Receivers:
         beats = self.store.kept(Beat)
         for name in self.config.receivers:
             last = beats.get(name)
-            if last is not None and self.now - last.value.at < every:
-                continue
-            messages = outbox(heartbeat(name, every, self.now), [name], self.now)
-            self._keep(Beat, name, Beat(name, self.now), last, messages)
+            if last is None or self.now - last.value.at >= every:
+                self.failures.attempt(Subject("heartbeat to", name), partial(self._beat, name, every, last), None)
+
+    def _beat(self, name: str, every: timedelta, last: Kept[Beat] | None) -> None:
+        messages = outbox(heartbeat(name, every, self.now), [name], self.now)
+        self._keep(Beat, name, Beat(name, self.now), last, messages)
 
     def full(self, receiver: str) -> bool:
         """Return whether a receiver has been sent as much as it takes for now."""

@@ -20,6 +20,7 @@ from tocsin.core.rule import Rule
 from tocsin.core.signal import Logs, Signal
 from tocsin.engine.asking import Answers, Asker
 from tocsin.engine.evaluating import Evaluator
+from tocsin.engine.failing import Failures
 from tocsin.engine.measuring import Measurer, Prepared, World
 from tocsin.engine.tick import Engine
 from tocsin.ports import Telemetry
@@ -128,18 +129,21 @@ class ListeningMeasurer(Measurer):
     foreseen: Foreseen = field(default_factory=Foreseen)
     refused: NoAnswer | None = None
 
-    def measured(self, prepared: Sequence[Prepared], sight: Sequence[datetime], world: World) -> list[Measured]:
+    def measured(self, prepared: Sequence[Prepared], sight: Sequence[datetime], world: World) -> list[Measured | None]:
         """Return the measurements, each of which says what it judges."""
         found = Measurer.measured(self, prepared, sight, world)
-        parts = ({name: getattr(each, name) for name in Measured.__slots__} for each in found)
-        return [Listened(**each, note=self.note) for each in parts]
+        return [each and self._listened(each) for each in found]
 
-    def _freshness(self, target: Target, slots: Sequence[datetime]) -> Freshness:
+    def _listened(self, measured: Measured) -> Measured:
+        return Listened(**{name: getattr(measured, name) for name in Measured.__slots__}, note=self.note)
+
+    def _freshness(self, world: World, slots: Sequence[datetime]) -> Freshness:
+        target = world.target
         if self.refused is None and slots:
             known = self.foreseen.life(freshness(target, min(slots) - target.fresh_within, max(slots)))
             if known is not None:
                 return Freshness.of(known)
-        return Measurer._freshness(self, target, slots)
+        return Measurer._freshness(self, world, slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +154,19 @@ class ListeningEngine(Engine):
     foreseen: Foreseen = field(default_factory=Foreseen)
     refused: Callable[[], NoAnswer | None] = field(default=lambda: None)
 
-    def _evaluator(self) -> Evaluator:
-        evaluator, refused = Engine._evaluator(self), self.refused()
+    def _evaluator(self, failures: Failures | None = None) -> Evaluator:
+        evaluator, refused = Engine._evaluator(self, failures), self.refused()
+        heard = evaluator.failures
         asker = ForeseeingAsker(
-            self.telemetry, self.log, self.project.config.budgets.queries_at_once, self.guilty, self.foreseen, refused
+            self.telemetry,
+            self.log,
+            self.project.config.budgets.queries_at_once,
+            self.guilty,
+            heard,
+            self.foreseen,
+            refused,
         )
-        measurer = ListeningMeasurer(self.signals, self.telemetry, asker, self.log, self.note, self.foreseen, refused)
+        measurer = ListeningMeasurer(
+            self.signals, self.telemetry, asker, self.log, heard, self.note, self.foreseen, refused
+        )
         return replace(evaluator, measurer=measurer)

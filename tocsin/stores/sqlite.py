@@ -276,16 +276,23 @@ class SqliteStore(Audited):
         with self._transaction() as db:
             return db.execute("DELETE FROM deliveries WHERE state <> 'waiting' AND created < ?", (oldest,)).rowcount
 
-    def beat(self, now: datetime) -> None:
-        """Write the heartbeat: the last thing a tick does."""
+    def beat(self, now: datetime, failed: Sequence[str] = ()) -> None:
+        """Write the heartbeat with what the tick failed at: the last thing a tick does."""
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO beats VALUES ('tick', ?)", (now.timestamp(),))
+            db.execute("INSERT OR REPLACE INTO heads VALUES ('beat', 1, ?)", (json.dumps(list(failed)),))
 
     def last_beat(self) -> datetime | None:
         """Return when the last tick ended."""
         with self._transaction() as db:
             row = db.execute("SELECT at FROM beats WHERE name = 'tick'").fetchone()
         return datetime.fromtimestamp(row[0], UTC) if row else None
+
+    def last_failed(self) -> list[str]:
+        """Return what the last tick that ended failed at."""
+        with self._transaction() as db:
+            row = db.execute("SELECT body FROM heads WHERE partition = 'beat'").fetchone()
+        return list(json.loads(row[0])) if row else []
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

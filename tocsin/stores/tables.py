@@ -285,19 +285,29 @@ class TableStore(Audited):
             with suppress(Conflict):
                 self._ledger.write(keys.lock(name), head.etag, Change(""))
 
-    def beat(self, now: datetime) -> None:
-        """Write the heartbeat: the last thing a tick does."""
+    def beat(self, now: datetime, failed: Sequence[str] = ()) -> None:
+        """Write the heartbeat with what the tick failed at: the last thing a tick does."""
         entity = {"PartitionKey": "beat", "RowKey": "tick", "At": now.isoformat(), "Kind": "beat", "Pending": ""}
+        entity["Failed"] = json.dumps(list(failed))
         with reached():
             self._table.upsert_entity(entity)
 
     def last_beat(self) -> datetime | None:
         """Return when the last tick ended."""
+        beat = self._beat()
+        return datetime.fromisoformat(str(beat["At"])) if beat else None
+
+    def last_failed(self) -> list[str]:
+        """Return what the last tick that ended failed at."""
+        beat = self._beat()
+        return list(json.loads(str(beat.get("Failed") or "[]"))) if beat else []
+
+    def _beat(self) -> Mapping[str, Any] | None:
         from azure.core.exceptions import ResourceNotFoundError
 
         with reached():
             try:
-                return datetime.fromisoformat(str(self._table.get_entity("beat", "tick")["At"]))
+                return self._table.get_entity("beat", "tick")
             except ResourceNotFoundError:
                 return None
 

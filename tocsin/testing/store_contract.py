@@ -370,8 +370,10 @@ class StoreContract:
         """And none before the first."""
         assert store.last_beat() is None
         store.beat(T0)
-        store.beat(T0 + MINUTE)
-        assert store.last_beat() == T0 + MINUTE
+        store.beat(T0 + MINUTE, ["rule a: ValueError"])
+        assert (store.last_beat(), store.last_failed()) == (T0 + MINUTE, ["rule a: ValueError"])
+        store.beat(T0 + 2 * MINUTE)
+        assert store.last_failed() == []
 
     def test_old_messages_are_forgotten_and_new_and_waiting_ones_kept(self, store: Store) -> None:
         """Thirty days after a message was written its receipt is gone."""
