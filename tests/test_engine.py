@@ -28,7 +28,8 @@ def a_misconfigured_stage(**changes: object) -> Stage:
 def test_state_is_saved_and_acted_on_before_anyone_is_told_and_the_heartbeat_comes_last() -> None:
     stage = a_misconfigured_stage()
     stage.run(range(1))
-    assert stage.happened == ["commit", "save_mark", "beat"]
+    first_look_for_what_expires = "keep"
+    assert stage.happened == ["commit", "save_mark", first_look_for_what_expires, "beat"]
     stage.happened.clear()
     stage.run(range(1, 2))
     told = ["claim", "told fired", "settle"] * 2

@@ -261,7 +261,7 @@ def test_a_target_that_fails_by_itself_is_told_and_its_work_is_not_lost_in_silen
     stage.inner.load_all = lambda target: 1 / 0  # type: ignore[method-assign, assignment, return-value]
     for minute in range(2):
         stage.engine.work(queue.sent[0], T0 + minute * MINUTE)
-    assert [(notice.rule, notice.target) for notice in stage.oncall.got] == [("evaluation_failed", "sales-0")]
+    assert [(notice.rule, notice.target) for notice in stage.oncall.got] == [("tocsin_error", "sales-0")]
     stage.inner.load_all = whole  # type: ignore[method-assign]
     for minute in range(2, 8):
         stage.engine.work(queue.sent[0], T0 + minute * MINUTE)

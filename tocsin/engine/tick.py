@@ -219,7 +219,7 @@ class Engine:
         return Courier(self.store, self.notifiers, self.project.config, self.log, self.tally, failures)
 
     def _evaluator(self, failures: Failures | None = None) -> Evaluator:
-        failures = failures or Failures(self.log)
+        failures = failures or Failures(self.log, self.store.last_beat)
         asker = Asker(self.telemetry, self.log, self.project.config.budgets.queries_at_once, self.guilty, failures)
         measurer = Measurer(self.signals, self.telemetry, asker, self.log, failures)
         return Evaluator(
@@ -255,7 +255,8 @@ class Engine:
         """What saves and tells of executions, for what a person decides."""
         return Reporter(self.project, self.store, self.signals, self.log, self.tally)
 
-    def _actor(self, elapsed: Callable[[], timedelta], failures: Failures) -> Actor:
+    def _actor(self, elapsed: Callable[[], timedelta], failures: Failures | None = None) -> Actor:
+        failures = failures or Failures(self.log, self.store.last_beat)
         verifier = Verifier(self.configuration, self.telemetry, self.signals)
         # Each tick is an owner of its own: a timer and an event may run at once in one process.
         owner = f"{self.owner}/{secrets.token_hex(4)}"
