@@ -265,4 +265,4 @@ def test_a_target_that_fails_by_itself_is_told_and_its_work_is_not_lost_in_silen
     stage.inner.load_all = whole  # type: ignore[method-assign]
     for minute in range(2, 8):
         stage.engine.work(queue.sent[0], T0 + minute * MINUTE)
-    assert stage.oncall.kinds() == ["blind", "resolved"]
+    assert stage.oncall.kinds() == ["fired", "resolved"]

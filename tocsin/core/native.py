@@ -152,15 +152,19 @@ class Ended:
         return {self.by: self.seen}
 
 
-def ended(alerts: Iterable[Alert], now: datetime) -> list[tuple[Alert, Ended]]:
-    """Return Azure Monitor's open alerts that end by themselves at ``now``: what expired, and storms that passed."""
-    found = [each for each in alerts if each.open and each.rule in {rule.id for rule in NATIVE}]
-    expired = [each for each in found if each.by != STORM and each.slot and now - each.slot >= _lasts(each)]
+def end_of(alert: Alert, alerts: Iterable[Alert], now: datetime) -> Ended | None:
+    """Return the end of an alert of Azure Monitor that ends by itself at ``now``: it expired, or is a storm that passed.
+
+    ``alerts`` are all there are, beside which a storm is judged. None for any other alert.
+    """
+    if not alert.open or alert.rule not in {rule.id for rule in NATIVE}:
+        return None
+    if alert.by == STORM:
+        return None if _storms(alert, alerts) else Ended(STORM, Seen(Verdict.CLEAR, None, "storm is over"))
+    if alert.slot is None or now - alert.slot < _lasts(alert):
+        return None
     silent = Seen(Verdict.CLEAR, None, "nothing more was reported, not that it is over", expired=True)
-    calm = Seen(Verdict.CLEAR, None, "storm is over")
-    return [(each, Ended(each.by, silent)) for each in expired] + [
-        (storm, Ended(STORM, calm)) for storm in found if storm.by == STORM and not _storms(storm, found)
-    ]
+    return Ended(alert.by, silent)
 
 
 def _lasts(alert: Alert) -> timedelta:
@@ -168,7 +172,8 @@ def _lasts(alert: Alert) -> timedelta:
 
 
 def _storms(storm: Alert, alerts: Iterable[Alert]) -> bool:
-    beside = [each for each in alerts if (each.rule, each.target) == (storm.rule, storm.target) and each.by != STORM]
+    of = storm.rule, storm.target
+    beside = [each for each in alerts if (each.rule, each.target) == of and each.by != STORM and each.open]
     return len(beside) >= NATIVE[0].max_instances
 
 

@@ -195,16 +195,18 @@ class Engine:
 
     def _expire(self, now: datetime, failures: Failures) -> None:
         """End what nothing is reported of any more. One that cannot be kept now is tried again in the next tick."""
-        for alert in self.store.open_alerts():
+        alerts = self.store.open_alerts()
+        for alert in alerts:
             subject = Subject("expiry of", alert.rule, alert.target)
-            failures.attempt(subject, partial(self._ended, alert, now), None)
+            failures.attempt(subject, partial(self._end, alert, alerts, now), None)
 
-    def _ended(self, alert: Alert, now: datetime) -> None:
-        targets = {each.name: each for each in self.project.config.targets}
-        for ended, over in natives.ended([alert], now):
-            rule = next(each for each in natives.NATIVE if each.id == ended.rule)
-            target = targets.get(ended.target, natives.UNWATCHED)
-            self._evaluator().enter(rule, over, (now.replace(microsecond=0),), target, now)
+    def _end(self, alert: Alert, alerts: Sequence[Alert], now: datetime) -> None:
+        over = natives.end_of(alert, alerts, now)
+        if over is None:
+            return
+        rule = next(each for each in natives.NATIVE if each.id == alert.rule)
+        target = next((each for each in self.project.config.targets if each.name == alert.target), natives.UNWATCHED)
+        self._evaluator().enter(rule, over, (now.replace(microsecond=0),), target, now)
 
     def _own_share(self, targets: Sequence[Target], now: datetime, failures: Failures) -> list[Target]:
         fanning = FanOut(self.project, self.store, self.queue, self.log, failures)

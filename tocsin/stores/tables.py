@@ -19,7 +19,7 @@ from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
-from tocsin.stores import keys
+from tocsin.stores import beats, keys
 from tocsin.stores.codec import Audited, divide, dump, has_parts, load, unite
 from tocsin.stores.partition import Ledger, body_of, reached
 from tocsin.stores.rows import HEAD, Change, Row
@@ -287,29 +287,15 @@ class TableStore(Audited):
 
     def beat(self, now: datetime, failed: Sequence[str] = ()) -> None:
         """Write the heartbeat with what the tick failed at: the last thing a tick does."""
-        entity = {"PartitionKey": "beat", "RowKey": "tick", "At": now.isoformat(), "Kind": "beat", "Pending": ""}
-        entity["Failed"] = json.dumps(list(failed))
-        with reached():
-            self._table.upsert_entity(entity)
+        beats.write(self._table, now, failed)
 
     def last_beat(self) -> datetime | None:
         """Return when the last tick ended."""
-        beat = self._beat()
-        return datetime.fromisoformat(str(beat["At"])) if beat else None
+        return beats.read(self._table)[0]
 
     def last_failed(self) -> list[str]:
         """Return what the last tick that ended failed at."""
-        beat = self._beat()
-        return list(json.loads(str(beat.get("Failed") or "[]"))) if beat else []
-
-    def _beat(self) -> Mapping[str, Any] | None:
-        from azure.core.exceptions import ResourceNotFoundError
-
-        with reached():
-            try:
-                return self._table.get_entity("beat", "tick")
-            except ResourceNotFoundError:
-                return None
+        return beats.read(self._table)[1]
 
     # Retention
 
