@@ -153,7 +153,7 @@ class Ended:
 
 
 def end_of(alert: Alert, alerts: Iterable[Alert], now: datetime) -> Ended | None:
-    """Return the end of an alert of Azure Monitor that ends by itself at ``now``: it expired, or is a storm that passed.
+    """Return the end of an alert of Azure Monitor that ends by itself at ``now``: it expired, or its storm passed.
 
     ``alerts`` are all there are, beside which a storm is judged. None for any other alert.
     """
