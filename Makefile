@@ -7,8 +7,8 @@ ARGS ?=
 QUICK ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants agree simulate picture pictures package size lock clean recordings \
-  bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-coldstart
+.PHONY: setup run test check mutants agree clocks simulate picture pictures package size lock clean recordings \
+  bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-coldstart bench-silences
 
 # Microsoft's KQL parser comes along where npm is: without it `tocsin check` looks for names alone.
 setup: $(VENV)/.ready $(if $(shell command -v npm),tests/kql/node_modules/.ready)
@@ -60,8 +60,12 @@ mutants: setup
 agree: setup
 	@SEQUENCES=$(or $(SEQUENCES),10000) $(BIN)/python -m pytest tests/test_prometheus_agrees.py $(ARGS)
 
+# Silences and quiet hours at every change of the clock of 60 zones in 15 years; `make test` looks at 3 zones.
+clocks: setup
+	@ZONES=$(or $(ZONES),60) RULES=2000 $(BIN)/python -m pytest tests/test_recurrence.py $(ARGS)
+
 # Benchmarks: each compares against a named baseline in the same run and ends with one line of JSON.
-bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-coldstart: bench-%: setup
+bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-coldstart bench-silences: bench-%: setup
 	@$(BIN)/python -m bench.$* $(ARGS)
 
 # What rules find in real recordings, and the pictures of those reports in docs/backtest.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tocsin.cli.project import load_app
 from tocsin.core import matching
 from tocsin.core.matching import Matcher, accepted, one_of, spelled
 from tocsin.core.message import NEWS, Delivery, always_told, labels_of
-from tocsin.core.mute import Silence, active
+from tocsin.core.mute import FOREVER, Silence, active
 from tocsin.core.units import spell
 from tocsin.engine import personal
 from tocsin.ports import Conflict, StoreUnavailable
@@ -136,8 +136,8 @@ def _row(silence: Silence, now: datetime) -> dict[str, Any]:
         "id": silence.id,
         "state": _state(silence, now),
         "matchers": spelled(silence.matchers),
-        "starts": silence.starts.isoformat(),
-        "ends": silence.ends.isoformat(timespec="minutes"),
+        "starts": silence.starts.astimezone(UTC).isoformat(),
+        "ends": silence.ends.isoformat(timespec="minutes") if silence.ends < FOREVER else "",
         "recurs": f"{silence.rule} for {spell(silence.lasts)}, {silence.zone}" if silence.rule else "",
         "author": silence.author,
         "ended_by": silence.ended_by,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from tocsin.core.errors import nearest_of
@@ -14,18 +15,19 @@ from tocsin.core.fields import (
     Days,
     Duration,
     Flag,
-    Instant,
     Matching,
     Model,
     PerTime,
     Rate,
     Texts,
     Wait,
+    WallTime,
     Zone,
 )
 from tocsin.core.inhibition import Inhibit
 from tocsin.core.matching import Matcher, one_of
-from tocsin.core.mute import Quiet, Silence, recurrence
+from tocsin.core.mute import FOREVER, Quiet, Silence
+from tocsin.core.recurrence import recurrence
 
 
 class Receiver(Model):
@@ -152,22 +154,30 @@ class QuietHours(Selector):
 class SilenceAsCode(Selector):
     """A silence that stands in the file. With ``recurs`` (an RRULE) it comes again, ``lasts`` long each time."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["ends"]}, {"required": ["recurs"]}]})
+
     author: str = Field(min_length=1, max_length=100)
     """Who wants it."""
     comment: str = Field(min_length=1, max_length=500)
     """Why."""
-    starts: Instant = datetime(2020, 1, 1, tzinfo=UTC)
-    """When it begins."""
-    ends: Instant
-    """When it is over for good."""
+    time_zone: Zone = "UTC"
+    """Whose clock `starts`, `ends` and `recurs` go by."""
+    starts: WallTime = Field(default=datetime(2020, 1, 1), validate_default=True)  # noqa: DTZ001 - by time_zone
+    """When it begins; when it recurs, also the time of day."""
+    ends: WallTime = FOREVER
+    """When it is over for good; needed where it does not recur."""
     recurs: str = ""
     """An RRULE, where it comes again."""
     lasts: Wait = timedelta()
     """How long each time."""
-    time_zone: Zone = "UTC"
-    """Whose clock it recurs by."""
     actions: Literal["", "too"] = ""
     """``too`` stops policies as well."""
+
+    @field_validator("starts", "ends")
+    @classmethod
+    def _by_its_clock(cls, at: datetime, info: ValidationInfo) -> datetime:
+        """Return the time by the clock of ``time_zone``. Not as UTC: a time that the clock skips has to recur."""
+        return at if at.tzinfo else at.replace(tzinfo=ZoneInfo(info.data.get("time_zone", "UTC")))
 
     @model_validator(mode="after")
     def _whole(self) -> SilenceAsCode:
@@ -175,10 +185,12 @@ class SilenceAsCode(Selector):
             raise PydanticCustomError("silences-all", "say what is silenced: `match` or `matchers`")
         if bool(self.recurs) != bool(self.lasts):
             raise PydanticCustomError("bad-recurrence", "`recurs` and `lasts` belong together")
+        if not self.recurs and self.ends == FOREVER:
+            raise PydanticCustomError("missing-key", "'ends' is needed here: only a silence that recurs has no end")
         try:
             recurrence(self.recurs or "FREQ=DAILY", self.starts.replace(tzinfo=None))
-        except (ValueError, TypeError) as error:
-            raise PydanticCustomError("bad-recurrence", "no recurrence: {why}", {"why": str(error)[:100]}) from None
+        except ValueError as error:
+            raise PydanticCustomError("bad-recurrence", "no recurrence: {why}", {"why": str(error)[:200]}) from None
         return self
 
     def silence(self, number: int) -> Silence:
@@ -189,7 +201,7 @@ class SilenceAsCode(Selector):
             self.author,
             self.comment,
             self.starts,
-            self.ends,
+            self.ends.astimezone(UTC),
             self.recurs,
             self.lasts,
             self.time_zone,

@@ -66,9 +66,14 @@ def _count(text: str) -> int:
 
 
 def _instant(text: str) -> datetime:
+    at = _wall_time(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _wall_time(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        return at.astimezone(UTC) if at.tzinfo else at
     except (ValueError, OverflowError):
         raise ValueError(f"'{text}' is not a day or time; write it like 2026-12-01 or 2026-12-01T08:00:00Z") from None
 
@@ -198,6 +203,8 @@ Days = Annotated[tuple[date, date], _read(_days, "bad-days", meant.days), _typed
 """A day, or days: ``2026-12-24..2026-12-26``."""
 Instant = Annotated[datetime, _read(_instant, "bad-time", meant.instant), _typed(r"^[0-9]{4}-?[0-9]{2}-?[0-9]{2}")]
 """A day or an instant, in UTC unless it says otherwise."""
+WallTime = Annotated[datetime, _read(_wall_time, "bad-time", meant.instant), _typed(r"^[0-9]{4}-?[0-9]{2}-?[0-9]{2}")]
+"""A day or a time by a clock that stands beside it: without a zone unless it says one."""
 _TEXT = {"type": ["string", "number", "boolean", "null"]}
 Texts = Annotated[
     tuple[str, ...],

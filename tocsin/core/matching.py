@@ -7,9 +7,11 @@ proportional to the length of the value. No label can make a tick slow.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -81,6 +83,29 @@ def one_of(label: str, values: Sequence[str]) -> Matcher:
 def accepted(matchers: Sequence[Matcher], labels: Labels) -> bool:
     """Return whether every matcher accepts."""
     return all(matcher.accepts(labels) for matcher in matchers)
+
+
+Index = Mapping[str, Mapping[str, Sequence[int]]]
+"""Label → value → which of many lists of matchers may accept it. A list that names no value stands under ""."""
+
+
+def indexed(every: Sequence[Sequence[Matcher]]) -> Index:
+    """Return an index of lists of matchers, by the values of one label of each: the one that most of all name."""
+    named = [{each.label: each.names for each in matchers if each.names} for matchers in every]
+    often = Counter(chain.from_iterable(named))
+    index: dict[str, dict[str, list[int]]] = {}
+    for number, found in enumerate(named):
+        label = max(sorted(found), key=lambda each: often[each], default="")
+        by_value = index.setdefault(label, {})
+        for value in dict.fromkeys(found.get(label, ("",))):
+            by_value.setdefault(value, []).append(number)
+    return index
+
+
+def candidates(index: Index, labels: Labels) -> list[int]:
+    """Return which lists of matchers may accept the labels, in order."""
+    found = (by_value.get(labels.get(label, ""), ()) for label, by_value in index.items())
+    return sorted(chain.from_iterable(found))
 
 
 def spelled(matchers: Sequence[Matcher]) -> str:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from tocsin.core.inhibition import Inhibit, Inhibited, inhibited
-from tocsin.core.matching import Labels, Matcher, accepted, spelled
+from tocsin.core.matching import Index, Labels, Matcher, accepted, candidates, indexed
+from tocsin.core.recurrence import recurrence
 
-if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""When a silence ends that comes again without an end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quiet:
     """Hours in which what ``matchers`` accept is not told. Without ``weekdays`` or ``dates`` on every day.
 
-    ``start`` after ``end`` goes over midnight; the night belongs to the day on which it began.
+    ``start`` after ``end`` goes over midnight; the night belongs to the day on which it began. Both become UTC as RFC
+    5545 has it: a time that the clock skips takes the offset from before the gap, one that comes twice is the first.
     """
 
     name: str
@@ -35,7 +37,8 @@ class Quiet:
 class Silence:
     """Somebody does not want to hear of what ``matchers`` accept, from ``starts`` to ``ends``.
 
-    With ``rule`` (an RFC 5545 RRULE, from ``starts`` on in ``zone``) it recurs for ``lasts`` each time until ``ends``.
+    With ``rule`` (an RFC 5545 RRULE, from ``starts`` on in ``zone``) it recurs until ``ends``. Each time it begins at a
+    local time and lasts for ``lasts`` as a stopwatch counts it, also where the clock is changed meanwhile.
     ``actions`` says that policies do not act either; ``ended_by`` names who ended it before its time.
     """
 
@@ -62,6 +65,12 @@ class Muting:
     firing: Sequence[Labels] = ()
     _inhibited_at: dict[datetime, Inhibited] = field(default_factory=dict, compare=False, repr=False)
     """What was found once for a moment: each of thousands of alerts is asked about."""
+    _index: Index = field(init=False, repr=False, compare=False)
+    _until: dict[tuple[int, datetime], datetime | None] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", indexed([each.matchers for each in self.silences]))
+        object.__setattr__(self, "_until", {})
 
     def reason(self, labels: Labels, now: datetime) -> str:
         """Return why an alert with these labels is not told, or an empty text: the first reason in this order."""
@@ -79,70 +88,68 @@ class Muting:
         return self._quieted(labels, now) or self._silenced(labels, now)
 
     def _quieted(self, labels: Labels, now: datetime) -> str:
-        found = next((each for each in self.quiet if quiet(each, now) and accepted(each.matchers, labels)), None)
+        found = next((each for each in self.quiet if accepted(each.matchers, labels) and quiet(each, now)), None)
         return f"quiet hours: {found.name}" if found else ""
 
     def _silenced(self, labels: Labels, now: datetime) -> str:
-        found = silencer(self.silences, labels, now)
-        return f"silenced by {found.author} until {found.ends:%Y-%m-%d %H:%M} UTC: {found.comment}" if found else ""
+        for number in candidates(self._index, labels):
+            silence = self.silences[number]
+            if accepted(silence.matchers, labels) and (end := self._end(number, now)):
+                return f"silenced by {silence.author} until {end:%Y-%m-%d %H:%M} UTC: {silence.comment}"
+        return ""
+
+    def _end(self, number: int, now: datetime) -> datetime | None:
+        """Return until when a silence is in force; reckoned once, however many alerts it accepts."""
+        if (number, now) not in self._until:
+            self._until[number, now] = in_force_until(self.silences[number], now)
+        return self._until[number, now]
 
 
 def quiet(hours: Quiet, now: datetime) -> bool:
-    """Return whether ``now`` lies within the hours, by the clock on the wall there."""
-    local = now.astimezone(_zone(hours.zone))
-    day, at = local.date(), local.time().replace(tzinfo=None)
-    if hours.start < hours.end:
-        within = hours.start <= at < hours.end
-    else:
-        within = at >= hours.start or at < hours.end
-        day -= timedelta(days=1) if at < hours.end else timedelta()
-    on_day = not hours.weekdays or day.weekday() in hours.weekdays
-    in_dates = not hours.dates or any(first <= day <= last for first, last in hours.dates)
-    return within and on_day and in_dates
+    """Return whether ``now`` lies within the hours."""
+    zone = _zone(hours.zone)
+    today = now.astimezone(zone).date()
+    return any(_within(hours, today + timedelta(days=number), zone, now) for number in (-1, 0, 1))
+
+
+def _within(hours: Quiet, day: date, zone: ZoneInfo, now: datetime) -> bool:
+    """Return whether ``now`` lies within the hours that begin on the day."""
+    if hours.weekdays and day.weekday() not in hours.weekdays:
+        return False
+    if hours.dates and not any(first <= day <= last for first, last in hours.dates):
+        return False
+    begins = datetime.combine(day, hours.start, zone)
+    ends = datetime.combine(day + timedelta(days=hours.end <= hours.start), hours.end, zone)
+    # Both to UTC: two times of one zone are compared by their clock faces.
+    return begins.astimezone(UTC) <= now < ends.astimezone(UTC)
 
 
 def silencer(silences: Iterable[Silence], labels: Labels, now: datetime) -> Silence | None:
     """Return a silence that is in force and accepts these labels."""
-    return next((each for each in silences if active(each, now) and accepted(each.matchers, labels)), None)
+    return next((each for each in silences if accepted(each.matchers, labels) and active(each, now)), None)
 
 
 def active(silence: Silence, now: datetime) -> bool:
     """Return whether a silence is in force; one that recurs, only during an occurrence."""
+    return in_force_until(silence, now) is not None
+
+
+def in_force_until(silence: Silence, now: datetime) -> datetime | None:
+    """Return the end of a silence that is in force, or of its newest occurrence, in UTC; None while it is not."""
     if not silence.starts <= now < silence.ends:
-        return False
+        return None
     if not silence.rule:
-        return True
-    latest = _latest(silence.rule, silence.starts, silence.zone, now)
-    return latest is not None and now < latest + silence.lasts
-
-
-def _latest(rule: str, starts: datetime, zone: str, now: datetime) -> datetime | None:
-    """Return when the newest occurrence began. Reckoned by the wall clock, so that it keeps its hour in summer."""
-    local = _zone(zone)
-    first = starts.astimezone(local).replace(tzinfo=None)
-    found: datetime | None = recurrence(rule, first).before(now.astimezone(local).replace(tzinfo=None), inc=True)
-    return found.replace(tzinfo=local) if found else None
-
-
-@cache
-def recurrence(rule: str, first: datetime):  # type: ignore[no-untyped-def]
-    """Return the occurrences of an RRULE. Raises ValueError for one that is none."""
-    from dateutil.rrule import rrulestr
-
-    return rrulestr(rule, dtstart=first)
+        return silence.ends
+    zone = _zone(silence.zone)
+    rule = recurrence(silence.rule, silence.starts.astimezone(zone).replace(tzinfo=None))
+    began = rule.newest(now, zone, silence.lasts)
+    end = min(began + silence.lasts, silence.ends) if began is not None else now
+    return end if now < end else None
 
 
 @cache
 def _zone(name: str) -> ZoneInfo:
-    from zoneinfo import ZoneInfo
-
     return ZoneInfo(name)
-
-
-def in_words(silence: Silence) -> str:
-    """Return what a silence is about, on one line."""
-    again = f", {silence.rule} for {silence.lasts}" if silence.rule else ""
-    return f"{spelled(silence.matchers)} until {silence.ends:%Y-%m-%d %H:%M} UTC{again}"
 
 
 def by_labels(firing: Iterable[Mapping[str, str]]) -> tuple[Mapping[str, str], ...]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import chain
 from typing import TypeVar
 
 from tocsin.core.audience import Route
-from tocsin.core.matching import Labels, Matcher, accepted, spelled
+from tocsin.core.matching import Index, Labels, Matcher, accepted, candidates, indexed, spelled
 
 T = TypeVar("T")
 
@@ -41,10 +40,8 @@ class Node:
     group_interval: timedelta
     repeat_interval: timedelta
     children: tuple[Node, ...] = ()
-    index: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
-    """Label → value → children that this value may reach, in order: a tree of hundreds is not walked through.
-
-    A child stands under one label that it names values of; one that names none under ""."""
+    index: Index = field(default_factory=dict)
+    """Which children may match, by a label's value: a tree of hundreds is not walked through."""
     looks_at: tuple[str, ...] = ()
     """The labels that routes and groups here and below depend on."""
 
@@ -102,8 +99,7 @@ def _candidates(node: Node, labels: Labels) -> Iterator[Node]:
     """Yield the children that may match, in order."""
     if not node.index:
         return iter(node.children)
-    found = (by_value.get(labels.get(label, ""), ()) for label, by_value in node.index.items())
-    return (node.children[number] for number in sorted(chain.from_iterable(found)))
+    return (node.children[number] for number in candidates(node.index, labels))
 
 
 _FEW = 8
@@ -113,21 +109,8 @@ _FEW = 8
 def _with(node: Node, children: tuple[Node, ...]) -> Node:
     below = chain.from_iterable(each.looks_at for each in children)
     looks_at = {*node.group_by, *(each.label for each in node.matchers), *below}
-    index = _indexed(children) if len(children) > _FEW else {}
+    index = indexed([each.matchers for each in children]) if len(children) > _FEW else {}
     return replace(node, children=children, index=index, looks_at=tuple(sorted(looks_at)))
-
-
-def _indexed(children: Sequence[Node]) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Return the children by the values of one label of theirs: the one that most of all name."""
-    named = [{each.label: each.names for each in child.matchers if each.names} for child in children]
-    often = Counter(chain.from_iterable(named))
-    index: dict[str, dict[str, tuple[int, ...]]] = {}
-    for number, found in enumerate(named):
-        label = max(sorted(found), key=lambda each: often[each], default="")
-        by_value = index.setdefault(label, {})
-        for value in dict.fromkeys(found.get(label, ("",))):
-            by_value[value] = (*by_value.get(value, ()), number)
-    return index
 
 
 def _said(own: T | None, above: T) -> T:
