@@ -7,7 +7,7 @@ ARGS ?=
 QUICK ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants agree clocks simulate picture pictures package size lock clean recordings \
+.PHONY: setup run test check mutants agree clocks simulate race picture pictures package size lock clean recordings \
   bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-coldstart bench-silences
 
 # Microsoft's KQL parser comes along where npm is: without it `tocsin check` looks for names alone.
@@ -77,6 +77,10 @@ recordings: setup
 simulate: setup
 	@$(BIN)/python -m tests.simulation.run $(or $(SEEDS),2000) $(or $(FROM),0) $(if $(TRACE),--trace)
 	@$(if $(TRACE),:,ORDERS=500 $(BIN)/python -m pytest tests/test_interleaving.py -q $(ARGS))
+
+# Four engines race for every action on both stores (ROUNDS=1000 each; ACTION=webhook, or "sqlite webhook", for some).
+race: setup
+	@$(BIN)/python -m tests.racing $(or $(ROUNDS),1000) $(ACTION)
 
 # The pictures in the README, drawn from a real run.
 picture: setup

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from tests.acted import WIDER, Bench, Killed, policy
+from tests.acted import WIDER, Bench, Killed, Lever, policy
 from tests.stage import MINUTE, SWITCH, T0, by
 from tocsin.core.alert import State, Verdict
 from tocsin.core.audit import Record, broken
@@ -276,6 +277,88 @@ def test_what_another_instance_has_done_meanwhile_is_not_done_once_more() -> Non
 
 
 # A plan, and what it was
+
+
+def overtaking(bench: Bench, act: Lever, seen: list[int]) -> None:
+    """Let another instance act whenever this one has done something and frees its lock."""
+    inner = bench.inner
+    unlock = inner.unlock
+
+    def freed(name: str, owner: str) -> None:
+        unlock(name, owner)
+        if name == "act/sales" and act.orders:
+            seen.append(len(act.orders))
+            inner.unlock = unlock  # type: ignore[method-assign]
+            bench.act(1)
+
+    inner.unlock = freed  # type: ignore[method-assign]
+
+
+def test_an_outcome_is_saved_before_the_next_may_begin() -> None:
+    bench, seen = Bench(), list[int]()
+    overtaking(bench, bench.first, seen)
+    bench.act(1)
+    assert seen
+    assert len(bench.first.orders) == 1
+
+
+def test_what_is_taken_back_is_saved_before_the_next_may_begin() -> None:
+    bench = Bench(policy({"first.do": {}, "id": "one", "undo_on_failure": True}, {"second.do": {}}))
+    bench.second.outcomes = [Applied(Did.FAILED, "no")]
+    seen: list[int] = []
+    overtaking(bench, bench.backs["first"], seen)
+    bench.acts(range(1, 6))
+    assert seen
+    assert len(bench.backs["first"].orders) == 1
+
+
+def unreadable(bench: Bench) -> None:
+    bench.first.__class__ = type("Call", (Lever,), {"readable": False})
+    bench.first.hidden = True
+
+
+def test_a_process_that_dies_while_it_calls_somebody_is_not_followed_by_a_second_call() -> None:
+    phases = list[Phase]()
+    for kill_at in range(1, 9):
+        bench = Bench(policy({"first.do": {}}))
+        unreadable(bench)
+        bench.kill_at = kill_at
+        with suppress(Killed):
+            bench.act(1)
+        bench.kill_at = 0
+        bench.acts(range(4, 20))
+        assert len(bench.first.orders) <= 1
+        assert not bench.done or len(bench.first.orders) == 1
+        phases.append(bench.execution.phase)
+        unclear = bench.execution.phase is Phase.FAILED
+        assert not unclear or "whether it was made cannot be read now" in bench.execution.reason
+    assert set(phases) == {Phase.VERIFIED, Phase.FAILED}
+
+
+def test_a_busy_endpoint_is_called_again() -> None:
+    bench = Bench(policy({"first.do": {}}))
+    unreadable(bench)
+    bench.first.outcomes = [Applied(Did.BUSY, "429")]
+    bench.acts(range(1, 4))
+    assert len(bench.first.orders) == 2
+    assert bench.execution.sending is None
+
+
+def test_a_process_that_was_stopped_for_minutes_does_nothing_when_it_goes_on() -> None:
+    bench = Bench()
+    bench.enter(T0 + MINUTE)
+    late = [timedelta()]
+    inner = bench.inner
+    record = inner.record
+
+    def recorded(*args: object) -> None:
+        record(*args)  # type: ignore[arg-type]
+        late[0] = timedelta(minutes=17)
+
+    inner.record = recorded  # type: ignore[method-assign, assignment]
+    bench.engine._actor(lambda: late[0]).act(T0 + MINUTE, bench.project.config.targets)
+    assert bench.first.orders == []
+    assert bench.execution.phase is Phase.INTENDED
 
 
 def test_a_policy_edited_meanwhile_leaves_the_plan_of_what_began() -> None:

@@ -34,6 +34,8 @@ class Truth:
     """Since when its side-effect tools are switched off on all that serves."""
     alive: datetime = T0 - timedelta(days=1)
     """The newest minute of it that anybody was shown."""
+    signed: datetime = T0 - timedelta(days=1)
+    """The newest time of which anybody was shown that it burned: such rows prove as well that it lives."""
     inspected: dict[str, datetime] = field(default_factory=dict)
     """Rule → when its app was last seen to be set as the rule judges, by whoever judged it."""
 
@@ -103,5 +105,6 @@ class Workspace:
             start = query.start + offset
             if truth.burns(start, min(start + OVER, seen_until)) and not truth.quiet(start + OVER - SECOND):
                 rows.append((offset // SECOND, 3.0, 3, "event tool.hitl_misconfigured"))
+                truth.signed = max(truth.signed, min(start + OVER, seen_until))
             offset += MINUTE
         return Rows(_COLUMNS, tuple(rows))

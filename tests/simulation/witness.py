@@ -155,7 +155,7 @@ class Witness:
         """Return from when the newest evidence is: what the target is set to, or sent."""
         truth = self.world.truth[target.name]
         inspected = truth.inspected.get(rule, T0)
-        return inspected if rule == "killswitch_drift" else max(inspected, truth.alive)
+        return inspected if rule == "killswitch_drift" else max(inspected, truth.signed)
 
     def _may(self, process: Process, name: str, stored: Execution | None) -> bool:
         policy: Policy | None = next((each for each in process.project.policies if each.id == name), None)

@@ -3,7 +3,7 @@
 ``publish`` sends one event of the ``type`` that the policy names; its data are the alert's facts, the target's name and
 the author's own words. ``topic_setting`` names the app setting with the topic's address; ``key_setting`` that with an
 access key, without which the identity that acts must be an EventGrid Data Sender there. The event's id is the same at
-every attempt: an attempt that got no answer is repeated, and subscribers drop what they have.
+every attempt: one that got no answer is repeated, and subscribers drop what they have. After a crash it is not.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 ``call`` posts the alert's facts, the target's name and the author's own words. ``url_setting`` and ``secret_setting``
 name the app settings with the address and the shared secret. ``webhook-id`` is the same at every attempt: an attempt
-that got no answer is repeated, and the other side drops what it has.
+that got no answer is repeated, and the other side drops what it has. After a crash it is not.
 """
 
 from __future__ import annotations

@@ -149,16 +149,19 @@ FOR_A_PERSON = frozenset({"killswitch.release"})
 
 
 def _still_firing(case: Case) -> Check:
+    return still_firing(case.alert, case.rule, case.target, case.now)
+
+
+def still_firing(alert: Alert, rule: Rule, target: Target, now: datetime) -> Check:
     """The alert fires, its newest verdict is a breach, and that verdict is recent: never on an unknown one."""
-    alert = case.alert
     if alert.state is not State.FIRING:
         return Check("still firing", Ruling.REFUSE, f"the alert is {alert.state.value}, not firing")
     if alert.last is not Verdict.BREACHED:
         return Check("still firing", Ruling.REFUSE, f"the newest verdict is {alert.last.value}")
-    oldest = case.now - stale_after(case.rule, case.target)
+    oldest = now - stale_after(rule, target)
     if alert.slot is None or alert.slot < oldest:
         return Check("still firing", Ruling.REFUSE, "the newest verdict is too old to act on")
-    if alert.slot > case.now:
+    if alert.slot > now:
         return Check("still firing", Ruling.REFUSE, "the newest verdict lies in the future: the clock was set back")
     return Check("still firing", None, "firing, and the newest verdict is a breach")
 

@@ -143,6 +143,8 @@ class Execution:
     after: str = ""
     operation: str = ""
     attempts: int = 0
+    sending: datetime | None = None
+    """Since when an attempt is under way that cannot be read back; it stays where the process died in between."""
     version: int = 1
     """How often it was saved; a writer that holds an older version loses and decides again."""
     stopped_by: str = ""

@@ -219,15 +219,22 @@ class Actor:
         return 1 + self._carrier.apply(further, target, now)
 
     def _resume_intent(self, execution: Execution, target: Target, now: datetime) -> int:
-        """An intent without an outcome: a busy platform, or a crash. What is still wanted is applied, else let go."""
+        """An intent without an outcome: a busy platform, or a crash. Whoever is at it now holds the lock."""
+        with self._carrier.holding(execution, now) as mine:
+            return self._resume_alone(execution, target, now) if mine else 0
+
+    def _resume_alone(self, execution: Execution, target: Target, now: datetime) -> int:
+        """What is still wanted is applied, else let go; but what may have been sent and cannot be read never again."""
         if execution.intended and now - execution.intended > execution.planned.within:
             return self._carrier.too_late(execution, target, now)
+        if execution.sending:
+            return 0
         answer = self._judge.still(execution, target, now)
         if answer is None:
             return 0
         if answer.ruling is not Ruling.PERMIT:
             return self._carrier.let_go(execution, target, answer, now)
-        return self._carrier.apply(execution, target, now, resumed=True)
+        return self._carrier.attempt(execution, target, now, resumed=True)
 
 
 _HELD = {Ruling.REFUSE: Phase.REFUSED, Ruling.ASK: Phase.ASKED, Ruling.OBSERVE: Phase.OBSERVED}

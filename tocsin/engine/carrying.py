@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 from tocsin.core import guard, remedy
 from tocsin.core.action import Undo
-from tocsin.core.alert import Verdict
 from tocsin.core.config import Target
 from tocsin.core.container import SCOPES
 from tocsin.core.evidence import step
@@ -24,9 +23,13 @@ from tocsin.engine import storms, switches
 from tocsin.engine.recalling import released
 from tocsin.engine.reporting import Reporter
 from tocsin.engine.verifying import Found, Verifier
-from tocsin.ports import Actuator, Store
+from tocsin.ports import Actuator, Conflict, Store
 
 _LOCK = timedelta(minutes=2)
+"""Longer than an action waits for answers, so that nobody takes over while one is under way."""
+
+_DECIDED_FOR = timedelta(minutes=5)
+"""How long after a tick began it may still change something; the host lets none run longer (``host.json``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +55,42 @@ class Carrier:
             if mine:
                 self.store.unlock(name, self.owner)
 
-    def apply(self, execution: Execution, target: Target, now: datetime, *, resumed: bool = False) -> int:
+    @contextmanager
+    def holding(self, execution: Execution, now: datetime) -> Iterator[bool]:
+        """Hold the target's lock while the block runs; say whether it is held and the execution is still the newest.
+
+        Whoever decides about an intent, carries it out and saves the outcome does all of it in here: an outcome that is
+        saved after the lock is free is not known to the next who gets the lock, and is done again.
+        """
+        with self.alone(execution.target, now) as mine:
+            yield mine and self.elapsed() <= _DECIDED_FOR and self._newest(execution)
+
+    def apply(self, execution: Execution, target: Target, now: datetime) -> int:
         """Do what is intended, unless something else is being done to the target, or another has done it meanwhile."""
-        with self.alone(target.name, now) as mine:
-            if not (mine and self._newest(execution)):
-                return 0
-            outcome = self.actuators[execution.action].apply(remedy.order(execution, target))
-        if resumed and outcome.did is Did.ALREADY:
-            return self._found_applied(execution, outcome.detail, now)
-        return self._outcome(execution, outcome, target, now)
+        with self.holding(execution, now) as mine:
+            return self.attempt(execution, target, now) if mine else 0
+
+    def attempt(self, execution: Execution, target: Target, now: datetime, *, resumed: bool = False) -> int:
+        """Do it and save what came of it. The caller holds the lock."""
+        actuator = self.actuators[execution.action]
+        if not actuator.readable:
+            execution = self._sending(execution, now)
+        outcome = actuator.apply(remedy.order(execution, target))
+        attempted = replace(execution, sending=None)
+        try:
+            if resumed and outcome.did is Did.ALREADY:
+                return self._found_applied(attempted, outcome.detail, now)
+            return self._outcome(attempted, outcome, target, now)
+        except Conflict:  # the lock ran out, and somebody decided without knowing of this
+            said = attempted.moved(attempted.phase, outcome.detail, before=outcome.before, after=outcome.after)
+            self.store.record(None, [step(f"{outcome.did.value}, after another had decided", said, now)])
+            raise
+
+    def _sending(self, execution: Execution, now: datetime) -> Execution:
+        """Save that an attempt begins whose outcome nobody can read: should this process die, nobody repeats it."""
+        sending = execution.moved(execution.phase, execution.reason, sending=now)
+        self.store.record(sending, [step("sending", sending, now)])
+        return sending
 
     def _newest(self, execution: Execution) -> bool:
         stored = self.store.execution(execution.id)
@@ -174,23 +204,26 @@ class Carrier:
 
     def _finish(self, execution: Execution, target: Target, now: datetime) -> None:
         """Apply once more what the platform has not finished by itself, unless a person has switched that off."""
-        if self._taken_back(execution, target) or not self._burns(execution):
+        if self._taken_back(execution, target) or not self._burns(execution, target, now):
             return
         if not (self._may(execution, target) and (execution.by or execution.action in target.allow)):
             return
-        with self.alone(target.name, now) as mine:
-            if not (mine and self._newest(execution)):
+        with self.holding(execution, now) as mine:
+            if not mine:
                 return
             self.store.record(None, [step("finishing", execution, now)])
             outcome = self.actuators[execution.action].apply(remedy.order(execution, target))
-        if outcome.did is not Did.ALREADY:
-            said = execution.moved(execution.phase, outcome.detail)
-            self.store.record(None, [step(f"finishing {outcome.did.value}", said, now)])
+            if outcome.did is not Did.ALREADY:
+                said = execution.moved(execution.phase, outcome.detail)
+                self.store.record(None, [step(f"finishing {outcome.did.value}", said, now)])
 
-    def _burns(self, execution: Execution) -> bool:
-        """Return whether what it is about is still known to be so: the rest is a person's."""
+    def _burns(self, execution: Execution, target: Target, now: datetime) -> bool:
+        """Return whether what it is about is known to be so now, and not only some time ago: the rest is a person's."""
+        if execution.by:
+            return True
         alert = self.reporter.alert(execution)
-        return bool(execution.by) or (alert is not None and alert.last is Verdict.BREACHED)
+        rule = self.reporter.rule(alert.rule) if alert else None
+        return bool(alert and rule and guard.still_firing(alert, rule, target, now).ruling is None)
 
     def _taken_back(self, execution: Execution, target: Target) -> bool:
         """Whether a person has released the switch since it was to be engaged: what is on its way is left where it is.
@@ -225,11 +258,11 @@ class Carrier:
         undo, barred = newest.undo, self._barred(execution, newest.undo, target)
         if undo is None or barred:
             return self._undone(execution, barred, now)
-        with self.alone(target.name, now) as mine:
-            if not (mine and self._newest(execution)):
+        with self.holding(execution, now) as mine:
+            if not mine:
                 return 0
             outcome = self.actuators[undo.action].apply(remedy.order_to_undo(execution, newest, target))
-        return self._undo_outcome(execution, newest, outcome, now)
+            return self._undo_outcome(execution, newest, outcome, now)
 
     def _barred(self, execution: Execution, undo: Undo | None, target: Target) -> str:
         """Return why a step may not be taken back, or an empty text."""

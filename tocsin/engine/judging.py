@@ -15,7 +15,7 @@ from tocsin.core.fields import Automation
 from tocsin.core.guard import Answer, Case, Ruling, World
 from tocsin.core.mute import silencer
 from tocsin.core.policy import Policy
-from tocsin.core.remedy import Execution, Phase
+from tocsin.core.remedy import CONSENT_HOLDS, Execution, Phase
 from tocsin.core.rule import Rule
 from tocsin.engine import standing, storms
 from tocsin.engine.recalling import released
@@ -112,9 +112,15 @@ class Judge:
 
 
 def _as_consented(execution: Execution, now: datetime) -> Execution:
-    """Consent to the whole holds until the whole is done: what was begun with it is not left half done."""
+    """Consent to the whole holds while its steps follow each other: what was begun with it is not left half done.
+
+    After a gap in which nobody went on with it, longer than its step may take, a person decides again.
+    """
     given, begun = execution.consent, execution.first_intended
     if given is None or begun is None or begun < given.at:
+        return execution
+    moved = max(at for at in (begun, execution.intended, execution.applied) if at)
+    if now - moved > max(CONSENT_HOLDS, execution.planned.within):
         return execution
     return replace(execution, consent=replace(given, at=now))
 
