@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -37,6 +38,23 @@ def project(root: Path) -> Path:
         shutil.copytree(ROOT / name, root / name)
     shutil.copy(ROOT / "tocsin.yaml", root)
     return root
+
+
+def keep(root: Path, *names: str) -> Path:
+    """Leave only these rules and policies in a project, and nothing in ``tocsin.yaml`` that names others."""
+    for path in (*root.glob("rules/*"), *root.glob("remediations/*")):
+        if path.stem not in names:
+            path.unlink()
+    gone = {path.stem for path in (ROOT / "rules").glob("*.yaml")} - set(names)
+    forget(root, *gone)
+    return root
+
+
+def forget(root: Path, *rules: str) -> None:
+    """Take every route and inhibition out of ``tocsin.yaml`` that names one of these rules."""
+    items = re.split(r"(?m)^(?=    - |  - |\S)", (root / "tocsin.yaml").read_text())
+    kept = [each for each in items if not any(re.search(rf"rule: \[?[\w, ]*\b{rule}\b", each) for rule in rules)]
+    (root / "tocsin.yaml").write_text(re.sub(r"(?m)^inhibit:\n(?!  -)", "", "".join(kept)))
 
 
 def read(path: Path) -> Project:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
-from tests.reading_cases import SETTINGS, project
+from tests.reading_cases import SETTINGS, keep, project
 from tocsin.cli import kql_parser, reports
 from tocsin.cli.commands import program
 from tocsin.core.errors import Problem
@@ -28,10 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{name}_NAME", "test")
         monkeypatch.setenv(f"GIT_{name}_EMAIL", "test@example.com")
-    root = project(tmp_path)
-    for path in (*root.glob("rules/*"), *root.glob("remediations/*")):
-        if path.stem not in ("high_error_rate", "hitl_misconfigured", "queue_depth", "stop_unsafe_tools"):
-            path.unlink()
+    root = keep(project(tmp_path), "high_error_rate", "hitl_misconfigured", "queue_depth", "stop_unsafe_tools")
     git(root, "init", "--quiet", "--initial-branch=main")
     commit(root)
     return root

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
-from tests.reading_cases import project
+from tests.reading_cases import forget, project
 from tocsin.app import App, Parts, compose
 from tocsin.cli import drilling
 from tocsin.cli.commands import program
@@ -91,6 +91,7 @@ def unwatched(root: Path) -> Path:
     """Copy the shipped files below ``root``, without the rule on the switch: no watcher ticks that would tell of it."""
     project(root)
     (root / "rules" / "killswitch_engaged.yaml").unlink()
+    forget(root, "killswitch_engaged")
     return root
 
 

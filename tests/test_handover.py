@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
-from tests.reading_cases import project
+from tests.reading_cases import forget, project
 from tests.test_drill import NAME, T0, Range
 from tocsin.app import App, Parts, compose
 from tocsin.cli import doctoring, drilling
@@ -71,6 +71,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     monkeypatch.setenv("COLUMNS", "200")
     with World(T0, seed=1) as world:
         made = Desk(world, project(tmp_path), monkeypatch)
+        forget(tmp_path, "killswitch_engaged")
         (tmp_path / "rules" / "killswitch_engaged.yaml").unlink()  # no watcher ticks while the drill waits
         shutil.copytree(ROOT / "tests" / "rules", tmp_path / "tests" / "rules")
         probe = f"probes: [{{ name: api, url: {world.url}/app/healthz }}]"

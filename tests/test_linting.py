@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.reading_cases import SETTINGS, project, subject
+from tests.reading_cases import SETTINGS, keep, project, subject
 from tocsin import app, signals
 from tocsin.cli import kql_parser
 from tocsin.core.errors import Problem, render
@@ -39,14 +39,9 @@ def expected(path: Path) -> list[str]:
 
 def few(folder: Path) -> Path:
     """Return a folder with a rule of each kind and the policy on one of them."""
-    root, kept = (
-        project(folder),
-        ("high_error_rate", "hitl_misconfigured", "cost_jump", "queue_depth", "stop_unsafe_tools"),
+    return keep(
+        project(folder), "high_error_rate", "hitl_misconfigured", "cost_jump", "queue_depth", "stop_unsafe_tools"
     )
-    for path in (*root.glob("rules/*"), *root.glob("remediations/*")):
-        if path.stem not in kept:
-            path.unlink()
-    return root
 
 
 def written(path: Path, folder: Path) -> Written:
@@ -150,7 +145,7 @@ def test_a_step_towards_a_worse_alert_that_hides_it_is_no_duplicate(tmp_path: Pa
     assert {each.id for each in found(read_written(root, SETTINGS, app.known()))} == {"duplicate-rule"}
     config = root / "tocsin.yaml"
     hides = "  - { source: { match: { rule: high_error_rate } }, target: { match: { rule: step } }, equal: [target] }\n"
-    config.write_text(config.read_text().replace("inhibit:\n", f"inhibit:\n{hides}"))
+    config.write_text(f"{config.read_text()}inhibit:\n{hides}")
     assert found(read_written(root, SETTINGS, app.known())) == ()
 
 

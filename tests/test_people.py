@@ -253,10 +253,29 @@ def test_a_silence_is_added_listed_and_expired(place: Place) -> None:
         (["--match", "rule=x", "--comment", " "], "must say why"),
         (["--match", "rule=x", "--comment", "x", "--for", "soon"], "not a duration"),
         (["--match", "rule=x", "--comment", "x", "--for", "0s"], "no time at all"),
+        (["--match", "rule=x", "--comment", "x", "--for", "2 hours"], "did you mean '2h'?"),
+        (["--match", "sevrity=P0", "--comment", "x"], "no label 'sevrity'; did you mean 'severity'?"),
+        (["--match", "rule=high_eror_rate", "--comment", "x"], "did you mean 'high_error_rate'?"),
+        (["--match", "severity=P5", "--comment", "x"], "no severity 'P5'; did you mean 'P3'?"),
+        (["--matcher", "target!=sales-reserch", "--comment", "x"], "did you mean 'sales-research'?"),
+        (["--matcher", "rule=~slo-.*", "--comment", "x"], "no rule matches 'slo-.*'"),
+        (["--match", "severity=P0", "--comment", "x"], "hides azure_alert_p0 on sales-research"),
+        (["--match", "target=sales-research", "--comment", "x"], "whose severity is P0. Say --yes"),
+        (["--match", "severity=P3", "--comment", "x", "--for", "30d"], "it lasts 4w2d. Say --yes"),
     ],
 )
 def test_a_silence_that_says_too_little_is_a_wrong_call(place: Place, arguments: list[str], words: str) -> None:
     assert words in run("silence", "add", *arguments, code=2)
+
+
+def test_a_silence_of_the_worst_or_a_long_one_is_kept_when_it_is_meant(place: Place) -> None:
+    made = told("silence", "add", "--match", "severity=P0", "--for", "30d", "--comment", "moving", "--yes")
+    assert made["id"] in [each["id"] for each in told("silence", "list")]
+    run("silence", "add", "--match", "severity=P3", "--for", "7d", "--comment", "a week is not long")
+
+
+def test_a_preview_of_what_is_not_there_is_a_wrong_call(place: Place) -> None:
+    assert "did you mean 'rule'?" in run("silence", "preview", "--match", "rul=high_error_rate", code=2)
 
 
 def test_a_preview_lists_what_would_have_been_hidden_and_hides_nothing(place: Place) -> None:
@@ -267,7 +286,7 @@ def test_a_preview_lists_what_would_have_been_hidden_and_hides_nothing(place: Pl
     store.enqueue(outbox(replace(place.notice, id="old"), [NEWS], place.now - timedelta(hours=25)))
     shown = told("silence", "preview", "--match", "severity=P0", "--match", "severity=P1", "--matcher", "env=prod")
     assert (shown["count"], shown["notices"][0]["rule"]) == (1, "high_error_rate")
-    assert told("silence", "preview", "--match", "rule=p95_latency")["count"] == 0
+    assert told("silence", "preview", "--match", "rule=telemetry_blind")["count"] == 0
     assert "would have hidden 1" in run("silence", "preview", "--match", "rule=high_error_rate")
     assert store.kept(Silence) == {}
 
@@ -395,8 +414,8 @@ def blocked(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ["explain", "high_error_rate"],
         ["deliveries"],
         ["silence", "list"],
-        ["silence", "preview", "--match", "rule=x"],
-        ["silence", "add", "--match", "rule=x", "--comment", "x"],
+        ["silence", "preview", "--match", "rule=high_error_rate"],
+        ["silence", "add", "--match", "rule=high_error_rate", "--comment", "x"],
         ["silence", "expire", "x"],
         ["ack", "x"],
     ],

@@ -143,7 +143,7 @@ def test_the_secret_in_a_setting_is_in_no_plan(fork: Path, monkeypatch: pytest.M
 
 def test_a_change_is_replayed_where_there_is_history(fork: Path, history: Path) -> None:
     assert "Not replayed: give --data" in plan(fork)
-    edited(fork / "rules" / "high_error_rate.yaml", "above: 5%", "above: 100%")
+    edited(fork / "rules" / "high_error_rate.yaml", "above: 5%", "above: 99%")
     found = document(fork, "--data", str(history))["backtest"]
     (difference,) = [each for each in found["differences"] if each["rule"] == "high_error_rate"]
     assert (difference["base"]["episodes"] > 0, difference["head"]["episodes"]) == (True, 0)

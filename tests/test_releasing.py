@@ -243,7 +243,17 @@ def test_an_override_releases_is_audited_with_what_it_overrules_and_pages(desk: 
 
 def test_no_silence_hides_an_override(desk: Desk) -> None:
     desk.engage()
-    silence = ["silence", "add", "--match", f"target={NAME}", "--comment", "deploying", "--root", str(desk.root)]
+    silence = [
+        "silence",
+        "add",
+        "--match",
+        f"target={NAME}",
+        "--comment",
+        "deploying",
+        "--yes",
+        "--root",
+        str(desk.root),
+    ]
     assert runner.invoke(program, silence).exit_code == 0
     assert desk.store().kept(Silence)
     desk.release("--override")

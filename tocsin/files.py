@@ -18,6 +18,7 @@ from tocsin.core.node import Node, tuned, with_texts
 from tocsin.core.policy import Policy
 from tocsin.core.read import Examined, M, Project, Written, build, build_what_can_be, examined
 from tocsin.core.rule import Rule
+from tocsin.core.selecting import all_names
 from tocsin.document import Parsed, parse
 
 LARGEST = 256 * 1024
@@ -61,7 +62,7 @@ class _Reading:
         """Read all files and check them against each other."""
         config, config_node, seen = self._config()
         rules = self._folder("rules", Rule, config_node)
-        policies = self._folder("remediations", Policy, None)
+        policies = self._folder("remediations", Policy, config_node)
         found = self._crossed(seen, rules, policies)
         told = {(each.path, each.line, each.column) for each in self._problems}
         # What stands in for a mistake is no second one.
@@ -74,7 +75,7 @@ class _Reading:
     ) -> Iterator[Problem]:
         """Yield what does not fit together; of a ``tocsin.yaml`` that cannot be read nothing is known."""
         config = seen.stand_in if seen else None
-        names = {path.stem for path in (self._root / "rules").glob("*.yaml")}
+        names, others = self._names("rules"), self._names("remediations")
         known = config or Config()
         for rule in rules:
             if rule.stand_in:
@@ -84,12 +85,14 @@ class _Reading:
                 found = policy_problems(policy.stand_in, policy.node, names, known, self._known)
                 yield from (each for each in found if config or each.id not in ("unknown-receiver", "unknown-target"))
         if seen and config:
-            labels = {key for target in config.targets for key in target.labels}
-            labels |= {key for each in rules if each.stand_in for key in _labels(each.stand_in)}
-            yield from config_problems(config, seen.node, names, labels, self._known)
+            made = [each.stand_in for each in rules if each.stand_in]
+            selectable = all_names(config, made, names)
+            yield from config_problems(config, seen.node, selectable, self._known, {*names, *others})
             if config.inhibit:
-                made = [each.stand_in for each in rules if each.stand_in]
                 yield from inhibition_circles.problems(config, made, seen.node)
+
+    def _names(self, folder: str) -> set[str]:
+        return {path.stem for path in (self._root / folder).glob("*.yaml")}
 
     def _config(self) -> tuple[Config, Node | None, Examined[Config] | None]:
         """Return the configuration as far as it can be used, the nodes it was made of, and all that was found."""
@@ -166,12 +169,14 @@ class _Reading:
                 continue
             read = self._document(path)
             if read.node is not None:
-                node = self._tuned(read.node, config, path.stem)
+                node = self._tuned(read.node, config, path)
                 found.append(self._model(model, node, {"id": path.stem, "file": shown}, not read.whole))
         return found
 
-    def _tuned(self, node: Node, config: Node | None, name: str) -> Node:
-        changes = config.at("tuning").get(name) if config and config.get("tuning") else None
+    def _tuned(self, node: Node, config: Node | None, path: Path) -> Node:
+        if path.parent.name != "rules" and path.stem in self._names("rules"):
+            return node  # what is tuned by this name is the rule
+        changes = config.at("tuning").get(path.stem) if config and config.get("tuning") else None
         if changes is None or changes.pairs is None or node.pairs is None:
             return node
         return tuned(node, changes)
@@ -224,10 +229,6 @@ class _Reading:
 
 def _made(found: Sequence[Examined[M]]) -> list[tuple[M, Node]]:
     return [(each.made, each.node) for each in found if each.made is not None]
-
-
-def _labels(rule: Rule) -> tuple[str, ...]:
-    return (*rule.labels, *rule.when.by)
 
 
 def _named(problem: Problem, node: Node, extra: Mapping[str, str]) -> Problem:

@@ -14,9 +14,10 @@ from tocsin.app import App
 from tocsin.cli.author import author
 from tocsin.cli.output import Exit, Output, emit_json, stop
 from tocsin.cli.project import load_app
-from tocsin.core import units
+from tocsin.core import meant, units
 from tocsin.core.ack import Acknowledgement
 from tocsin.core.alert import Alert, by_hash
+from tocsin.core.errors import did_you_mean
 from tocsin.core.text import scrub
 from tocsin.engine import personal
 from tocsin.ports import Conflict, StoreUnavailable
@@ -87,5 +88,6 @@ def duration(text: str) -> timedelta:
     try:
         found = units.duration(text)
     except ValueError as error:
-        stop(Exit.USAGE, f"--for: {error}")
+        near = did_you_mean(meant.duration(text[:100]))
+        stop(Exit.USAGE, f"--for: {error}{near and f'; {near}'}")
     return found or stop(Exit.USAGE, "--for: 0s is no time at all")

@@ -114,13 +114,16 @@ def silence_add(
     matcher: Matchers = None,
     for_: For = "2h",
     author: Annotated[str, typer.Option("--author", help="Whose it is; default: who you are here.")] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask, though it hides a P0 or lasts more than 7 days.")
+    ] = False,
     root: Root = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """Silence what the matchers accept, from now on and for a while."""
+    """Silence what the matchers accept, from now on and for a while. One that hides a P0 or is long asks first."""
     from tocsin.cli.silencing import add
 
-    add(match or [], matcher or [], for_=for_, author=author, comment=comment, root=root, output=output)
+    add(match or [], matcher or [], for_=for_, author=author, comment=comment, yes=yes, root=root, output=output)
 
 
 @silence.command("list")

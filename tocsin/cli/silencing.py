@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,11 +18,15 @@ from tocsin.cli.author import author as by
 from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core import matching
+from tocsin.core.errors import render_line
 from tocsin.core.matching import Matcher, accepted, one_of, spelled
 from tocsin.core.message import NEWS, Delivery, always_told, labels_of
 from tocsin.core.mute import FOREVER, Silence, active
+from tocsin.core.node import Node
+from tocsin.core.selecting import all_names
 from tocsin.core.units import spell
 from tocsin.engine import personal
+from tocsin.linting.telling import hidden_p0
 from tocsin.ports import Conflict, StoreUnavailable
 
 _LOOKED_BACK = timedelta(days=1)
@@ -35,14 +40,20 @@ def add(
     for_: str,
     author: str,
     comment: str,
+    yes: bool,
     root: Path | None,
     output: Output,
 ) -> None:
-    """Keep a silence; exit 2 when it says too little, 3 when the state does not answer."""
+    """Keep a silence; exit 2 when it says too little or is not confirmed, 3 when the state does not answer.
+
+    One that hides a P0, or is long, asks first unless ``yes`` says that it is meant.
+    """
     matchers, length = matchers_of(match, matcher), duration(for_)
     if not comment.strip():
         stop(Exit.USAGE, "--comment must say why")
     app = load_app(root)
+    _known(matchers, app)
+    _sure(yes=yes, doubts=_doubts(matchers, length, app))
     now, who = app.clock.now(), by(author)
     wanted = Silence(secrets.token_hex(4), matchers, who.name, comment, now, now + length)
     with _answering():
@@ -51,6 +62,37 @@ def add(
         emit_json(_row(made, now))
     else:
         typer.echo(f"{made.id}: {spelled(made.matchers)} is silenced until {made.ends:%Y-%m-%d %H:%M} UTC")
+
+
+_LONG = timedelta(days=7)
+"""A silence that is longer is a rule that should be changed."""
+
+
+def _known(matchers: Sequence[Matcher], app: App) -> None:
+    """Exit 2 for a matcher that names a label, a rule, a target or a severity that is not there."""
+    project = app.engine.project
+    broken = {Path(each.path).stem for each in project.problems if each.path.startswith("rules/")}
+    names = all_names(project.config, project.rules, broken)
+    for each in matchers:
+        for problem in names.matcher(each, Node("", 1, 1, "")):
+            stop(Exit.USAGE, render_line(problem))
+
+
+def _doubts(matchers: Sequence[Matcher], length: timedelta, app: App) -> list[str]:
+    hidden = hidden_p0(app.engine.project, matchers)
+    doubts = [f"it hides {hidden}, whose severity is P0"] if hidden else []
+    return doubts + ([f"it lasts {spell(length)}"] if length > _LONG else [])
+
+
+def _sure(*, yes: bool, doubts: Sequence[str]) -> None:
+    """Ask whether a silence is meant; exit 2 where it is not, or nobody can be asked."""
+    if yes or not doubts:
+        return
+    said = " and ".join(doubts)
+    if not sys.stdin.isatty():
+        stop(Exit.USAGE, f"nothing is silenced: {said}. Say --yes if it is meant")
+    if not typer.confirm(f"This silence: {said}. Is it meant?", err=True):
+        stop(Exit.USAGE, "nothing is silenced")
 
 
 def show(root: Path | None, output: Output) -> None:
@@ -90,6 +132,7 @@ def expire(identity: str, root: Path | None, output: Output) -> None:
 def preview(match: Sequence[str], matcher: Sequence[str], root: Path | None, output: Output) -> None:
     """Show what would have been hidden; exit 3 when the state does not answer."""
     matchers, app = matchers_of(match, matcher), load_app(root)
+    _known(matchers, app)
     with _answering():
         found = hidden(app, matchers, app.clock.now() - _LOOKED_BACK)
     rows = [_told(each) for each in found]

@@ -128,6 +128,13 @@ Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
+def some_length(begins: time, ends: time) -> None:
+    """Raise for hours that end when they begin: whoever wrote them meant no time, and they would be the whole day."""
+    if begins == ends != time(0):
+        words = "they end when they begin: leave out `from` and `to` for the whole day"
+        raise PydanticCustomError("no-length", words, {"at": "to"})
+
+
 class QuietHours(Selector):
     """Hours in which some alerts are not told: by the wall clock of ``time_zone``, on ``weekdays``, on ``dates``."""
 
@@ -143,6 +150,11 @@ class QuietHours(Selector):
     """The days they are on; without any, every day."""
     dates: tuple[Days, ...] = ()
     """Dates they are on, like ``2026-12-24..2026-12-26``."""
+
+    @model_validator(mode="after")
+    def _some_time(self) -> QuietHours:
+        some_length(self.from_, self.to)
+        return self
 
     @property
     def hours(self) -> Quiet:
@@ -183,6 +195,8 @@ class SilenceAsCode(Selector):
     def _whole(self) -> SilenceAsCode:
         if not self.matching:
             raise PydanticCustomError("silences-all", "say what is silenced: `match` or `matchers`")
+        if self.ends <= self.starts:
+            raise PydanticCustomError("no-length", "it ends before it starts", {"at": "ends"})
         if bool(self.recurs) != bool(self.lasts):
             raise PydanticCustomError("bad-recurrence", "`recurs` and `lasts` belong together")
         if not self.recurs and self.ends == FOREVER:

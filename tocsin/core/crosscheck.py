@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tocsin.core.action import Takes
-from tocsin.core.audience import Route, Selector
-from tocsin.core.config import Config
-from tocsin.core.errors import Problem, nearest
-from tocsin.core.fields import Severity
+from tocsin.core.audience import Route
+from tocsin.core.config import Config, Target
+from tocsin.core.errors import Problem
 from tocsin.core.guard import FOR_A_PERSON
 from tocsin.core.native import NATIVE
 from tocsin.core.node import Node
-from tocsin.core.policy import Policy, Step
+from tocsin.core.policy import Check, Policy, Step
+from tocsin.core.reach import always, condition_problems, limit_problems
 from tocsin.core.rule import Rule
 from tocsin.core.schema import CLASSIC
+from tocsin.core.selecting import LABELS, Names, missing, muting_problems, nameable, route_problems
 from tocsin.core.signal import Configured, Gauge, Logs, Signal, Source
 
 
@@ -29,9 +30,6 @@ class Known:
     receivers: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
     actions: Mapping[str, Takes] = field(default_factory=dict)
 
-
-_LABELS = ("rule", "severity", "target", "unjudged")
-"""Labels that every alert has, or those of the watcher's own rules."""
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _OWN = frozenset({"value", "threshold", "window", "target", "rule", "severity"})
@@ -50,16 +48,23 @@ def rule_problems(rule: Rule, node: Node, config: Config, known: Known) -> Itera
     yield from _series_problems(rule, node, signal)
     if rule.when.kql is not None:
         yield from _kql_problems(rule.when.kql, node.at("when", "kql"))
+    yield from condition_problems(rule, node, signal)
     if signal is not None:
         for number, name in enumerate(rule.when.by):
             if name not in signal.dimensions:
-                place = node.at("when", "by", number)
-                yield missing(place, "unknown-dimension", f"dimension of {signal.name}", name, signal.dimensions)
+                yield _no_dimension(node.at("when", "by", number), name, signal, known)
     yield from _placeholder_problems(rule, node, config)
+    yield from _reserved(rule.labels, node.at("labels"))
     selectors = [{**target.labels, "target": target.name, "name": target.name} for target in config.targets]
     wanted = rule.targets.items()
     if selectors and not any(all(labels.get(key) == value for key, value in wanted) for labels in selectors):
         yield node.at("targets").problem("no-target", "no target has these labels: the rule watches nothing")
+
+
+def _no_dimension(place: Node, name: str, signal: Signal, known: Known) -> Problem:
+    problem = missing(place, "unknown-dimension", f"dimension of {signal.name}", name, signal.dimensions)
+    others = sorted(each.name for each in known.signals.values() if name in each.dimensions)
+    return replace(problem, hint=f"{name} is a dimension of {', '.join(others)}") if others else problem
 
 
 def _series_problems(rule: Rule, node: Node, signal: Signal | None) -> Iterator[Problem]:
@@ -125,9 +130,9 @@ def policy_problems(
     if policy.on.rule in native and policy.on.firing_for:
         words = "nobody looks again while an alert of Azure Monitor's own fires: it is answered at once or never"
         yield node.at("on", "firing_for").problem("never-fires-so-long", words)
-    targets, named = {each.name for each in config.targets}, policy.on.labels.get("target")
-    if named is not None and named not in targets:
-        yield missing(node.at("on", "labels", "target"), "unknown-target", "target", named, targets)
+    names = nameable(config, rules, ())
+    for label in sorted(names.values.keys() & policy.on.labels.keys()):
+        yield from names.unknown(label, policy.on.labels[label], node.at("on", "labels", label))
     yield from _hold_problems(policy, node)
     for number, step in enumerate(policy.do):
         yield from _step_problems(step, policy, node.at("do", number), known)
@@ -140,9 +145,17 @@ def policy_problems(
         ):
             place = node.at("verify", number, "signal")
             yield place.problem("needs-a-signal", "a proof needs a signal of telemetry rows")
+        elif check.signal is not None:
+            yield from _proof_problems(check, node.at("verify", number), known.signals[check.signal].unit)
     if policy.if_it_fails and policy.if_it_fails.escalate not in config.receivers:
         place, name = node.at("if_it_fails", "escalate"), policy.if_it_fails.escalate
         yield missing(place, "unknown-receiver", "receiver", name, config.receivers)
+
+
+def _proof_problems(check: Check, node: Node, unit: str) -> Iterator[Problem]:
+    yield from limit_problems(check, node, unit)
+    if always(check, unit):
+        yield node.problem("always-holds", "whatever is measured would prove it")
 
 
 def _hold_problems(policy: Policy, node: Node) -> Iterator[Problem]:
@@ -190,13 +203,13 @@ def _step_problems(step: Step, policy: Policy, node: Node, known: Known) -> Iter
 
 
 def config_problems(
-    config: Config, node: Node, rules: Collection[str], labels: Collection[str], known: Known
+    config: Config, node: Node, names: Names, known: Known, tunable: Collection[str]
 ) -> Iterator[Problem]:
-    """Yield what is wrong with ``tocsin.yaml`` beside its own syntax. ``labels`` are those that alerts can have."""
+    """Yield what is wrong with ``tocsin.yaml`` beside its own syntax. ``names`` are what alerts can be selected by."""
     for name, receiver in config.receivers.items():
         yield from _receiver_problems(name, receiver.type, receiver.options, node.at("receivers", name), known)
-    yield from _route_problems(config.routes, node.at("routes"), config, {*labels, *_LABELS})
-    yield from _muting_problems(config, node, {*labels, *_LABELS})
+    yield from route_problems(config.routes, node.at("routes"), config, names)
+    yield from muting_problems(config, node, names)
     if config.targets and not (config.fallback or _everybody(config.routes, ())):
         words = "some alerts reach nobody: name receivers in `to` at the root of `routes`, or a `fallback`"
         yield node.at("routes").problem("nobody-told", words)
@@ -204,9 +217,9 @@ def config_problems(
         yield missing(node.at("fallback"), "unknown-receiver", "receiver", config.fallback, config.receivers)
     yield from _target_problems(config, node.at("targets"), known)
     for name in config.tuning:
-        if name not in rules:
+        if name not in tunable:
             place = node.at("tuning").key(name) or node.at("tuning")
-            yield missing(place, "unknown-rule", "rule", name, rules)
+            yield missing(place, "unknown-rule", "rule or policy", name, tunable)
 
 
 def _receiver_problems(name: str, kind: str, options: Mapping[str, str], node: Node, known: Known) -> Iterator[Problem]:
@@ -228,67 +241,39 @@ def _everybody(route: Route, above: tuple[str, ...]) -> bool:
     return bool(told) and all(_everybody(child, told) for child in route.routes)
 
 
-def _route_problems(route: Route, node: Node, config: Config, labels: Collection[str]) -> Iterator[Problem]:
-    yield from _selector_problems(route, node, labels)
-    for number, name in enumerate(route.group_by):
-        if name not in labels and name != "...":
-            yield missing(node.at("group_by", number), "unknown-label", "label", name, labels)
-    for number, name in enumerate(route.to):
-        if name not in config.receivers:
-            yield missing(node.at("to", number), "unknown-receiver", "receiver", name, config.receivers)
-    for number, child in enumerate(route.routes):
-        yield from _route_problems(child, node.at("routes", number), config, labels)
+RESERVED = frozenset({*LABELS, "name"})
+"""Labels that say which alert it is: nobody's own can take their place."""
 
 
-def _selector_problems(selector: Selector, node: Node, labels: Collection[str]) -> Iterator[Problem]:
-    for key, values in selector.match.items():
-        if key not in labels:
-            yield missing(node.at("match").key(key) or node, "unknown-label", "label", key, labels)
-        for value in values if key == "severity" else ():
-            if value not in set(Severity):
-                yield missing(node.at("match", key), "bad-choice", "severity", value, [each.value for each in Severity])
-    for number, matcher in enumerate(selector.matchers):
-        if matcher.label not in labels:
-            yield missing(node.at("matchers", number), "unknown-label", "label", matcher.label, labels)
-
-
-def _muting_problems(config: Config, node: Node, labels: Collection[str]) -> Iterator[Problem]:
-    """Yield what is wrong with who is not told, and with who is told besides."""
-    for number, rule in enumerate(config.inhibit):
-        place = node.at("inhibit", number)
-        yield from _selector_problems(rule.source, place.at("source"), labels)
-        yield from _selector_problems(rule.target, place.at("target"), labels)
-        for at, name in enumerate(rule.equal):
-            if name not in labels:
-                yield missing(place.at("equal", at), "unknown-label", "label", name, labels)
-    muted: dict[str, Sequence[Selector]] = {"quiet_hours": config.quiet_hours, "silences": config.silences}
-    for key, selectors in {**muted, "escalate": config.escalate}.items():
-        for number, selector in enumerate(selectors):
-            yield from _selector_problems(selector, node.at(key, number), labels)
-    for number, each in enumerate(config.escalate):
-        for at, name in enumerate(each.to):
-            if name not in config.receivers:
-                yield missing(
-                    node.at("escalate", number, "to", at), "unknown-receiver", "receiver", name, config.receivers
-                )
+def _reserved(labels: Collection[str], node: Node) -> Iterator[Problem]:
+    for name in sorted(RESERVED.intersection(labels)):
+        words = f"'{name}' is a label of Tocsin's own, and another value of it would never be seen"
+        yield (node.key(name) or node).problem("reserved-label", words)
 
 
 def _target_problems(config: Config, node: Node, known: Known) -> Iterator[Problem]:
     counted = Counter(target.name for target in config.targets)
+    apps = Counter(_app(target) for target in config.targets if target.container_app)
     for number, target in enumerate(config.targets):
         if counted[target.name] > 1:
             yield node.at(number, "name").problem("duplicate-target", f"more than one target is called '{target.name}'")
+        if apps[_app(target)] > 1:
+            words = f"more than one target is the container {target.container} of {target.container_app}"
+            yield node.at(number, "container_app").problem("duplicate-app", words)
+        yield from _reserved(target.labels, node.at(number, "labels"))
+        # A target is watched all the same, and told to be blind: no file's mistake may end that.
+        for key in ("workspace", "role_name"):
+            if not getattr(target, key).strip():
+                yield node.at(number, key).problem("bad-length", f"'{key}' is empty: nothing can be seen")
         for at, action in enumerate(target.allow):
             if action not in known.actions:
                 yield missing(node.at(number, "allow", at), "unknown-action", "action", action, known.actions)
 
 
-def missing(place: Node, identity: str, what: str, name: str, choices: Collection[str]) -> Problem:
-    """Return the problem of a name that is not there, with the nearest that is and all there are."""
-    ordered = tuple(sorted(choices))
-    return place.problem(identity, f"no {what} '{name}'", nearest(name, ordered), ordered)
-
-
 def worst_first(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     """Return problems by place, each place once."""
     return tuple(sorted({(each.path, each.line, each.column, each.id): each for each in problems}.values()))
+
+
+def _app(target: Target) -> tuple[str, str]:
+    return target.app_id.casefold(), target.container

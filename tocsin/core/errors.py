@@ -63,6 +63,12 @@ def render(problems: Iterable[Problem]) -> str:
     return "\n".join(_render(problem) for problem in sorted(problems))
 
 
+def render_line(problem: Problem) -> str:
+    """Return a problem of something that stands in no file, on one line: what is wrong, and what would be valid."""
+    known = f"; known: {_listing(problem.choices)}" if problem.choices and not problem.hint else ""
+    return printable(problem.message) + (f"; {printable(problem.hint)}" if problem.hint else known)
+
+
 def _render(problem: Problem) -> str:
     place = f"{printable(problem.path)}:{problem.line}:{problem.column}"
     lines = [f"{place}: {problem.severity}[{problem.id}]: {printable(problem.message)}"]

@@ -98,7 +98,7 @@ def _rate(value: Any) -> Any:
         raise PydanticCustomError("wrong-kind", "a text like '1 per 1h' was expected")
     match = re.fullmatch(r"(\d{1,4})(?: targets?)? per (\S+)", value)
     per = _length(match[2]) if match else timedelta()
-    if not match or not per:
+    if not match or not per or not int(match[1]):
         why = {"given": value, "meant": meant.per(value[:100])}
         raise PydanticCustomError("bad-rate", "'{given}' is not like '1 per 1h'", why)
     return Rate(count=int(match[1]), per=per)

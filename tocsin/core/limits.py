@@ -18,7 +18,7 @@ def unit_of(rule: Rule, signal: Signal | None) -> str:
         return "ratio"
     if rule.when.unusual or rule.when.absent_for:
         return "count"
-    return signal.unit if signal else "count"
+    return signal.unit if signal else rule.when.unit or "count"
 
 
 def bound(rule: Rule) -> float | None:

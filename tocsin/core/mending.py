@@ -20,13 +20,13 @@ from tocsin.core.places import Path, choices_of, field_at, keys, steps
 from tocsin.core.rule import CONDITIONS, Op
 
 _TEXTS = (
-    "x", "5m", "1", "1%", "true", "P3", "UTC", "07:30", "2026-12-01", "1 per 1h", "1 target per 15m", "1 of 1",
+    "x", "5m", "0.99", "1", "true", "P3", "UTC", "07:30", "2026-12-01", "1 per 1h", "1 target per 15m", "1 of 1",
     "severity=P3", "https://x.example/x", "x/x",
 )  # fmt: skip
 """Values of which one at least fits each key that takes a text."""
 
 _WHOLE: dict[str, dict[str, Any]] = {
-    "when": {"kql": "x", "above": "1", "over": "1h"},
+    "when": {"kql": "x", "above": "0.99", "over": "1h"},
     "on": {"severity": "P3"},
     "do": {"": [{"x": {}}]},
     "guard": {"mode": "observe"},
@@ -91,7 +91,7 @@ class Mending:
             found = [each for each in CONDITIONS if each in said]
             self._drop(path, found[1:])
             if not found:
-                self._say(path, "above", "1")
+                self._say(path, "above", "0.99")
         elif kind == "no-measure":
             self._drop(path, ["kql"] if "kql" in said else [])
             if "kql" not in said:
@@ -103,7 +103,7 @@ class Mending:
             limits = [each.value for each in Op if each in said]
             self._drop(path, ["is", "container_env", *limits[1:]])
             if not limits:
-                self._say(path, "at_most", "1")
+                self._say(path, "at_most", "0.99")
         else:
             return False
         self.touched.add(path)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from tocsin.core.audience import WEEKDAYS, Weekday
+from tocsin.core.audience import WEEKDAYS, Weekday, some_length
 from tocsin.core.fields import (
     Automation,
     ClockTime,
@@ -119,6 +119,11 @@ class Hours(Model):
     """When they end; before they begin means the next day."""
     weekdays: tuple[Weekday, ...] = ()
     """The days they are on; without any, every day."""
+
+    @model_validator(mode="after")
+    def _some_time(self) -> Hours:
+        some_length(self.from_, self.to)
+        return self
 
     def open(self, now: datetime) -> bool:
         """Return whether ``now`` lies within them."""

@@ -136,7 +136,8 @@ class BurnRate(Model):
     @classmethod
     def _a_share(cls, value: float) -> float:
         if not 0 < value < 1:
-            raise PydanticCustomError("bad-objective", "an objective is more than 0% and less than 100%")
+            near = {"meant": f"{value:g}%" if 1 < value < 100 else ""}
+            raise PydanticCustomError("bad-objective", "an objective is more than 0% and less than 100%", near)
         return value
 
     @property
@@ -162,6 +163,8 @@ class When(Limits):
     """What is measured, by its name among the signals."""
     kql: str | None = None
     """A query of one's own that ends in ``value`` and the columns of ``by``."""
+    unit: Literal["", "ratio", "percent", "count", "ms", "s", "usd", "tokens"] = ""
+    """What the values of `kql` are, for messages, charts and plans; a signal has its own."""
     over: Duration
     """How long a stretch each value is measured over, like ``15m``."""
     minimum: Count | None = None
@@ -193,6 +196,8 @@ class When(Limits):
     def _one_of_each(self) -> When:
         if (self.signal is None) == (self.kql is None):
             raise PydanticCustomError("no-measure", "say what is measured: either `signal:` or `kql:`")
+        if self.unit and self.signal is not None:
+            raise PydanticCustomError("bad-unit", "`unit` is for `kql`: a signal has its own", {"at": "unit"})
         given = [key for key in CONDITIONS if getattr(self, key) is not None]
         if len(given) != 1:
             said = {"found": " and ".join(given) or "none", "known": ", ".join(CONDITIONS)}

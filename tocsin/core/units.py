@@ -53,5 +53,7 @@ def amount(value: float | None, unit: str) -> str:
         return "unknown"
     if unit == "ratio":
         return f"{value * 100:.4g}%"
+    if unit == "percent":
+        return f"{value:.4g}%"
     digits = f"{value:,.1f}".removesuffix(".0") if abs(value) >= 1000 else f"{value:.4g}"
     return digits if unit == "count" else f"{digits} {unit.upper() if unit == 'usd' else unit}"

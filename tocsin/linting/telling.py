@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from tocsin.core.audience import Route, Selector
+from tocsin.core.audience import Route
 from tocsin.core.config import Config
 from tocsin.core.errors import Problem
 from tocsin.core.fields import Severity
@@ -80,23 +80,26 @@ def _reached(route: Route, above: Sequence[str]) -> Iterator[str]:
 
 
 def _hidden(project: Project, node: Node, now: datetime) -> Iterator[Problem]:
-    config, worst = project.config, _alerts(project, Severity.P0)
-    split = {name for rule in (*project.rules, *NATIVE) for name in rule.when.by}
+    config = project.config
     for number, silence in enumerate(config.silences):
-        if silence.ends > now and (found := _accepted(silence, worst, split)):
+        if silence.ends > now and (found := hidden_p0(project, silence.matching)):
             words = f"this silence also hides {found}, whose severity is P0"
             yield node.at("silences", number).warning("hides-a-p0", words, "add the matcher `severity!=P0`")
     for number, hours in enumerate(config.quiet_hours):
-        if found := _accepted(hours, worst, split):
+        if found := hidden_p0(project, hours.matching):
             words = f"in these hours nobody hears of {found}, whose severity is P0"
             yield node.at("quiet_hours", number).warning("hides-a-p0", words, "add the matcher `severity!=P0`")
 
 
-def _accepted(selector: Selector, alerts: Sequence[Labels], split: set[str]) -> str:
-    """Return an alert that can be meant, in words. What telemetry alone gives may have any value."""
+def hidden_p0(project: Project, matchers: Sequence[Matcher]) -> str:
+    """Return an alert of severity P0 that the matchers can mean, in words; empty for none.
+
+    What telemetry alone gives may have any value.
+    """
+    split = {name for rule in (*project.rules, *NATIVE) for name in rule.when.by}
 
     def may(matcher: Matcher, labels: Labels) -> bool:
         return matcher.accepts(labels) or (matcher.label in split and matcher.label not in labels)
 
-    met = (each for each in alerts if all(may(matcher, each) for matcher in selector.matching))
+    met = (each for each in _alerts(project, Severity.P0) if all(may(matcher, each) for matcher in matchers))
     return next((f"{each['rule']} on {each['target']}" for each in met), "")

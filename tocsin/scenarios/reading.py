@@ -9,12 +9,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tocsin.core.config import Target
-from tocsin.core.crosscheck import missing
 from tocsin.core.errors import Problem, nearest
 from tocsin.core.node import Node
 from tocsin.core.read import Project, build
 from tocsin.core.schedule import selects
 from tocsin.core.schema import TABLES
+from tocsin.core.selecting import missing
 from tocsin.core.sight import BUILT_IN
 from tocsin.core.signal import Gauge, Signal
 from tocsin.document import parse
