@@ -190,7 +190,7 @@ def _held_off(case: Case) -> Check:
 
 def _silenced(case: Case) -> Check:
     """A silence mutes the telling alone, unless it says that policies are not to act either."""
-    return Check("silenced", Ruling.REFUSE if case.silenced else None, case.silenced or "no silence stops actions")
+    return Check(SILENCED, Ruling.REFUSE if case.silenced else None, case.silenced or "no silence stops actions")
 
 
 def _hours(case: Case) -> Check:
@@ -313,8 +313,10 @@ _CHECKS: tuple[Callable[[Case], Check], ...] = (
 DUE = ("still firing", "firing long enough")
 """The checks that tell whether the moment has come; until then nothing is refused that was promised."""
 
-BREAKS_A_PROMISE = frozenset({"held off", "silenced", "cooldown", "at most", "blast radius", "budget"})
-"""Checks that a message written when the alert fired could not foresee."""
+BREAKS_A_PROMISE = frozenset({"held off", "cooldown", "at most", "blast radius", "budget"})
+"""Checks that a message written when the alert fired could not foresee. A silence of actions is a person's own word."""
+
+SILENCED = "silenced"
 
 PASSING = frozenset({DEPLOYING, "one at a time"})
 """Checks that stand in the way for minutes at most: what a person consented to waits for them, and is not refused."""

@@ -32,6 +32,8 @@ PATIENCE = timedelta(minutes=5)
 """How long a deployment may keep a policy from acting before somebody is told of it."""
 
 _TOLD = ", told"
+_ONCE = timedelta(hours=1)
+"""How often the same refusal of the same alert is told, in however many episodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +159,12 @@ class Actor:
         waited = same and answer.check == guard.DEPLOYING and before.stopped and now - before.stopped >= PATIENCE
         if same and (not waited or before.stopped_by.endswith(_TOLD)):
             return 0
-        stopped_by = answer.check + (_TOLD if waited else "")
         since = before.stopped if same else now
-        held = before.moved(phase, answer.reason, stopped_by=stopped_by, stopped=since)
+        held = before.moved(phase, answer.reason, stopped_by=answer.check, stopped=since)
         held = replace(held, consent=None if lapsed else held.consent, stormy=held.stormy or guard.in_storm(answer))
         news = self._tell_held(held, answer, now, waited=bool(waited))
+        if phase is Phase.REFUSED and news:
+            held = replace(held, stopped_by=answer.check + _TOLD)
         entry = self._decision(held, alert, answer, policy, rule, target, now)
         if lapsed and before.consent:
             unused = f"of {before.consent.by} at {before.consent.at:%Y-%m-%d %H:%M:%S} UTC, expired unused"
@@ -176,8 +179,18 @@ class Actor:
         if execution.phase in (Phase.ASKED, Phase.OBSERVED):
             return self.reporter.news(execution, Kind.ACTED, now)
         broken = answer.check in guard.BREAKS_A_PROMISE and answer.passed(*guard.DUE)
+        broken = broken and not self._told_lately(execution, now)
         broken = broken or (execution.consent is not None and answer.check not in guard.PASSING)
         return self.reporter.news(execution, Kind.FAILED, now) if broken or waited else []
+
+    def _told_lately(self, execution: Execution, now: datetime) -> bool:
+        """Whether the same refusal of the same alert was told within the hour, though in another episode."""
+        whose = (execution.policy, execution.episode.rpartition("/")[0], execution.stopped_by + _TOLD)
+        return any(
+            (each.policy, each.episode.rpartition("/")[0], each.stopped_by) == whose and now - each.stopped < _ONCE
+            for each in self.store.executions()
+            if each.stopped and each.id != execution.id
+        )
 
     def _decision(
         self,

@@ -138,7 +138,7 @@ class Carrier:
             return self._ask(execution, answer, now)
         unsure = "" if readable else "; whether it had been sent before cannot be read"
         stopped = execution.moved(Phase.STOOD_DOWN, answer.reason + unsure, ended=now)
-        firing = bool(answer.checks) and answer.passed("still firing")
+        firing = bool(answer.checks) and answer.passed("still firing") and answer.check != guard.SILENCED
         kind = Kind.FAILED if firing else Kind.ACTED if unsure or execution.consent or execution.step else None
         return self.reporter.saved(stopped, "stood down", now, kind)
 
