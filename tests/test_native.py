@@ -143,11 +143,52 @@ def test_a_neighbour_in_the_group_does_not_hear_of_an_app_that_is_named() -> Non
     assert [notice.target for notice in stage.oncall.got] == ["sales"]
 
 
-@pytest.mark.parametrize("late", [OLDEST + MINUTE, -10 * MINUTE])
-def test_one_from_another_time_is_not_looked_at(late: timedelta) -> None:
+def test_one_that_is_too_old_is_not_looked_at() -> None:
     stage = Stage()
-    assert not heard(stage, schema(), T0 + late)
+    assert not heard(stage, schema(), T0 + OLDEST + MINUTE)
     assert stage.oncall.got == []
+
+
+@pytest.mark.parametrize("signal", ["Metric", "Log"])
+@pytest.mark.parametrize("ahead", [6 * MINUTE, 30 * MINUTE, timedelta(days=400)])
+def test_a_future_fired_time_counts_as_now(ahead: timedelta, signal: str) -> None:
+    """However often it is delivered it is one episode, and its end ends it, though that is of the same clock."""
+    stage = Stage()
+    for minute in (0, 1, 2, 3):
+        heard(stage, schema(at=T0 + ahead, signalType=signal), T0 + minute * MINUTE)
+        assert told(stage) == ["fired"]
+    (alert,) = [each for each in stage.inner.open_alerts() if each.rule.startswith("azure")]
+    assert alert.fired == T0
+    assert heard(stage, schema("Resolved", at=T0 + ahead, signalType=signal), T0 + 4 * MINUTE)
+    assert told(stage) == ["fired", "resolved"]
+
+
+def test_a_firing_delivered_again_when_its_time_has_come_is_the_same_firing() -> None:
+    stage = Stage()
+    message = schema(at=T0 + 30 * MINUTE)
+    for minute in (0, 26, 31, 45):
+        heard(stage, message, T0 + minute * MINUTE)
+    assert told(stage) == ["fired"]
+    heard(stage, schema("Resolved", at=T0 + 30 * MINUTE, ends=T0 + 50 * MINUTE), T0 + 50 * MINUTE)
+    heard(stage, message, T0 + 55 * MINUTE)
+    assert told(stage) == ["fired", "resolved"]
+    heard(stage, schema(at=T0 + 90 * MINUTE), T0 + 60 * MINUTE)
+    assert told(stage) == ["fired", "resolved", "fired"], "another firing is another episode"
+
+
+def test_a_future_end_of_a_known_beginning_counts_as_now() -> None:
+    stage = Stage()
+    heard(stage, schema(), T0 + MINUTE)
+    heard(stage, schema("Resolved", ends=T0 + 90 * MINUTE), T0 + 5 * MINUTE)
+    assert told(stage) == ["fired", "resolved"]
+
+
+@pytest.mark.parametrize("ends", [T0 - MINUTE, T0 - timedelta(days=30), T0])
+def test_an_end_before_its_beginning_ends_it_all_the_same(ends: datetime) -> None:
+    stage = Stage()
+    heard(stage, schema(), T0 + MINUTE)
+    heard(stage, schema("Resolved", ends=ends), T0 + 5 * MINUTE)
+    assert told(stage) == ["fired", "resolved"]
 
 
 def test_one_of_which_nothing_more_is_heard_stays_open_for_a_week() -> None:

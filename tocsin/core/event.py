@@ -22,8 +22,8 @@ KINDS = frozenset(
 )
 """What is awaited: somebody changed a resource of a watched resource group."""
 
-OLDEST, EARLIEST = timedelta(hours=1), timedelta(minutes=5)
-"""How old an event may be (every tick since has looked anyway), and how far ahead its clock."""
+OLDEST = timedelta(hours=1)
+"""How old an event may be: every tick since has looked anyway. One whose clock is ahead is as good as one of now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,7 @@ def refusal(event: Event, now: datetime) -> str:
         return "this kind is not awaited"
     if not event.id or event.at is None:
         return "it has no id or no time"
-    if now - event.at > OLDEST:
-        return "it is too old"
-    if event.at - now > EARLIEST:
-        return "it lies in the future"
-    return ""
+    return "it is too old" if now - event.at > OLDEST else ""
 
 
 def ours(event: Event, targets: Iterable[Target]) -> bool:

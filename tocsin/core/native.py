@@ -21,7 +21,7 @@ from tocsin.core.rule import OutOf, Rule, When
 from tocsin.core.text import normalize, scrub
 
 OLDEST, EARLIEST = timedelta(days=1), timedelta(minutes=5)
-"""How long Azure goes on delivering, and how far ahead its clock may be."""
+"""How long Azure goes on delivering, and how far ahead a clock may be whose times are still used."""
 
 _LASTS, _EVENT_LASTS, _KEPT = timedelta(days=7), timedelta(days=1), timedelta(days=2)
 """How long an alert stays open after its last report, the same of what has no end, and how long it is kept after."""
@@ -77,6 +77,7 @@ class Native:
     value: float | None
     words: str
     origin: str = ""
+    """What a resolution of this firing says, too; of an alert known by its origin, also when it says that it fired."""
     continues: bool = False
     endless: bool = False
 
@@ -107,7 +108,7 @@ class Native:
         """Return what the message says of one of its instants; takes the place of a rule's measurements."""
         known = alerts.get(self.by)
         ends = self.over and slot == self.slots[-1]
-        if ends and known is not None and self._of_earlier(known):
+        if known is not None and (self._of_earlier(known) if ends else self._again(known)):
             return {}
         if ends or (self.fired is not None and slot < self.fired):
             return {self.by: Seen(Verdict.CLEAR, self.value, "Azure Monitor says so", self.words)}
@@ -126,6 +127,10 @@ class Native:
     def _another(self, known: Alert) -> bool:
         """Whether it is another firing than the one that the open alert was last reported by."""
         return self.continues and bool(known.origin and self.origin) and known.origin != self.origin
+
+    def _again(self, known: Alert) -> bool:
+        """Whether it is the firing by which the alert was reported last: a clock that was ahead is right later on."""
+        return not self.continues and bool(self.origin) and known.origin == self.origin
 
     def _of_earlier(self, known: Alert) -> bool:
         """Whether it ends an earlier episode than the one that is open."""
@@ -188,7 +193,7 @@ def read(given: Any, now: datetime) -> Native | None:
         return None
     condition = common.small(essentials.get("monitorCondition"))
     over, kind = condition == "resolved", common.small(essentials.get("signalType"))
-    fired, resolved = common.time(essentials.get("firedDateTime")), common.time(essentials.get("resolvedDateTime"))
+    fired, resolved = _times(essentials, now)
     resources = common.resources_of(essentials.get("alertTargetIDs"))
     value, words = common.condition(context)
     odd = "" if condition in ("fired", "resolved") else f"its condition is {condition[:40] or 'not given'}, not Fired"
@@ -197,6 +202,8 @@ def read(given: Any, now: datetime) -> Native | None:
     continues = stateless or kind == "log"
     origin = common.digest(common.text(essentials.get("originAlertId") or essentials.get("alertId")))
     key = common.digest(common.identity(essentials, resources, words, context)) if continues else origin
+    said = common.time(essentials.get("firedDateTime"))
+    firing = common.digest(f"{origin} {said}") if said else ""
     name = normalize(common.text(essentials.get("alertRule"))) or "(no name)"
     resource = normalize(resources[0].rsplit("/", 1)[-1] if resources else "") or "(none named)"
     return Native(
@@ -209,18 +216,26 @@ def read(given: Any, now: datetime) -> Native | None:
         resources=resources,
         value=value,
         words="; ".join(filter(None, about)),
-        origin=origin,
+        origin=origin if continues else firing,
         continues=continues,
         endless=stateless and not over,
     )
 
 
+def _times(essentials: Mapping[str, Any], now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Return when it fired and when it was resolved; None for what is not said, or said by a clock that is ahead.
+
+    What a clock says that is ahead is taken as of its arrival: the end by that clock could lie before the beginning.
+    """
+    fired, resolved = (common.time(essentials.get(name)) for name in ("firedDateTime", "resolvedDateTime"))
+    if fired is not None and fired - now > EARLIEST:
+        return None, None
+    return fired, None if resolved is not None and resolved - now > EARLIEST else resolved
+
+
 def refusal(native: Native, now: datetime) -> str:
     """Return why the message is not looked at, or an empty text."""
-    at = native.slots[-1]
-    if now - at > OLDEST:
-        return "it is too old"
-    return "it lies in the future" if at - now > EARLIEST else ""
+    return "it is too old" if now - native.slots[-1] > OLDEST else ""
 
 
 def concerned(native: Native, targets: Iterable[Target]) -> tuple[Target, ...]:
