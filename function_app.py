@@ -2,12 +2,14 @@
 
 Importing this module defines functions and does nothing that can fail: a failed import would be reported by the
 Azure host as "No job functions found", and the watcher would be silently gone. What is wrong with files or settings is
-said by ``/api/health``.
+said by ``/api/health/details``.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import azure.functions as func
 
@@ -77,11 +79,23 @@ def link(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @app.function_name("health")
-@app.route(route="health", methods=["GET"])
+@app.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def health(req: func.HttpRequest) -> func.HttpResponse:
     """Return whether Tocsin watches: 200 when it does (even degraded), 503 when it does not."""
+    from tocsin.app import pulse
+
+    return _health(pulse())
+
+
+@app.function_name("health_details")
+@app.route(route="health/details", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+def health_details(req: func.HttpRequest) -> func.HttpResponse:
+    """Return whether Tocsin watches, and which file, setting or part is the reason when it does not."""
     from tocsin.app import health as report
 
-    found = report()
+    return _health(report())
+
+
+def _health(found: Mapping[str, Any]) -> func.HttpResponse:
     status = 503 if found["status"] == "broken" else 200
     return func.HttpResponse(json.dumps(found), status_code=status, mimetype="application/json")

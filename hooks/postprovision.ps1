@@ -56,7 +56,7 @@ foreach ($setting in ($wanted -split '[, ]+' | Where-Object { $_ })) {
         }
         Write-Output "$secret was made in $vault."
     } else {
-        [Console]::Error.WriteLine("$secret is missing in $vault. Until it is there, /api/health says that $setting is not set.")
+        [Console]::Error.WriteLine("$secret is missing in $vault. Until it is there, /api/health/details says that $setting is not set.")
     }
 }
 

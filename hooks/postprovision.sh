@@ -40,7 +40,7 @@ for setting in $(printf '%s' "$wanted" | tr ',' ' '); do
     az keyvault secret set --vault-name "$vault" --name "$secret" --file "$file" --encoding utf-8 --output none
     echo "$secret was made in $vault."
   else
-    echo "$secret is missing in $vault. Until it is there, /api/health says that $setting is not set." >&2
+    echo "$secret is missing in $vault. Until it is there, /api/health/details says that $setting is not set." >&2
   fi
 done
 

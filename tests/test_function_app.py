@@ -65,6 +65,7 @@ def test_the_triggers_are_bound_as_documented(functions: dict[str, Any]) -> None
         "events": "httpTrigger",
         "link": "httpTrigger",
         "health": "httpTrigger",
+        "health_details": "httpTrigger",
     }
     assert binding(functions["tick"])["schedule"] == "%TICK_SCHEDULE%"
     assert (binding(functions["health"])["route"], binding(functions["health"])["methods"]) == ("health", ["GET"])
@@ -86,9 +87,27 @@ def test_host_json_is_what_the_host_reads() -> None:
     assert host["telemetryMode"] == "OpenTelemetry"
 
 
-def asked(functions: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+def test_health_says_why_only_to_who_has_a_key(functions: dict[str, Any], world: World) -> None:
+    """The host checks the key of a function whose level is not anonymous."""
+    level = {name: binding(functions[name])["authLevel"].lower() for name in ("health", "health_details")}
+    assert level == {"health": "anonymous", "health_details": "function"}
+    user_function(functions, "tick")(Due())
+    status, said = asked(functions, "health")
+    assert (status, said) == (200, {"status": "ok", "last_tick": T0.isoformat()})
+
+
+def test_health_without_a_key_reads_the_heartbeat_alone(functions: dict[str, Any], world: World) -> None:
+    user_function(functions, "tick")(Due())
+    store = composition.current().engine.store
+    reads = {"last_beat", "last_failed"}
+    for name in {each for each in dir(store) if not each.startswith("_")} - reads:
+        setattr(store, name, None)
+    assert asked(functions, "health")[0] == 200
+
+
+def asked(functions: dict[str, Any], name: str = "health_details") -> tuple[int, dict[str, Any]]:
     request = func.HttpRequest("GET", "http://localhost/api/health", body=b"")
-    answer = user_function(functions, "health")(request)
+    answer = user_function(functions, name)(request)
     return answer.status_code, json.loads(answer.get_body())
 
 
@@ -159,8 +178,29 @@ def test_health_names_a_watcher_whose_ticks_have_stopped(functions: dict[str, An
     user_function(functions, "tick")(Due())
     world.clock.advance_to(T0 + timedelta(minutes=6))
     status, said = asked(functions)
+    assert (status, said["status"]) == (503, "broken")
+    assert said["problems"][0] == f"the last tick ended 0:06:00 ago, at {T0.isoformat()}"
+    assert asked(functions, "health") == (503, {"status": "broken", "last_tick": T0.isoformat()})
+
+
+def test_health_names_a_watcher_that_never_ticked_once_it_should_have(functions: dict[str, Any], world: World) -> None:
+    assert asked(functions)[0] == 200
+    world.clock.advance_to(T0 + timedelta(minutes=6))
+    assert asked(functions)[0] == 503
+    assert asked(functions, "health")[0] == 503
+
+
+def test_health_says_what_the_last_tick_failed_at(
+    functions: dict[str, Any], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = composition.current().engine.store
+    monkeypatch.setattr(store, "load_all", lambda _: 1 / 0)
+    user_function(functions, "tick")(Due())
+    status, said = asked(functions)
+    name = world.target().name
     assert (status, said["status"]) == (200, "degraded")
-    assert "the last tick ended 0:06:00 ago" in said["problems"][0]
+    assert f"the last tick failed at evaluating on {name}: ZeroDivisionError" in " ".join(said["problems"])
+    assert asked(functions, "health")[1]["status"] == "degraded"
 
 
 def test_a_receiver_whose_secret_is_missing_is_named_and_silences_no_other(world: World, tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def found(app: Path, worker: Path, folder: Path) -> dict[str, Any]:
 
 @needs_313
 def test_the_zip_and_its_requirements_alone_run_in_the_real_worker(found: dict[str, Any]) -> None:
-    assert found["functions"] == ["evaluate", "events", "given_up", "health", "link", "react", "tick"]
+    assert found["functions"] == ["evaluate", "events", "given_up", "health", "health_details", "link", "react", "tick"]
     assert found["outside"] == []
 
 

@@ -60,6 +60,7 @@ def test_every_function_is_found_with_the_bindings_azure_will_see(worker: Worker
         "events": ["httpTrigger", "http"],
         "link": ["httpTrigger", "http"],
         "health": ["httpTrigger", "http"],
+        "health_details": ["httpTrigger", "http"],
     }
     assert [worker.bindings(name)[0]["queueName"] for name in ("evaluate", "given_up")] == [WORK, f"{WORK}-poison"]
     assert worker.bindings("events")[0]["authLevel"] == "FUNCTION"
@@ -104,6 +105,9 @@ def test_every_function_runs_and_is_listed(worker: Worker, world: World, capsys:
     assert len(composition.current().engine.store.kept(Silence)) == 1
     answer = worker.run("health", "req", worker.http("GET", "http://localhost/api/health"))
     ran.append("health")
+    assert json.loads(answer.http.body.bytes)["status"] == "ok"
+    answer = worker.run("health_details", "req", worker.http("GET", "http://localhost/api/health/details"))
+    ran.append("health_details")
     assert json.loads(answer.http.body.bytes)["status"] == "degraded"  # the work that was given up
     with capsys.disabled():
         print(f"\nrun in the real worker: {', '.join(ran)}")

@@ -4,7 +4,7 @@ python -I tests/unpacked.py APP WORKER [tick]
 
 The app brings its packages in ``.python_packages``, as a remote build leaves them; WORKER is the folder of the host's
 own library, which comes behind. With ``tick``, the timer's function is
-run first. Prints one line of JSON: the functions, the status and body of ``/api/health``.
+run first. Prints one line of JSON: the functions, the status and body of ``/api/health/details``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     worker = _by_path(Path(__file__).with_name("worker.py")).Worker(app)
     if "tick" in sys.argv[3:]:
         worker.run("tick", "timer", {"IsPastDue": False, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": {}})
-    answer = worker.run("health", "req", worker.http("GET", "http://localhost/api/health")).http
+    answer = worker.run("health_details", "req", worker.http("GET", "http://localhost/api/health/details")).http
     found = {
         "functions": sorted(worker.functions),
         "status": answer.status_code,

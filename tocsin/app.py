@@ -84,6 +84,8 @@ class App:
     approvers: Approvers = NOBODY
     outage: Outage = field(default_factory=Outage)
     """What this process has seen of a store that does not answer."""
+    started: datetime | None = None
+    """When this was composed."""
 
     @property
     def gate(self) -> Gate:
@@ -130,19 +132,39 @@ class App:
         now, found = self.clock.now(), [f"{each.path}:{each.line}: {each.message}" for each in self.problems]
         store = self.engine.store
         try:
-            beat = store.last_beat()
+            beat, failed = store.last_beat(), store.last_failed()
             blind = [each for each in store.open_alerts() if each.rule in {rule.id for rule in BUILT_IN} and each.open]
             untold = undelivered(store.deliveries(1_000), now - _REMEMBERED)
             found += self._uncopied()
         except StoreUnavailable as error:
             return _health("broken", [*found, str(error)], None)
-        if beat is None or abs(now - beat) > STALE:
-            found.append("no tick has ended yet" if beat is None else f"the last tick ended {now - beat} ago")
+        stopped = self._stopped(beat, now)
+        found = [*([stopped] if stopped else []), *found]
+        found += [f"the last tick failed at {each}" for each in failed]
         found += [f"{each.target}: {' '.join([*dict(each.by).values(), each.reason])}" for each in blind]
         found += [f"nobody was told within a day: {each}" for each in untold]
         if not self.engine.project.config.targets:
             return _health("broken", [*found, "no target is watched"], beat)
-        return _health("degraded" if found else "ok", found, beat)
+        return _health("broken" if self._silent(beat, now) else "degraded" if found else "ok", found, beat)
+
+    def pulse(self) -> dict[str, Any]:
+        """Return what anybody may know: whether Tocsin watches, and when the last tick ended. Reads one row."""
+        try:
+            beat, failed = self.engine.store.last_beat(), self.engine.store.last_failed()
+        except StoreUnavailable:
+            return {"status": "broken", "last_tick": None}
+        broken = self._silent(beat, self.clock.now()) or not self.engine.project.config.targets
+        status = "broken" if broken else "degraded" if failed or self.problems else "ok"
+        return {"status": status, "last_tick": beat.isoformat() if beat else None}
+
+    def _silent(self, beat: datetime | None, now: datetime) -> bool:
+        """Return whether no tick has ended for too long; before the first, since this process began."""
+        return abs(now - (beat or self.started or now)) > STALE
+
+    def _stopped(self, beat: datetime | None, now: datetime) -> str:
+        if beat is None:
+            return "no tick has ended yet"
+        return f"the last tick ended {now - beat} ago, at {beat.isoformat()}" if self._silent(beat, now) else ""
 
     def _uncopied(self) -> list[str]:
         """Return what somebody was told of the audit's copy."""
@@ -207,7 +229,7 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
     problems = (*project.problems, *settings.problems(given), *unusable, *untold, *unmirrored)
     sources = Sources(given.root, http, given.secret, telemetry, given.get("TOCSIN_GITHUB_ENDPOINT"))
     allowed = approvers(given.values, given.get("TOCSIN_APPROVERS"))
-    return App(engine, clock, problems, links, sources, allowed)
+    return App(engine, clock, problems, links, sources, allowed, started=clock.now())
 
 
 def known() -> Known:
@@ -234,3 +256,11 @@ def health() -> dict[str, Any]:
         return current().health()
     except Exception as error:  # whatever it is, the one page that must answer is this one
         return _health("broken", [f"composition failed: {type(error).__name__}: {error}"[:500]], None)
+
+
+def pulse() -> dict[str, Any]:
+    """Return what anybody may know of the app's health; nothing of why it cannot be composed."""
+    try:
+        return current().pulse()
+    except Exception:  # said with a key
+        return {"status": "broken", "last_tick": None}

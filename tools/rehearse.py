@@ -97,7 +97,7 @@ def main() -> None:
         found = run(app, host(folder), folder)
         print(f"unpacked: {total(app) / 1e6:.0f} MB, of it {total(app / PACKAGES) / 1e6:.0f} MB are packages")
         print(f"functions: {', '.join(found['functions'])}")
-        print(f"GET /api/health: {found['status']}, {found['health']['status']}")
+        print(f"GET /api/health/details: {found['status']}, {found['health']['status']}")
         print(*(f"  {each}" for each in found["health"]["problems"]), sep="\n")
         if found["outside"]:
             sys.exit(f"from outside the app: {', '.join(found['outside'])}")
