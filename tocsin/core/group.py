@@ -99,6 +99,19 @@ class Decision:
     passed: Mapping[str, str] = field(default_factory=dict)
     """Of a receiver that does not hear of an end: what came and went since it was told."""
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The alerts that it is about."""
+        return tuple(dict.fromkeys((*self.firing, *self.resolved, *self.passed)))
+
+    def about(self, keys: Collection[str]) -> Decision:
+        """Return the decision for these alerts alone."""
+        firing, resolved, passed = (
+            {key: episode for key, episode in each.items() if key in keys}
+            for each in (self.firing, self.resolved, self.passed)
+        )
+        return replace(self, firing=firing, resolved=resolved, passed=passed)
+
 
 def identity(node: Node, labels: Pairs) -> str:
     """Return the id of the group with these labels on a route: no other labels have it, whatever they hold."""
@@ -180,6 +193,29 @@ def without(group: Group, keys: Collection[str], now: datetime) -> Group:
         for to, each in group.told.items()
     }
     return replace(group, members=left, told=told, emptied=None if left else now)
+
+
+def untaken(before: Group, after: Group, receiver: str, keys: Collection[str]) -> Group:
+    """Return the group after a flush of which a receiver could not be notified for these alerts.
+
+    For it and them nothing has changed: it is notified at a later flush. An end waits for it in the group, and is
+    nothing new to the others.
+    """
+    known, last = before.told.get(receiver), after.told.get(receiver)
+    told = {to: each for to, each in after.told.items() if to != receiver}
+    if known is not None or last is not None:
+        kept = {key: episode for key, episode in (known.firing if known else {}).items() if key in keys}
+        firing = {key: episode for key, episode in (last.firing if last else {}).items() if key not in keys}
+        resolved = (last.resolved if last else frozenset()) - set(keys)
+        if firing or resolved or known is not None:
+            told[receiver] = replace(last or known or Told(), firing={**firing, **kept}, resolved=resolved)
+        owed = {
+            key: replace(each, opened=None) for key, each in before.members.items() if key in kept and not each.firing
+        }
+    else:
+        owed = {}
+    members = {**owed, **after.members}
+    return replace(after, members=members, told=told, emptied=None if members else after.emptied)
 
 
 def untold(group: Group, node: Node, key: str) -> bool:

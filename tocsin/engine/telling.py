@@ -2,30 +2,36 @@
 
 News lies in the outbox as it was committed with the state it tells of. A group is saved together with the messages it
 makes, and only then is the news settled: a crash in between enters the news once more, which changes nothing.
+
+Each piece of news, group, alert or receiver of a group, silence and acknowledgement is tried by itself. One that
+fails is noted in ``failures``, which becomes an alert of its own; it is tried again later, and the others go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from tocsin.core import group as groups
 from tocsin.core import telling
 from tocsin.core.ack import Acknowledgement
 from tocsin.core.digest import flood
-from tocsin.core.group import Group, Member, Told
-from tocsin.core.message import NEWS, Delivery, Notice, Settled, always_told, labels_of
+from tocsin.core.failing import Subject
+from tocsin.core.group import Decision, Group, Member, Told
+from tocsin.core.matching import Labels
+from tocsin.core.message import NEWS, Delivery, Notice, Outcome, Said, Settled, always_told, labels_of
 from tocsin.core.mute import Muting, Silence
 from tocsin.core.read import Project
 from tocsin.core.route import Node, ends
 from tocsin.core.telling import Audience, News
+from tocsin.core.text import scrub
 from tocsin.core.units import spell
-from tocsin.engine import standing
+from tocsin.engine import muting, standing
 from tocsin.engine.failing import Failures
-from tocsin.engine.notifying import HOLD
+from tocsin.engine.notifying import HOLD, judge
 from tocsin.engine.wording import Words, aside, linking
 from tocsin.ports import Conflict, Kept, Links, Log, Notifier, Store, no_links
 
@@ -42,11 +48,14 @@ class _Round:
     audience: Audience
     places: Mapping[str, Node]
     acknowledged: frozenset[str]
+    failures: Failures
     muting: Muting = field(default_factory=Muting)
     groups: dict[str, Group] = field(default_factory=dict)
     messages: dict[str, list[Delivery]] = field(default_factory=dict)
     flooded: str = ""
     """The group that is saved with the digests: the others' news is in them, so they are not saved without it."""
+    owed: set[tuple[str, str]] = field(default_factory=set)
+    """Groups with the id of a notice that somebody was not notified of; with none, groups that could not be saved."""
 
     def every(self) -> dict[str, Group]:
         """Return all groups as they stand."""
@@ -92,31 +101,57 @@ class Teller:
         }
         for kind, over in ended.items():
             for key, kept in self.store.kept(kind).items():
-                if over(kept.value):
-                    with suppress(Conflict):
-                        self.store.keep(kind, key, None, kept.etag)
+                subject = Subject(kind.__name__.lower(), key)
+                self.failures.attempt(subject, partial(self._forget, kind, key, kept, over), None)
+
+    def _forget(self, kind: type[Any], key: str, kept: Kept[Any], over: Callable[[Any], bool]) -> None:
+        if over(kept.value):
+            self.store.keep(kind, key, None, kept.etag)
 
     def _round(self, news: Sequence[Delivery], now: datetime) -> int:
         before = self.store.kept(Group)
-        if not news and not telling.due([each.value for each in before.values()], now) and not self._escalates():
+        if not news and not self._due([each.value for each in before.values()], now) and not self._escalates():
             return 0
-        audience, acknowledged = standing.audience(self.project.config), standing.acknowledgements(self.store, now)
-        told = _Round(now, before, audience, telling.places(audience.tree), frozenset(acknowledged))
+        audience, acknowledged = (
+            standing.audience(self.project.config),
+            muting.acknowledged(self.store, now, self.failures),
+        )
+        told = _Round(now, before, audience, telling.places(audience.tree), acknowledged, self.failures)
         self._adopt(told)
         asides: list[tuple[str, Node, Notice]] = []
         taken = [each for each in (self._take(delivery, told, asides) for delivery in news) if each]
-        told.muting = standing.muting(self.project.config, self.store, told.every().values(), now)
-        for group in telling.due(told.every().values(), now):
+        told.muting = muting.careful(self.project.config, self.store, self._firing(told), now, self.failures)
+        for group in self._due(told.every().values(), now):
             if group.place in told.places:
-                self._flush(group, told.places[group.place], told)
+                self.failures.attempt(
+                    _about(group.id), partial(self._flush, group, told.places[group.place], told), None
+                )
         for name, node, notice in asides:
-            self._tell_aside(name, node, notice, told)
+            self.failures.attempt(_about(name), partial(self._tell_aside, name, node, notice, told), None)
         self._escalate(told)
         self._calm(told)
         lost = self._save(told)
         for each in taken:
-            self._settle(each, lost, told)
+            self.failures.attempt(_news(each.delivery), partial(self._settle, each, lost, told), None)
         return sum(len(messages) for name, messages in told.messages.items() if name not in lost)
+
+    def _due(self, every: Iterable[Group], now: datetime) -> list[Group]:
+        """Return the groups that are to be flushed, the longest due first."""
+        tried = self.failures.attempt
+        return telling.due(
+            [each for each in every if tried(_about(each.id), partial(groups.due, each, now), False)], now
+        )
+
+    def _firing(self, told: _Round) -> list[Labels]:
+        """Return the labels of everything that fires, where it can inhibit anything."""
+        every = told.every().items() if self.project.config.inhibit else ()
+        found = (
+            self.failures.attempt(_about(name, key), partial(labels_of, member.notice), None)
+            for name, group in every
+            for key, member in group.members.items()
+            if member.firing
+        )
+        return [labels for labels in found if labels is not None]
 
     def _escalates(self) -> bool:
         return bool(self.project.config.escalate)
@@ -128,9 +163,8 @@ class Teller:
         gone: dict[str, list[str]] = {}
         for name, kept in told.before.items():
             for key, member in kept.value.members.items():
-                if not self._leads(name, member, told):
+                if self.failures.attempt(_about(name, key), partial(self._moves, kept.value, key, member, told), False):
                     gone.setdefault(name, []).append(key)
-                    self._move(kept.value, key, member, told)
             if kept.value.emptied and told.now - kept.value.emptied > _FORGET:
                 told.groups.setdefault(name, kept.value)
         if gone:
@@ -138,6 +172,13 @@ class Teller:
             told.before, told.groups = self.store.kept(Group), {}
             for name in gone if not lost else ():
                 told.groups[name] = groups.without(told.before[name].value, gone[name], told.now)
+
+    def _moves(self, source: Group, key: str, member: Member, told: _Round) -> bool:
+        """Return whether an alert is in another group now."""
+        leads = self._leads(source.id, member, told)
+        if not leads:
+            self._move(source, key, member, told)
+        return not leads
 
     def _leads(self, name: str, member: Member, told: _Round) -> bool:
         labels = labels_of(member.notice)
@@ -157,10 +198,16 @@ class Teller:
             told.groups[name] = replace(group, members=members, told=known, emptied=None)
 
     def _take(self, delivery: Delivery, told: _Round, asides: list[tuple[str, Node, Notice]]) -> _Taken | None:
-        try:
-            held = self.store.claim(delivery, told.now + HOLD)
-        except Conflict:
+        subject = _news(delivery)
+        held = self.failures.attempt(subject, partial(self.store.claim, delivery, told.now + HOLD), None)
+        if held is None:
             return None
+        taken = self.failures.attempt(subject, partial(self._enter, held, told, asides), None)
+        if taken is None:
+            self.failures.attempt(subject, partial(self._put_off, held, told.now), None)
+        return taken
+
+    def _enter(self, held: Delivery, told: _Round, asides: list[tuple[str, Node, Notice]]) -> _Taken:
         notice = held.notice
         if notice.kind.ends or notice.begins:
             names = self._into(telling.news_of(notice), told)
@@ -170,6 +217,11 @@ class Teller:
         beside = list(self._beside(notice, told))
         asides += beside
         return _Taken(held, tuple(name for name, _, _ in beside))
+
+    def _put_off(self, held: Delivery, now: datetime) -> None:
+        """Try news that failed again later and later, so that it is in nobody's way; give it up as a message is."""
+        failed = Outcome(Said.AGAIN, "it failed by itself")
+        self.store.settle(judge(held, failed, now, self.project.config.give_up_after, last=True))
 
     def _into(self, news: News, told: _Round) -> tuple[str, ...]:
         entered = telling.enter(told.every(), told.audience, [news], told.now)
@@ -188,18 +240,21 @@ class Teller:
     # Messages
 
     def _flush(self, group: Group, node: Node, told: _Round) -> None:
-        labels = {key: labels_of(member.notice) for key, member in group.members.items()}
-        after, decisions = telling.flush(group, node, told.audience, told.muting, labels, told.now, told.acknowledged)
+        after, decisions, left = self._decided(group, node, told)
         if after.members == group.members and not any(each.why.tells for each in decisions):
             return  # nothing that has to be written down: the next look is reckoned from this one
+        for receiver in node.to if left else ():
+            after = groups.untaken(group, after, receiver, left)
         told.groups[group.id] = after
         words = Words(group, told.now, told.every(), told.acknowledged, self.links)
         for decision in decisions:
             if decision.receiver not in (*node.to, *self.notifiers):
                 continue  # it was told once, and is not there any more
             if decision.why.tells:
-                made = words.messages(decision, together=self._together(decision.receiver))
+                made, failed = self._worded(words, decision)
                 told.messages.setdefault(group.id, []).extend(made)
+                if failed:
+                    told.groups[group.id] = groups.untaken(group, told.groups[group.id], decision.receiver, failed)
             self.log.info(
                 "told" if decision.why.tells else "not told",
                 group=group.id,
@@ -210,27 +265,85 @@ class Teller:
             if member.held and member.held != group.members[key].held:
                 self.log.info("held", group=group.id, alert=key, why=member.held)
 
+    def _decided(self, group: Group, node: Node, told: _Round) -> tuple[Group, tuple[Decision, ...], frozenset[str]]:
+        """Return the group after a flush, the decisions, and the alerts that had to be left out: they failed alone."""
+
+        def flushed(keys: Collection[str]) -> tuple[Group, tuple[Decision, ...]]:
+            members = {key: group.members[key] for key in keys}
+            labels = {key: labels_of(member.notice) for key, member in members.items()}
+            only = replace(group, members=members)
+            return telling.flush(only, node, told.audience, told.muting, labels, told.now, told.acknowledged)
+
+        try:
+            return *flushed(group.members), frozenset()
+        except Exception:
+            fine = [
+                key
+                for key in group.members
+                if self.failures.attempt(_about(group.id, key), partial(flushed, [key]), None)
+            ]
+            if len(fine) == len(group.members):
+                raise
+            left = frozenset(group.members.keys() - fine)
+            after, decisions = flushed(fine)
+            members = {**after.members, **{key: group.members[key] for key in left}}
+            return replace(after, members=members, emptied=None), decisions, left
+
+    def _worded(self, words: Words, decision: Decision) -> tuple[list[Delivery], set[str]]:
+        """Return the messages of a decision, and the alerts that could not be put into them."""
+        group, receiver = words.group.id, decision.receiver
+
+        def made(keys: Collection[str]) -> list[Delivery]:
+            return words.messages(decision.about(keys), together=self._together(receiver))
+
+        every = decision.keys
+        try:
+            return made(every), set()
+        except Exception as error:
+            tried = {
+                key: self.failures.attempt(_about(group, f"{key} for {receiver}"), partial(made, [key]), None)
+                for key in every
+            }
+            failed = {key for key, each in tried.items() if each is None}
+            if not failed:
+                self.failures.add(_about(group, f"for {receiver}"), error)
+                return [each for some in tried.values() for each in some or ()], set()
+            fine = [key for key in every if key not in failed]
+            rest = self.failures.attempt(_about(group, f"for {receiver}"), partial(made, fine), None) if fine else []
+            return (rest, failed) if rest is not None else ([], set(every))
+
     def _tell_aside(self, name: str, node: Node, notice: Notice, told: _Round) -> None:
+        told.owed.add((name, notice.id))
         why = told.muting.reason(labels_of(notice), told.now)
         if why and not always_told(notice):
             self.log.info("held", group=name, alert=notice.episode, why=why)
+            told.owed.discard((name, notice.id))
             return
-        group = told.every().get(name)
+        made = [
+            self.failures.attempt(_about(name, f"for {each}"), partial(self._aside, name, each, notice, told), None)
+            for each in node.to
+        ]
+        told.messages.setdefault(name, []).extend(filter(None, made))
+        if None not in made:
+            told.owed.discard((name, notice.id))
+
+    def _aside(self, name: str, receiver: str, notice: Notice, told: _Round) -> Delivery:
         linked = linking(notice, told.now, self.links)
-        made = [aside(linked, each, group, told.now, self._together(each)) for each in node.to]
-        told.messages.setdefault(name, []).extend(made)
+        return aside(linked, receiver, told.every().get(name), told.now, self._together(receiver))
 
     def _escalate(self, told: _Round) -> None:
         for name, group in told.every().items():
-            members = dict(group.members)
-            for key, member in group.members.items():
-                if member.firing and not member.held and member.notice.episode not in told.acknowledged:
-                    members[key] = self._escalated(name, member, told)
-            if members != group.members:
+            members = {
+                key: self.failures.attempt(_about(name, key), partial(self._escalated, name, member, told), member)
+                for key, member in (group.members.items() if self._escalates() else ())
+            }
+            if members and members != group.members:
                 told.groups[name] = replace(told.every()[name], members=members)
 
     def _escalated(self, name: str, member: Member, told: _Round) -> Member:
         notice = member.notice
+        if not member.firing or member.held or notice.episode in told.acknowledged:
+            return member
         for number, each in enumerate(self.project.config.escalate):
             after = each.after(notice.severity.value)
             late = after is not None and told.now - member.since >= after
@@ -261,21 +374,24 @@ class Teller:
 
     def _calm(self, told: _Round) -> None:
         """Make one digest of a flood of messages to one receiver: a person reads one, and no service takes thirty."""
-        most = self.project.config.storm
         for receiver in dict.fromkeys(each.receiver for messages in told.messages.values() for each in messages):
-            found = self._calmed(receiver, [each for messages in told.messages.values() for each in messages])
-            if len(found) <= most:
-                continue
-            drowned = {each.id for each in found}
-            told.flooded = told.flooded or next(
-                name for name, messages in told.messages.items() if any(each.id in drowned for each in messages)
-            )
-            for messages in told.messages.values():
-                messages[:] = [each for each in messages if each.id not in drowned]
-            notice = flood(receiver, [each.notice for each in found], told.now)
-            told.messages[told.flooded].append(aside(notice, receiver, None, told.now, together=True))
-            self._under(notice.episode, receiver, told)
-            self.log.warning("flood", receiver=receiver, messages=len(found))
+            self.failures.attempt(Subject("receiver", receiver), partial(self._calm_for, receiver, told), None)
+
+    def _calm_for(self, receiver: str, told: _Round) -> None:
+        found = self._calmed(receiver, [each for messages in told.messages.values() for each in messages])
+        if len(found) <= self.project.config.storm:
+            return
+        notice = flood(receiver, [each.notice for each in found], told.now)
+        digest = aside(notice, receiver, None, told.now, together=True)
+        drowned = {each.id for each in found}
+        told.flooded = told.flooded or next(
+            name for name, messages in told.messages.items() if any(each.id in drowned for each in messages)
+        )
+        for messages in told.messages.values():
+            messages[:] = [each for each in messages if each.id not in drowned]
+        told.messages[told.flooded].append(digest)
+        self._under(notice.episode, receiver, told)
+        self.log.warning("flood", receiver=receiver, messages=len(found))
 
     def _calmed(self, receiver: str, messages: Iterable[Delivery]) -> list[Delivery]:
         """Return the messages that may stand in a digest: to a program, only what opens an incident and leaves it so.
@@ -304,25 +420,44 @@ class Teller:
     # Saving
 
     def _save(self, told: _Round) -> set[str]:
-        """Save what changed; return the groups that another writer was faster with."""
+        """Save what changed; return the groups that another writer was faster with, or that cannot be saved."""
         lost = set[str]()
         names = dict.fromkeys((*filter(None, [told.flooded]), *told.groups, *told.messages))
         for name in names:
-            kept, group, messages = told.before.get(name), told.groups.get(name), told.messages.get(name, [])
-            try:
-                if group is None:
-                    self.store.enqueue(messages)
-                else:
-                    self.store.keep(Group, name, group, kept.etag if kept else None, messages)
-            except Conflict:
+            if not self.failures.attempt(_about(name), partial(self._saved, name, told), False):
                 lost.add(name)
-                self.log.info("another instance told first", group=name)
                 if name == told.flooded:
                     return set(names)
         return lost
 
+    def _saved(self, name: str, told: _Round) -> bool:
+        """Return whether a group was saved with its messages; another writer may be faster."""
+        kept, group, messages = told.before.get(name), told.groups.get(name), told.messages.get(name, [])
+        told.owed.add((name, ""))
+        saved = True
+        try:
+            if group is None:
+                self.store.enqueue(messages)
+            else:
+                self.store.keep(Group, name, group, kept.etag if kept else None, messages)
+        except Conflict:
+            self.log.info("another instance told first", group=name)
+            saved = False
+        told.owed.discard((name, ""))
+        return saved
+
     def _settle(self, taken: _Taken, lost: set[str], told: _Round) -> None:
-        if lost & set(taken.groups):
-            return  # it is free again when this hold ends
-        receipt = "; ".join(taken.groups) or "no route takes it"
-        self.store.settle(replace(taken.delivery, state=Settled.DELIVERED, settled=told.now, receipt=receipt))
+        held = taken.delivery
+        if any(name in taken.groups and notice in ("", held.notice.id) for name, notice in told.owed):
+            self._put_off(held, told.now)
+        elif not lost & set(taken.groups):  # else it is free again when this hold ends
+            receipt = scrub("; ".join(taken.groups) or "no route takes it")
+            self.store.settle(replace(held, state=Settled.DELIVERED, settled=told.now, receipt=receipt))
+
+
+def _about(group: str, key: str = "") -> Subject:
+    return Subject("group", f"{group} {key}".strip())
+
+
+def _news(delivery: Delivery) -> Subject:
+    return Subject("news", delivery.notice.id)
