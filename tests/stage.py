@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from tocsin import signals
+from tocsin import actuators, signals
 from tocsin.core.action import Order, Preview
 from tocsin.core.answer import NoAnswer, Query, Rows, Why
 from tocsin.core.audit import Author, Via
@@ -210,6 +210,7 @@ class Stage:
             meters=self.meters,
             queue=self.queue,
             mirror=self.mirror,
+            takes=actuators.known(),
         )
 
     def trace(self, at: datetime, name: str, **properties: str) -> None:

@@ -16,6 +16,7 @@ from tocsin.connections.http import Http
 from tocsin.core.copying import Mirrored
 from tocsin.core.crosscheck import Known
 from tocsin.core.errors import Problem
+from tocsin.core.instance import shown
 from tocsin.core.message import NEWS, Delivery, Settled
 from tocsin.core.native import Native
 from tocsin.core.sight import BUILT_IN
@@ -141,7 +142,7 @@ class App:
         stopped = self._stopped(beat, now)
         found = [*([stopped] if stopped else []), *found]
         found += [f"the last tick failed at {each}" for each in failed]
-        found += [f"{each.target}: {' '.join([*dict(each.by).values(), each.reason])}" for each in blind]
+        found += [f"{each.target}: {' '.join([*shown(each.by).values(), each.reason])}" for each in blind]
         found += [f"nobody was told within a day: {each}" for each in untold]
         if not self.engine.project.config.targets:
             return _health("broken", [*found, "no target is watched"], beat)
@@ -225,6 +226,7 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
         tally=tally,
         links=links or no_links,
         mirror=mirror,
+        takes=actuators.known(),
     )
     problems = (*project.problems, *settings.problems(given), *unusable, *untold, *unmirrored)
     sources = Sources(given.root, http, given.secret, telemetry, given.get("TOCSIN_GITHUB_ENDPOINT"))

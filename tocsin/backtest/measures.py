@@ -94,7 +94,10 @@ def _grouped(found: Mapping[str, Array], names: Sequence[str]) -> list[tuple[Ins
     rows: dict[tuple[str, ...], list[int]] = {}
     for number, key in enumerate(zip(*labels, strict=True)):
         rows.setdefault(key, []).append(number)
-    return [(instance(dict(zip(names, map(str, key), strict=True))), np.asarray(own)) for key, own in rows.items()]
+    made: dict[Instance, list[int]] = {}
+    for key, own in rows.items():
+        made.setdefault(instance(dict(zip(names, map(str, key), strict=True))), []).extend(own)
+    return [(by, np.asarray(own)) for by, own in made.items()]
 
 
 def _plain(column: Array) -> Array:

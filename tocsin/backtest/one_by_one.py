@@ -21,8 +21,9 @@ from tocsin.core.answer import NoAnswer
 from tocsin.core.compile import Ask, author, compile_logs, windows
 from tocsin.core.condition import Point
 from tocsin.core.config import Target
-from tocsin.core.evaluate import TWO_ROWS, points_of
+from tocsin.core.evaluate import TWO_ROWS
 from tocsin.core.fuse import fuse
+from tocsin.core.points import points_of
 from tocsin.core.rule import Rule
 from tocsin.core.signal import Logs, Signal
 from tocsin.ports import Telemetry
@@ -51,7 +52,7 @@ def asked(
     for begin in range(0, grid.count, AT_ONCE):
         slots = [grid.slot(number) for number in range(begin, min(grid.count, begin + AT_ONCE))]
         asks = compile_logs(rule, signal, source, target, windows(rule, slots))
-        for (slot, part), by, point in _points(rule, asks, target, telemetry):
+        for (slot, part), by, point in _points(rule, asks, target, telemetry, bool(signal and signal.counting)):
             values, events = found.setdefault(by, _empty(parts, grid.count))
             number = grid.number(slot)
             values[part][number] = np.nan if point.value is None else point.value
@@ -71,7 +72,7 @@ def _empty(parts: int, count: int) -> tuple[list[Array], list[Array]]:
 
 
 def _points(
-    rule: Rule, asks: tuple[Ask, ...], target: Target, telemetry: Telemetry
+    rule: Rule, asks: tuple[Ask, ...], target: Target, telemetry: Telemetry, counting: bool
 ) -> list[tuple[tuple[datetime, int], Instance, Point]]:
     numbered: Mapping[int, Ask] = dict(enumerate(asks))
     found: dict[tuple[tuple[datetime, int], Instance], Point] = {}
@@ -82,7 +83,7 @@ def _points(
         if isinstance(answer, NoAnswer):
             raise NotAnswered(f"{answer.why.value} {answer.detail}".strip())
         for number, rows in fused.rows(answer).items():
-            for key, by, point in points_of(rule, numbered[number], rows):
+            for key, by, point in points_of(rule, numbered[number], rows, counting):
                 if (key, by) in found:  # live, every such slot is unknown: nothing would ever fire
                     raise ValueError(TWO_ROWS)
                 found[(key, by)] = point

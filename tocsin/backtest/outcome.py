@@ -15,6 +15,7 @@ from tocsin.backtest.replay import Course
 from tocsin.backtest.rulings import Deed, deeds
 from tocsin.backtest.study import Study, Unplayed
 from tocsin.core.alert import State
+from tocsin.core.instance import shown
 from tocsin.core.limits import bound, comparison, unit_of
 from tocsin.core.read import Project
 from tocsin.core.rule import Rule
@@ -117,7 +118,7 @@ def episode(each: Episode, end: datetime) -> dict[str, Any]:
     """Return an episode as plain values."""
     return {
         "id": each.id,
-        "by": dict(each.by),
+        "by": shown(each.by),
         "fired": each.fired.isoformat(),
         "ended": each.ended.isoformat() if each.ended else None,
         "seconds": each.lasted(end).total_seconds(),

@@ -13,6 +13,7 @@ from tocsin.backtest.replay import Course
 from tocsin.backtest.series import Array, Values
 from tocsin.core import units
 from tocsin.core.alert import Instance, State
+from tocsin.core.instance import shown
 from tocsin.core.limits import comparison
 from tocsin.core.rule import Op, Rule, Unusual
 
@@ -69,7 +70,7 @@ def _lines(course: Course, *, downwards: bool) -> dict[str, Values]:
 
 
 def _named(by: Instance) -> str:
-    return ", ".join(f"{name} {value}" for name, value in by) or "value"
+    return ", ".join(f"{name} {value}" for name, value in shown(by).items()) or "value"
 
 
 def _extreme(values: Array, *, downwards: bool) -> float:

@@ -11,6 +11,7 @@ from tocsin.backtest.episodes import Episode
 from tocsin.backtest.outcome import Compared, Outcome, RuleOutcome, compared, only_done
 from tocsin.backtest.rulings import Deed
 from tocsin.backtest.sweep import Sweep
+from tocsin.core.instance import shown
 from tocsin.core.limits import unit_of
 from tocsin.core.text import scrub
 from tocsin.core.units import amount, spell
@@ -31,7 +32,7 @@ def instance(each: Episode) -> str:
 
 
 def _split(each: Episode) -> str:
-    return ", ".join(f"{name} {value or '–'}" for name, value in each.by)
+    return ", ".join(f"{name} {value or '–'}" for name, value in shown(each.by).items())
 
 
 COLUMNS = ("rule", "target", "severity", "episodes", "firing", "worst", "flaps", "pages", "judged")

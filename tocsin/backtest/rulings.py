@@ -12,12 +12,12 @@ from datetime import datetime
 from tocsin.backtest.replay import Course
 from tocsin.core.alert import Alert
 from tocsin.core.guard import DUE, Answer, Case, Ruling, permit
+from tocsin.core.labels import alert_labels
 from tocsin.core.mute import silencer
 from tocsin.core.policy import Policy
 from tocsin.core.read import Project
 from tocsin.core.remedy import Execution, Phase, answers, begin, identity, spelled
 from tocsin.core.schedule import delay
-from tocsin.engine.judging import labels_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def deeds(courses: Sequence[Course], project: Project) -> list[Deed]:
 def _chances(courses: Iterable[Course], project: Project) -> Iterator[_Chance]:
     for course in courses:
         for alerts in course.open.values():
-            labels = labels_of(alerts[0], course.rule, course.target)
+            labels = alert_labels(course.rule, course.target, alerts[0].by)
             for policy in project.policies:
                 if answers(policy, course.rule, alerts[0], labels):
                     yield from _own(policy, course, alerts)
@@ -109,7 +109,7 @@ def _silenced(chance: _Chance, project: Project) -> str:
     silences = [made for number, each in enumerate(project.config.silences) if (made := each.silence(number)).actions]
     if not silences:
         return ""
-    found = silencer(silences, labels_of(chance.alert, chance.course.rule, chance.course.target), chance.at)
+    found = silencer(silences, alert_labels(chance.course.rule, chance.course.target, chance.alert.by), chance.at)
     return f"silenced by {found.author}, actions too: {found.comment}" if found else ""
 
 

@@ -59,6 +59,7 @@ def _folded(bins: Bins, partials: tuple[Partial, ...], grid: Grid, back: int, un
 
 
 _NOTHING: Mapping[Fold, float] = {"sum": 0, "min": np.inf, "max": -np.inf}
+_INTO: Mapping[Fold, np.ufunc] = {"sum": np.add, "min": np.minimum, "max": np.maximum}
 
 
 def windowed(places: Array, amounts: Array, fold: Fold, grid: Grid, back: int, until: int) -> Array:
@@ -66,7 +67,7 @@ def windowed(places: Array, amounts: Array, fold: Fold, grid: Grid, back: int, u
     whole = np.issubdtype(amounts.dtype, np.integer)
     dense = np.full(grid.bins, _NOTHING[fold], dtype=np.int64 if whole and fold == "sum" else float)
     inside = places < grid.bins
-    dense[places[inside]] = amounts[inside]
+    _INTO[fold].at(dense, places[inside], amounts[inside])  # an instance of several spellings has a bin several times
     first = grid.place - back
     if whole and fold == "sum":  # exact, so that the difference of two running sums is the sum between them
         running = np.concatenate(([0], np.cumsum(dense)))

@@ -12,6 +12,7 @@ from tocsin.cli.acknowledging import handle
 from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core.alert import Alert, State
+from tocsin.core.instance import shown
 from tocsin.core.message import NEWS, Delivery
 from tocsin.core.remedy import Execution
 from tocsin.core.units import spell
@@ -66,7 +67,7 @@ def _row(alert: Alert, told: list[Delivery], acts: list[Execution]) -> dict[str,
         "alert": handle(alert),
         "rule": alert.rule,
         "target": alert.target,
-        "by": ", ".join(f"{key}={value}" for key, value in alert.by) or "-",
+        "by": ", ".join(f"{key}={value}" for key, value in shown(alert.by).items()) or "-",
         "since": alert.since.isoformat() if alert.since else "",
         "value": alert.value,
         "episode": alert.episode,

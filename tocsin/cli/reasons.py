@@ -13,6 +13,8 @@ from tocsin.core import telling
 from tocsin.core.ack import Acknowledgement
 from tocsin.core.alert import Alert, State
 from tocsin.core.group import Group
+from tocsin.core.instance import texts
+from tocsin.core.labels import alert_labels
 from tocsin.core.message import NEWS, Delivery, Kind, Notice, Settled, labels_of
 from tocsin.core.mute import Muting
 from tocsin.core.read import Project
@@ -87,8 +89,9 @@ def _labels(subject: Subject, known: Known) -> dict[str, str]:
         return {}
     rule = next((each for each in known.project.rules if each.id == alert.rule), None)
     target = next((each for each in known.project.config.targets if each.name == alert.target), None)
-    own = {"rule": alert.rule, "target": alert.target, **({"severity": rule.severity.value} if rule else {})}
-    return {**(target.labels if target else {}), **(rule.labels if rule else {}), **dict(alert.by), **own}
+    if rule is None or target is None:  # it is no longer watched: what is left of it says least
+        return {**texts(alert.by), "rule": alert.rule, "target": alert.target}
+    return alert_labels(rule, target, alert.by)
 
 
 def _seen(subject: Subject, known: Known) -> Iterator[Reason]:

@@ -12,6 +12,7 @@ from tocsin.core.alert import Alert, Change, State, Trail, Verdict, instance
 from tocsin.core.config import Target
 from tocsin.core.container import SCOPES, App, Revision
 from tocsin.core.fields import Automation
+from tocsin.core.labels import alert_labels
 from tocsin.core.limits import bound, unit_of
 from tocsin.core.message import Kind, Notice
 from tocsin.core.notice import compose, story
@@ -20,7 +21,6 @@ from tocsin.core.read import Project
 from tocsin.core.remedy import Execution, Phase
 from tocsin.core.rule import Op, Rule
 from tocsin.core.signal import Signal
-from tocsin.engine.judging import labels_of
 
 KINDS = {
     "fired": Kind.FIRED,
@@ -69,14 +69,16 @@ class Sampler:
         policies, alert = self._policies(), self._alert(kind)
         if not policies:
             raise LookupError(f"no policy answers the rule '{self.rule.id}' on {self.target.name}: nothing is done")
-        begun = remedy.begin(policies[0], alert, FIRED + policies[0].on.firing_for)
+        begun = remedy.begin(
+            policies[0], alert, FIRED + policies[0].on.firing_for, declared=alert_labels(self.rule, self.target)
+        )
         done = _proven(begun, policies[0], self.target) if kind is Kind.ACTED else _failed(begun)
         at = (alert.slot or FIRED) + _MINUTE
         return story(done, policies[0], self.rule, self.target, kind, at, alert=alert, signal=self.signal)
 
     def _policies(self) -> list[Policy]:
         alert = replace(self._alert(Kind.FIRED), state=State.FIRING)
-        labels = labels_of(alert, self.rule, self.target)
+        labels = alert_labels(self.rule, self.target, alert.by)
         return [each for each in self.project.policies if remedy.answers(each, self.rule, alert, labels)]
 
     def _alert(self, kind: Kind) -> Alert:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tocsin.core.config import Target
+from tocsin.core.text import PLACEHOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,16 @@ class Takes:
         yield from (name for name, arg in self.args.items() if arg.needed and name not in given)
         if self.one_of and not any(name in given for name in self.one_of):
             yield " or ".join(self.one_of)
+
+    def misfits(self, given: Mapping[str, str]) -> Iterator[str]:
+        """Yield why these arguments cannot be carried out, in words that repeat no value."""
+        yield from (f"'{name}' is missing" for name in self.lacking(given))
+        for name, value in given.items():
+            arg = self.arg(name)
+            if arg is None or not arg.takes(value):
+                yield f"'{name}' is no argument" if arg is None else f"'{name}' has a value that it cannot have"
+            elif left := PLACEHOLDER.search(value):
+                yield f"'{name}' still holds {left[0]}"
 
 
 @dataclass(frozen=True, slots=True)

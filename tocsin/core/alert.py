@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from tocsin.core.instance import STORM as STORM
+from tocsin.core.instance import Instance as Instance
+from tocsin.core.instance import Stored
+from tocsin.core.instance import by_hash as by_hash
+from tocsin.core.instance import instance as instance
 from tocsin.core.rule import OutOf, Rule
-
-Instance = tuple[tuple[str, str], ...]
-"""The ``by`` values of one alert, sorted by name; empty for a rule without ``by``."""
-
-STORM: Instance = (("storm", "too many instances"),)
-"""The one instance that stands for all of a rule's, when there are more than ``max_instances``."""
 
 Trail = tuple[tuple[datetime, float], ...]
 """Slots and the values known of them, oldest first."""
@@ -101,7 +99,7 @@ class Alert:
 
     rule: str
     target: str
-    by: Instance = ()
+    by: Stored = ()
     state: State = State.INACTIVE
     slot: datetime | None = None
     since: datetime | None = None
@@ -152,16 +150,6 @@ class Alert:
     def open(self) -> bool:
         """Whether an episode is under way."""
         return self.state in (State.FIRING, State.RECOVERING)
-
-
-def by_hash(by: Instance) -> str:
-    """Return twelve hexadecimal digits that stand for the ``by`` values; ``all`` when there are none."""
-    return hashlib.sha256(repr(by).encode()).hexdigest()[:12] if by else "all"
-
-
-def instance(labels: Mapping[str, str]) -> Instance:
-    """Return the instance that has these ``by`` values."""
-    return tuple(sorted(labels.items()))
 
 
 def transition(alert: Alert, seen: Seen, timing: Timing, slot: datetime) -> tuple[Alert, Change]:

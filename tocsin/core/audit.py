@@ -20,7 +20,11 @@ from typing import Any
 
 import rfc8785
 
-from tocsin.core.text import scrub
+from tocsin.core.text import normalize, scrub
+
+UNTRUSTED = frozenset({"reason", "before", "after", "operation", "detail", "comment"})
+"""Fields of a record's detail that others may have written: the platform, a person. None is from telemetry."""
+LONGEST = 2_000  # bytes of one text of a record's detail
 
 START = "0" * 64
 """What the first record names as its predecessor."""
@@ -105,7 +109,7 @@ def chained(record: Record, sequence: int, previous: str) -> dict[str, Any]:
         "event": record.event,
         "target": record.target,
         "subject": record.subject,
-        "detail": dict(record.detail),
+        "detail": {name: normalize(value, LONGEST) for name, value in record.detail.items()},
     }
     return {**body, "hash": digest(body)}
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from pydantic_core import PydanticCustomError
 
 from tocsin.core.audience import Escalation, Inhibition, QuietHours, Receiver, Route, SilenceAsCode, receiver
-from tocsin.core.fields import Automation, Count, Duration, Flag, Model, Offset, Some, Wait
+from tocsin.core.fields import Automation, Count, Duration, Flag, Labels, Model, Offset, Some, Wait
 
 APP_KEYS = ("subscription", "resource_group", "container_app")
 """The keys of a target that name its Container App, together or not at all."""
@@ -138,7 +138,7 @@ class Target(Model):
     """Where its ``accelerator.yaml`` is, relative to the folder of ``tocsin.yaml``."""
     evals: Evals | None = None
     """Where the results are that allow a release of its killswitch; without them there is none but by override."""
-    labels: dict[str, str] = {}
+    labels: Labels = {}
     """Labels of its alerts; ``env: prod`` makes it production."""
     allow: tuple[str, ...] = ()
     """Actions that policies may do to it; anything else is refused."""

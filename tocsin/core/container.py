@@ -21,8 +21,11 @@ SCOPES: Mapping[str, str] = {"tools": "KILLSWITCH_TOOLS", "workflow": "KILLSWITC
 DEPLOYING = frozenset({"InProgress", "Deleting"})
 """Provisioning states in which a change would be refused. A deployment that failed or was cancelled is none."""
 
-SECRET = "(secret reference)"
-"""Stands for the value of a variable that is a reference to a secret: it is set, and it is not ours to read."""
+SECRET = "\0(secret reference)"
+"""Stands for the value of a variable that is a reference to a secret: it is set, and it is not ours to read.
+
+No variable of a process can hold its first letter, so that none is taken for a secret.
+"""
 
 
 @dataclass(frozen=True, slots=True)

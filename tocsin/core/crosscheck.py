@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from tocsin.core.action import Takes
 from tocsin.core.audience import Route
 from tocsin.core.config import Config, Target
-from tocsin.core.errors import Problem
+from tocsin.core.errors import Problem, nearest
 from tocsin.core.guard import FOR_A_PERSON
 from tocsin.core.native import NATIVE
 from tocsin.core.node import Node
@@ -20,6 +20,7 @@ from tocsin.core.rule import Rule
 from tocsin.core.schema import CLASSIC
 from tocsin.core.selecting import LABELS, Names, missing, muting_problems, nameable, route_problems
 from tocsin.core.signal import Configured, Gauge, Logs, Signal, Source
+from tocsin.core.text import PLACEHOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,6 @@ class Known:
     actions: Mapping[str, Takes] = field(default_factory=dict)
 
 
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _OWN = frozenset({"value", "threshold", "window", "target", "rule", "severity"})
 _CLOCK = re.compile(r"\b(ago|now)\s*\(")
 _QUOTED = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|//[^\n]*")
@@ -115,7 +115,7 @@ def _placeholder_problems(rule: Rule, node: Node, config: Config) -> Iterator[Pr
     labels = {name for target in config.targets for name in target.labels}
     usable = {*_OWN, *rule.when.by, *rule.labels, *labels}
     for key in ("summary", "description"):
-        for name in _PLACEHOLDER.findall(getattr(rule, key)):
+        for name in PLACEHOLDER.findall(getattr(rule, key)):
             if name not in usable:
                 yield missing(node.at(key), "unknown-placeholder", "placeholder", name, usable)
 
@@ -136,6 +136,7 @@ def policy_problems(
     yield from _hold_problems(policy, node)
     for number, step in enumerate(policy.do):
         yield from _step_problems(step, policy, node.at("do", number), known)
+        yield from _placed(step, node.at("do", number, step.action), config, known)
     for number, check in enumerate(policy.verify):
         if check.signal is not None and check.signal not in known.signals:
             place = node.at("verify", number, "signal")
@@ -200,6 +201,22 @@ def _step_problems(step: Step, policy: Policy, node: Node, known: Known) -> Iter
             yield missing(node.at(action, name), "bad-choice", name, value, arg.choices)
         elif not arg.takes(value):
             yield node.at(action, name).problem("bad-argument", f"'{value}' is not {arg.says}")
+
+
+SUBSTITUTED = ("rule", "severity", "target")
+"""What an argument may have in braces, beside the labels of targets: the operator's own files say all of it."""
+
+
+def _placed(step: Step, node: Node, config: Config, known: Known) -> Iterator[Problem]:
+    """Yield each placeholder for what telemetry says: whoever writes telemetry would write the action's argument."""
+    takes = known.actions.get(step.action, Takes())
+    declared = tuple(sorted({*SUBSTITUTED, *(name for target in config.targets for name in target.labels)}))
+    for name, value in step.args.items():
+        arg = takes.arg(name)
+        for placeholder in PLACEHOLDER.findall(value) if arg and not arg.choices else ():
+            if placeholder not in declared:
+                words = f"'{{{placeholder}}}' cannot stand in an argument: telemetry says what it is, not your files"
+                yield node.at(name).problem("unsafe-placeholder", words, nearest(placeholder, declared), declared)
 
 
 def config_problems(

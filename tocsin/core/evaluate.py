@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from tocsin.core.alert import STORM, Alert, Instance, Seen, Verdict, instance
 from tocsin.core.answer import NoAnswer, Rows
 from tocsin.core.compile import Ask, Window
 from tocsin.core.condition import Point, compare, judge, together
+from tocsin.core.instance import Special
+from tocsin.core.points import LONGEST_WORD, number, points_of
 from tocsin.core.rule import Rule
 from tocsin.core.signal import Configured, Logs, Signal, Source
+from tocsin.core.text import normalize
 
 TWO_ROWS = "two rows for one instance: the `by` columns do not tell them apart"
 """Why an answer cannot be judged."""
@@ -38,7 +40,7 @@ class Freshness:
         if isinstance(answer, NoAnswer):
             return cls(None, answer.why.value)
         rows = answer.dicts()
-        lag = max((found for row in rows if (found := _number(row.get("lag"))) is not None), default=0.0)
+        lag = max((found for row in rows if (found := number(row.get("lag"))) is not None), default=0.0)
         return cls(frozenset(row["minute"] for row in rows), "", timedelta(seconds=max(0.0, lag)))
 
     def at(self, slot: datetime, within: timedelta) -> bool | None:
@@ -164,7 +166,7 @@ class Measured:
     @property
     def _configuration(self) -> Instance:
         """The instance a finding in the configuration belongs to: it has none of the rows' dimensions."""
-        return instance(dict.fromkeys(self.rule.when.by, "(configuration)"))
+        return instance(dict.fromkeys(self.rule.when.by, Special.CONFIGURATION))
 
     # One instance
 
@@ -273,14 +275,17 @@ def measure(rule: Rule, signal: Signal | None, heard: Sequence[Heard], newest: d
     ``newest`` is the newest slot due, to which a reading of the configuration belongs.
     """
     kinds = signal.sources if signal and len(signal.sources) == len(heard) else (None,) * len(heard)
-    sources = (_source(rule, each, kind) for kind, each in zip(kinds, heard, strict=True))
-    return Measured(rule, signal.counting if signal else False, tuple(sources), newest)
+    counting = signal.counting if signal else False
+    sources = (_source(rule, each, kind, counting) for kind, each in zip(kinds, heard, strict=True))
+    return Measured(rule, counting, tuple(sources), newest)
 
 
-def _source(rule: Rule, heard: Heard, kind: Source | None) -> _Source:
+def _source(rule: Rule, heard: Heard, kind: Source | None, counting: bool) -> _Source:
     configured, denies = isinstance(kind, Configured), isinstance(kind, Logs) and kind.denies
     if heard.findings is not None:
-        return _Source(True, found=Point(float(len(heard.findings)), None, "; ".join(heard.findings)))
+        return _Source(
+            True, found=Point(float(len(heard.findings)), None, normalize("; ".join(heard.findings), LONGEST_WORD))
+        )
     if heard.refused is not None:
         return _Source(configured, denies, silenced=heard.refused.why.value)
     points: dict[_Key, dict[Instance, Point]] = {}
@@ -289,7 +294,7 @@ def _source(rule: Rule, heard: Heard, kind: Source | None) -> _Source:
         if isinstance(answer, NoAnswer):
             refused.update({_key(window): answer.why.value for window in ask.windows})
             continue
-        for key, by, point in points_of(rule, ask, answer):
+        for key, by, point in points_of(rule, ask, answer, counting):
             if by in points.setdefault(key, {}):
                 refused[key] = TWO_ROWS
             points[key][by] = point
@@ -297,28 +302,5 @@ def _source(rule: Rule, heard: Heard, kind: Source | None) -> _Source:
     return _Source(False, denies, points, refused, parts=tuple(parts))
 
 
-def points_of(rule: Rule, ask: Ask, rows: Rows) -> Iterator[tuple[tuple[datetime, int], Instance, Point]]:
-    """Yield what each row of an answer says: of which slot and which of its windows, of whom, and what."""
-    for row in rows.dicts():
-        by = instance({name: str(row.get(name) or "") for name in rule.when.by})
-        for window in ask.at(int(row.get("_window") or 0)):
-            yield _key(window), by, _point(row)
-
-
 def _key(window: Window) -> _Key:
     return window.slot, window.part
-
-
-def _point(row: Mapping[str, Any]) -> Point:
-    events = row.get("events")
-    count, said = (
-        None if events is None else int(events),
-        {key: str(row.get(key) or "") for key in ("detail", "refused")},
-    )
-    return Point(_number(row.get("value")), count, **said)
-
-
-def _number(value: Any) -> float | None:
-    """Return a finite number, or None for what is none: NaN and infinity say that nothing was divided by something."""
-    number = float(value) if isinstance(value, int | float) else math.nan
-    return number if math.isfinite(number) else None

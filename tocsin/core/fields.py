@@ -12,11 +12,12 @@ from enum import StrEnum
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from tocsin.core import matching, meant, units
 from tocsin.core.errors import nearest_of
+from tocsin.core.text import normalize
 
 
 class Model(BaseModel):
@@ -187,6 +188,8 @@ def _typed(pattern: str = "", kind: str | list[str] = "string", **more: Any) -> 
     return WithJsonSchema({"type": kind, **({"pattern": pattern} if pattern else {}), **more})
 
 
+Labels = Annotated[dict[str, str], AfterValidator(lambda given: {key: normalize(each) for key, each in given.items()})]
+"""Labels and their values, which are spelled as those from telemetry are."""
 Matching = Annotated[matching.Matcher, _read(matching.parse, "bad-matcher"), _typed(r"^[^=!]+(=~|!~|!=|=)")]
 """A matcher: ``severity=~"P[01]"``, ``env!=test``."""
 PerTime = Annotated[Rate, BeforeValidator(_rate), _typed(rf"^[0-9]{{1,4}}( targets?)? {_PER}")]

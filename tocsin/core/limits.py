@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from tocsin.core import units
 from tocsin.core.alert import Alert
 from tocsin.core.config import Target
+from tocsin.core.instance import shown
+from tocsin.core.labels import alert_labels, complete
 from tocsin.core.rule import Op, Rule
 from tocsin.core.signal import Signal
-from tocsin.core.text import scrub
 
 
 def unit_of(rule: Rule, signal: Signal | None) -> str:
@@ -39,17 +40,14 @@ def comparison(rule: Rule) -> Op:
 
 
 def placeholders(alert: Alert, rule: Rule, target: Target, unit: str) -> dict[str, str]:
-    """Return what ``{name}`` stands for in a rule's texts; values from telemetry are scrubbed."""
+    """Return what ``{name}`` stands for in a rule's texts; values from telemetry are normalized."""
     own = {
         "value": units.amount(alert.value, unit),
         "threshold": units.amount(bound(rule), unit),
         "window": units.spell(rule.when.over),
-        "target": target.name,
-        "rule": rule.id,
-        "severity": rule.severity.value,
+        **complete({}, rule.id, rule.severity.value, target.name),
     }
-    labels = {**target.labels, **rule.labels, **{name: scrub(value) for name, value in alert.by}}
-    return {**labels, **own}
+    return {**alert_labels(rule, target), **shown(alert.by), **own}
 
 
 def against_limit(rule: Rule, values: Mapping[str, str]) -> str:

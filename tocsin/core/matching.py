@@ -14,6 +14,8 @@ from functools import cache, lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from tocsin.core.text import normalize
+
 if TYPE_CHECKING:
     import re2
 
@@ -36,6 +38,10 @@ class Matcher:
     label: str
     op: str
     values: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.op in ("=", "!=", "in"):  # a label is spelled so, too
+            object.__setattr__(self, "values", tuple(map(normalize, self.values)))
 
     def __str__(self) -> str:
         if self.op == "in":

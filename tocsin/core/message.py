@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tocsin.core.fields import Severity
+from tocsin.core.labels import complete
 from tocsin.core.rule import Op
 
 
@@ -96,8 +97,7 @@ class Notice:
 
 def labels_of(notice: Notice) -> dict[str, str]:
     """Return everything a route, a silence or an inhibition can match on; labels cannot override the alert's facts."""
-    own = {"rule": notice.rule, "severity": notice.severity.value, "target": notice.target}
-    return {**notice.labels, **own}
+    return complete(notice.labels, notice.rule, notice.severity.value, notice.target)
 
 
 def always_told(notice: Notice) -> bool:

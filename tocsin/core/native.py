@@ -17,6 +17,7 @@ from tocsin.core.alert import STORM, Alert, Instance, Seen, State, Verdict, inst
 from tocsin.core.config import Target
 from tocsin.core.evaluate import Freshness
 from tocsin.core.fields import Severity
+from tocsin.core.instance import texts
 from tocsin.core.rule import OutOf, Rule, When
 from tocsin.core.text import normalize, scrub
 
@@ -96,7 +97,7 @@ class Native:
     @property
     def key(self) -> str:
         """What names the alert in every message about it."""
-        return dict(self.by)["origin"]
+        return texts(self.by)["origin"]
 
     @property
     def _ends(self) -> datetime | None:
@@ -173,7 +174,7 @@ def end_of(alert: Alert, alerts: Iterable[Alert], now: datetime) -> Ended | None
 
 
 def _lasts(alert: Alert) -> timedelta:
-    return _EVENT_LASTS if alert.endless or dict(alert.by).get("origin") == UNREAD else _LASTS
+    return _EVENT_LASTS if alert.endless or texts(alert.by).get("origin") == UNREAD else _LASTS
 
 
 def _storms(storm: Alert, alerts: Iterable[Alert]) -> bool:
@@ -268,7 +269,7 @@ def unread(given: Any, now: datetime) -> Native | None:
 def begun_by(alert: Alert, native: Native) -> Native | None:
     """Return the message as it is about a stored alert of the same origin; None when that is another or over."""
     rule = next((each for each in NATIVE if each.id == alert.rule), None)
-    if rule is None or not alert.open or dict(alert.by).get("origin") != native.key:
+    if rule is None or not alert.open or texts(alert.by).get("origin") != native.key:
         return None
     return replace(native, rule=rule, by=alert.by)
 

@@ -16,6 +16,8 @@ from tocsin.core.answer import NoAnswer, Query
 from tocsin.core.compile import Window, compile_logs
 from tocsin.core.config import Target
 from tocsin.core.container import App
+from tocsin.core.instance import shown
+from tocsin.core.labels import given_labels
 from tocsin.core.limits import against_limit, bound, comparison, placeholders, unit_of
 from tocsin.core.message import Fact, Kind, Notice
 from tocsin.core.policy import Policy
@@ -58,7 +60,7 @@ def compose(
         manual=_by_hand(target, container.SCOPES["tools"], on=True) if not kind.ends else "",
         manual_does="Stop its tools by hand",
         links=_links(rule, target, query),
-        labels={**target.labels, **rule.labels, **{scrub(name, 60): scrub(value) for name, value in alert.by}},
+        labels=given_labels(rule, target, alert.by),
         value=alert.value,
         provenance=f"{rule.file or rule.id} · tocsin {__version__}",
         query=query.text if query else "",
@@ -90,7 +92,7 @@ def _facts(
         Fact("For", how_long(alert, change, rule)),
         *([Fact("Evidence", scrub(alert.detail))] if alert.detail else []),
         Fact("Target", target.name),
-        *(Fact(scrub(name, 60), scrub(value)) for name, value in alert.by),
+        *(Fact(name, value) for name, value in shown(alert.by).items()),
         *([Fact("Tocsin", will)] if not kind.ends else []),
         Fact("Killswitch", _switch(app, target, over=kind.ends)),
     ]
@@ -187,7 +189,7 @@ def story(
         Fact("State", execution.phase.value),
         *(_what_for(alert, rule, target, unit, at) if alert else []),
         Fact("Target", target.name),
-        *(Fact(scrub(name, 60), scrub(value)) for name, value in (alert.by if alert else ())),
+        *(Fact(name, value) for name, value in shown(alert.by if alert else ()).items()),
         Fact("Action", f"{execution.action} {args}".strip()),
         Fact("Why", scrub(execution.reason)),
         *([Fact("Before", scrub(execution.before))] if execution.before else []),
@@ -211,7 +213,7 @@ def story(
         manual=manual,
         manual_does=does,
         links=_links(rule, target, None),
-        labels={**target.labels, **rule.labels},
+        labels=given_labels(rule, target, alert.by if alert else ()),
         over=over,
         asks=execution.asks if execution.phase is Phase.ASKED else "",
         engaged=_to_release(execution),

@@ -14,6 +14,7 @@ from tocsin.core.fields import (
     ClockTime,
     Duration,
     Flag,
+    Labels,
     Model,
     PerTime,
     Radius,
@@ -37,7 +38,7 @@ class Trigger(Model):
     """The rule whose alerts are meant."""
     severity: Severity | None = None
     """The severity of the alerts meant."""
-    labels: dict[str, str] = {}
+    labels: Labels = {}
     """Labels that the alerts have."""
     firing_for: Wait = timedelta()
     """How long it has to have been breached."""

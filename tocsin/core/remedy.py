@@ -11,12 +11,15 @@ from typing import Any
 
 import rfc8785
 
+from tocsin.core import container
 from tocsin.core.action import Order, Undo
 from tocsin.core.alert import Alert
 from tocsin.core.config import Target
-from tocsin.core.fields import Automation, Severity
+from tocsin.core.fields import Automation
+from tocsin.core.instance import texts
 from tocsin.core.policy import Policy, Step
 from tocsin.core.rule import Rule
+from tocsin.core.text import fill
 from tocsin.core.units import spell
 
 
@@ -239,9 +242,16 @@ def answers(policy: Policy, rule: Rule, alert: Alert, labels: Mapping[str, str])
     )
 
 
-def begin(policy: Policy, alert: Alert, now: datetime, number: int = 1) -> Execution:
-    """Return a new execution of ``policy`` for the alert's episode, before the guard has ruled on it."""
-    plan = tuple(_planned(step, number, alert) for number, step in enumerate(policy.do, 1))
+def begin(
+    policy: Policy, alert: Alert, now: datetime, number: int = 1, declared: Mapping[str, str] | None = None
+) -> Execution:
+    """Return a new execution of ``policy`` for the alert's episode, before the guard has ruled on it.
+
+    ``declared`` are the labels that the operator's own files give the alert: they, and nothing from telemetry, stand in
+    its arguments where these have ``{name}``.
+    """
+    known = {**(declared or {}), "rule": alert.rule, "target": alert.target, **_scope(policy, alert)}
+    plan = tuple(_planned(step, number, known) for number, step in enumerate(policy.do, 1))
     return Execution(
         id=identity(policy, alert, number),
         policy=policy.id,
@@ -256,10 +266,14 @@ def begin(policy: Policy, alert: Alert, now: datetime, number: int = 1) -> Execu
     )
 
 
-def _planned(step: Step, number: int, alert: Alert) -> Planned:
-    """Return a step as planned; ``{scope}`` in an argument is what the alert says of it."""
-    by = {f"{{{name}}}": value for name, value in alert.by}
-    args = {name: by.get(value, value) for name, value in step.args.items()}
+def _scope(policy: Policy, alert: Alert) -> dict[str, str]:
+    """Return which switch has gone, for a policy that holds it: one of those that there are, whoever says so."""
+    said = texts(alert.by).get("scope")
+    return {"scope": said} if said and policy.hold and said in container.SCOPES else {}
+
+
+def _planned(step: Step, number: int, known: Mapping[str, str]) -> Planned:
+    args = {name: fill(value, known) for name, value in step.args.items()}
     return Planned(step.action, args, step.id or f"step {number}", step.within, step.undo_on_failure)
 
 
@@ -318,25 +332,3 @@ def promise(policy: Policy, target: Target, mode: Automation) -> str:
 def spelled(action: str, args: Mapping[str, str]) -> str:
     """Return an action with its arguments, for people."""
     return f"{action} ({', '.join(f'{key} {value}' for key, value in args.items())})"
-
-
-def lost_policy(execution: Execution) -> Policy:
-    """Return what is still known of a policy whose file is gone while its execution is under way."""
-    given = {
-        "id": "lost" if execution.by else execution.policy,
-        "summary": "A person ordered this."
-        if execution.by
-        else "Its policy was removed, or cannot be read, while it was under way.",
-        "on": {"rule": execution.episode.split("/")[0]},
-        "do": [{"action": execution.action, "args": dict(execution.args)}],
-        "guard": {"mode": Automation.OFF},
-    }
-    return Policy.model_validate(given)
-
-
-def lost_rule(execution: Execution) -> Rule:
-    """Return what is still known of a rule whose file is gone: that somebody was told of its alert."""
-    when = {"kql": "-", "above": 0.0, "over": timedelta(minutes=1)}
-    name = execution.episode.split("/")[0]
-    summary = "A person ordered this." if execution.by else "Its rule was removed."
-    return Rule.model_validate({"id": name, "summary": summary, "severity": Severity.P1, "when": when})

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from tocsin.core import meant
-from tocsin.core.fields import Count, Duration, Flag, Instant, Model, Number, Offset, Severity, Some, Wait
+from tocsin.core.fields import Count, Duration, Flag, Instant, Labels, Model, Number, Offset, Severity, Some, Wait
 from tocsin.core.units import duration
 
 
@@ -264,9 +264,9 @@ class Rule(Model):
     """How often it is looked at."""
     resolve: Limits | None = None
     """The comparison that holds an alert once it fires, in place of the one in ``when``."""
-    targets: dict[str, str] = {}
+    targets: Labels = {}
     """Labels of the targets it watches; without any, all of them."""
-    labels: dict[str, str] = {}
+    labels: Labels = {}
     """Labels of its alerts, for routes, silences and policies."""
     runbook: str = ""
     """Where it stands what to do."""

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from tocsin.core.alert import Alert, Instance, Seen, Verdict, instance
 from tocsin.core.evaluate import Freshness
 from tocsin.core.fields import Severity
+from tocsin.core.instance import texts
 from tocsin.core.rule import Rule, When
 from tocsin.core.schedule import Due
 from tocsin.core.units import spell
@@ -101,7 +102,7 @@ class Judged:
         return {**known, **{by: Seen(Verdict.BREACHED, 1.0, why) for by, why in blind.items()}}
 
     def _still(self, by: Instance, alert: Alert) -> Seen:
-        if dict(by).get("unjudged") in self.waiting and alert.last is not Verdict.CLEAR:
+        if texts(by).get("unjudged") in self.waiting and alert.last is not Verdict.CLEAR:
             return Seen(alert.last, 1.0, alert.reason)
         return Seen(Verdict.CLEAR, reason="judged again")
 

@@ -15,7 +15,8 @@ LONGEST_TEXT = 4_096
 _LONGEST = 1_000
 _READ = 65_536
 """Letters that are looked at one by one: beyond them only the digest tells two texts apart."""
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+"""What a text has in place of a value that is known only once an alert fires: ``{target}``."""
 _MARKS = 2
 """Marks on one letter; more would be drawn over the lines above and below."""
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | frozenset(
@@ -34,9 +35,18 @@ def normalize(text: str, most: int = LONGEST_LABEL) -> str:
     line = one_line(text)
     if len(line.encode()) <= most and len(text) <= _READ:
         return line
-    digest = hashlib.sha256((line + text[_READ:]).encode("utf-8", "replace")).hexdigest()[:12]
-    ending = f"…{digest}"
-    return line.encode()[: most - len(ending.encode())].decode("utf-8", "ignore").rstrip() + ending
+    return _cut(line, line + text[_READ:], most)
+
+
+def bounded(text: str, most: int = LONGEST_TEXT) -> str:
+    """Return ``text`` as it is but for half surrogate pairs, cut to ``most`` bytes of UTF-8 as ``normalize`` cuts."""
+    whole = text.encode("utf-8", "replace").decode()
+    return whole if len(whole.encode()) <= most else _cut(whole, whole, most)
+
+
+def _cut(text: str, whole: str, most: int) -> str:
+    ending = "…" + hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()[:12]
+    return text.encode()[: most - len(ending.encode())].decode("utf-8", "ignore").rstrip() + ending
 
 
 def scrub(text: str, longest: int = _LONGEST) -> str:
@@ -69,4 +79,4 @@ def _kept(text: str) -> Iterator[str]:
 
 def fill(template: str, values: Mapping[str, str]) -> str:
     """Return ``template`` with each ``{name}`` replaced by its value as plain text; an unknown name stays as it is."""
-    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
+    return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)

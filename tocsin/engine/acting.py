@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from tocsin.core import guard, remedy
+from tocsin.core.action import Takes
 from tocsin.core.alert import Alert
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
 from tocsin.core.evidence import decided
 from tocsin.core.failing import Subject
 from tocsin.core.guard import Answer, Ruling
+from tocsin.core.labels import alert_labels
 from tocsin.core.message import Delivery, Kind
 from tocsin.core.policy import Policy
 from tocsin.core.read import Project
@@ -23,7 +25,7 @@ from tocsin.engine import storms, switches
 from tocsin.engine.carrying import Carrier
 from tocsin.engine.counting import SILENT
 from tocsin.engine.failing import Failures
-from tocsin.engine.judging import Judge, labels_of
+from tocsin.engine.judging import Judge
 from tocsin.engine.reporting import Reporter
 from tocsin.engine.verifying import Verifier
 from tocsin.ports import Actuator, Log, Store, Tally
@@ -49,6 +51,7 @@ class Actor:
     elapsed: Callable[[], timedelta] = timedelta
     tally: Tally = SILENT
     failures: Failures = field(default_factory=Failures)
+    takes: Mapping[str, Takes] = field(default_factory=dict)
 
     @property
     def reporter(self) -> Reporter:
@@ -61,7 +64,7 @@ class Actor:
 
     @property
     def _carrier(self) -> Carrier:
-        return Carrier(self.store, self.actuators, self.verifier, self.reporter, self.owner, self.elapsed)
+        return Carrier(self.store, self.actuators, self.verifier, self.reporter, self.owner, self.elapsed, self.takes)
 
     def act(self, now: datetime, targets: Sequence[Target]) -> int:
         """Advance every execution of ``targets`` as far as it can come now; return how many changed."""
@@ -105,7 +108,7 @@ class Actor:
 
     def _answer(self, policy: Policy, alert: Alert, target: Target, now: datetime) -> int:
         rule = self.reporter.rule(alert.rule)
-        if rule is None or not remedy.answers(policy, rule, alert, labels_of(alert, rule, target)):
+        if rule is None or not remedy.answers(policy, rule, alert, alert_labels(rule, target, alert.by)):
             return 0
         return self._rule_on(policy, rule, alert, target, now)
 
@@ -115,7 +118,7 @@ class Actor:
             stored, number = None, number + 1
         if stored and (stored.phase.acting or stored.phase.over):
             return 0
-        before = as_planned(stored, remedy.begin(policy, alert, now, number))
+        before = as_planned(stored, remedy.begin(policy, alert, now, number, alert_labels(rule, target)))
         answer = self._judge.rule_on(policy, rule, alert, target, now, before)
         if answer.ruling is not Ruling.PERMIT:
             return self._hold_back(before, alert, answer, policy, rule, target, now)

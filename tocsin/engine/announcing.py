@@ -12,6 +12,8 @@ from tocsin.core.config import Target
 from tocsin.core.container import SCOPES
 from tocsin.core.drill import Result
 from tocsin.core.fields import Severity
+from tocsin.core.instance import texts
+from tocsin.core.labels import complete
 from tocsin.core.message import Fact, Kind, Notice, Outcome, Said
 from tocsin.core.route import ends
 from tocsin.core.rule import Rule
@@ -70,7 +72,7 @@ class Announcer:
 
     def receivers(self) -> list[str]:
         """Return the receivers of a P1 about this target, by its routes: no other's are woken for a drill."""
-        labels = {**self.target.labels, "target": self.target.name, "rule": RULE, "severity": Severity.P1.value}
+        labels = complete(self.target.labels, RULE, Severity.P1.value, self.target.name)
         found = ends(standing.audience(self.engine.project.config).tree, labels)
         return list(dict.fromkeys(name for node in found for name in node.to))
 
@@ -126,7 +128,7 @@ def awaited_alert(
     if not rules:
         return _signal(engine, target, scope, now)
     for alert in engine.store.open_alerts():
-        about = (alert.target, dict(alert.by).get("scope", scope)) == (target.name, scope)
+        about = (alert.target, texts(alert.by).get("scope", scope)) == (target.name, scope)
         new = alert.open and alert.episode not in before and alert.rule in {rule.id for rule in rules}
         if about and new and alert.fired:
             return Result.PROVEN, f"{alert.rule} fired at {alert.fired:%H:%M:%S} UTC: {alert.episode}"

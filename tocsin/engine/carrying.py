@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from tocsin.core import guard, remedy
-from tocsin.core.action import Undo
+from tocsin.core import guard, lost, remedy
+from tocsin.core.action import Takes, Undo
 from tocsin.core.config import Target
 from tocsin.core.container import SCOPES
 from tocsin.core.evidence import step
@@ -43,6 +43,8 @@ class Carrier:
     owner: str
     elapsed: Callable[[], timedelta] = timedelta
     """How much later than ``now`` it has become: locks are held by the clock, whatever the tick's instant is."""
+    takes: Mapping[str, Takes] = field(default_factory=dict)
+    """What each action takes: arguments are looked at once more when their placeholders are filled."""
 
     @contextmanager
     def alone(self, what: str, now: datetime) -> Iterator[bool]:
@@ -72,6 +74,8 @@ class Carrier:
 
     def attempt(self, execution: Execution, target: Target, now: datetime, *, resumed: bool = False) -> int:
         """Do it and save what came of it. The caller holds the lock."""
+        if misfit := self._misfit(execution):
+            return self.give_up(execution, misfit, target, now)
         actuator = self.actuators[execution.action]
         if not actuator.readable:
             execution = self._sending(execution, now)
@@ -91,6 +95,12 @@ class Carrier:
         sending = execution.moved(execution.phase, execution.reason, sending=now)
         self.store.record(sending, [step("sending", sending, now)])
         return sending
+
+    def _misfit(self, execution: Execution) -> str:
+        """Return why some step's arguments cannot be carried out: nothing is begun that could not be gone on with."""
+        steps = [each for each in execution.plan or (execution.planned,) if each.action in self.takes]
+        found = (f"{each.action}: {why}" for each in steps for why in self.takes[each.action].misfits(each.args))
+        return "; ".join(found)
 
     def _newest(self, execution: Execution) -> bool:
         stored = self.store.execution(execution.id)
@@ -198,7 +208,7 @@ class Carrier:
         """Return whether automation is still on for what was begun; a person's order needs none."""
         if execution.by:
             return True
-        policy = self.reporter.policy(execution.policy) or remedy.lost_policy(execution)
+        policy = self.reporter.policy(execution.policy) or lost.lost_policy(execution)
         mode = guard.mode_of(policy, target, self.reporter.project.config.automation)
         return mode is Automation.ACT or (mode is Automation.ASK and execution.consent is not None)
 

@@ -15,10 +15,10 @@ from tocsin.core.container import SCOPES
 from tocsin.core.container import engaged as is_on
 from tocsin.core.fields import Automation
 from tocsin.core.hold import Engaged
+from tocsin.core.labels import alert_labels
 from tocsin.core.policy import Step
 from tocsin.core.remedy import Phase, Planned
 from tocsin.core.sight import BUILT_IN
-from tocsin.engine.judging import labels_of
 from tocsin.engine.tick import Engine
 
 ENGAGE = "killswitch.engage"
@@ -93,7 +93,7 @@ def _alerts(engine: Engine, target: Target, scope: str) -> Iterator[str]:
             continue
         for policy in project.policies:
             mode = guard.mode_of(policy, target, project.config.automation)
-            answers = remedy.answers(policy, rule, alert, labels_of(alert, rule, target))
+            answers = remedy.answers(policy, rule, alert, alert_labels(rule, target, alert.by))
             if answers and mode in (Automation.ACT, Automation.ASK) and _engages(policy.do, scope):
                 yield f"{alert.rule} is {alert.state.value}, which policy {policy.id} answers"
 

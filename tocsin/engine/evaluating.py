@@ -16,6 +16,7 @@ from tocsin.core.config import Target
 from tocsin.core.evaluate import TWO_ROWS, Measured
 from tocsin.core.failing import Subject
 from tocsin.core.fields import Severity
+from tocsin.core.labels import alert_labels
 from tocsin.core.message import NEWS, Delivery, Kind, Notice, outbox
 from tocsin.core.native import Ended, Native
 from tocsin.core.notice import compose
@@ -36,7 +37,6 @@ from tocsin.core.sight import (
 from tocsin.core.signal import Signal
 from tocsin.engine.counting import SILENT
 from tocsin.engine.failing import Failures
-from tocsin.engine.judging import labels_of
 from tocsin.engine.measuring import Measurer, World
 from tocsin.ports import Configuration, Conflict, Loaded, Log, Mark, Meter, Store, Tally
 
@@ -253,7 +253,7 @@ class Evaluator:
         kind = (_TOLD_OF_BLINDNESS if rule in BUILT_IN else _TOLD).get(change)
         if kind is None or not alert.episode:
             return []
-        labels = labels_of(alert, rule, world.target)
+        labels = alert_labels(rule, world.target, alert.by)
         return outbox(self._notice(alert, change, kind, rule, world, labels), [NEWS], now)
 
     def _notice(

@@ -13,6 +13,7 @@ from tocsin.core.config import Target
 from tocsin.core.container import DEPLOYING
 from tocsin.core.fields import Automation
 from tocsin.core.guard import Answer, Case, Ruling, World
+from tocsin.core.labels import alert_labels
 from tocsin.core.mute import silencer
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import CONSENT_HOLDS, Execution, Phase
@@ -74,7 +75,7 @@ class Judge:
             config.budgets.actions_per_hour,
             now,
             released(self.reporter.store, target.name, alert.fired),
-            self._silenced(labels_of(alert, rule, target), now),
+            self._silenced(alert_labels(rule, target, alert.by), now),
             len(config.targets),
             len(self._wanted(history, now) | {stored.id}),
             config.budgets.actions_at_once,
@@ -95,7 +96,7 @@ class Judge:
             rule, target = self.reporter.rule(alert.rule), targets.get(alert.target)
             if rule is None or target is None or alert.state is not State.FIRING or alert.last is not Verdict.BREACHED:
                 continue
-            labels = labels_of(alert, rule, target)
+            labels = alert_labels(rule, target, alert.by)
             wanted |= {
                 remedy.identity(policy, alert)
                 for policy in self.reporter.project.policies
@@ -123,9 +124,3 @@ def _as_consented(execution: Execution, now: datetime) -> Execution:
     if now - moved > max(CONSENT_HOLDS, execution.planned.within):
         return execution
     return replace(execution, consent=replace(given, at=now))
-
-
-def labels_of(alert: Alert, rule: Rule, target: Target) -> dict[str, str]:
-    """Return everything a route or a policy can match on; the alert's own facts cannot be overridden by labels."""
-    own = {"rule": rule.id, "severity": rule.severity.value, "target": target.name}
-    return {**target.labels, **rule.labels, **dict(alert.by), **own}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from tocsin.core import remedy
+from tocsin.core import lost
 from tocsin.core.alert import Alert
 from tocsin.core.audit import Record
 from tocsin.core.evidence import step
@@ -18,7 +18,6 @@ from tocsin.core.read import Project
 from tocsin.core.remedy import Execution
 from tocsin.core.rule import Rule
 from tocsin.core.signal import Signal
-from tocsin.core.text import scrub
 from tocsin.ports import Log, Store, Tally
 
 
@@ -48,15 +47,12 @@ class Reporter:
         target = next((each for each in self.project.config.targets if each.name == execution.target), None)
         if target is None:
             return []
-        rule = self.rule(execution.episode.split("/")[0]) or remedy.lost_rule(execution)
+        rule = self.rule(execution.episode.split("/")[0]) or lost.lost_rule(execution)
         rule = self.project.held_to(rule, target.name)
-        policy = self.policy(execution.policy) or remedy.lost_policy(execution)
+        policy = self.policy(execution.policy) or lost.lost_policy(execution)
         alert = self.alert(execution)
         over, signal = alert is None or not alert.open, self.signals.get(rule.when.signal or "")
         notice = story(execution, policy, rule, target, kind, now, over=over, alert=alert, signal=signal)
-        if alert is not None:
-            by = {scrub(name, 60): scrub(value) for name, value in alert.by}
-            notice = replace(notice, labels={**notice.labels, **by})
         names = [NEWS]
         if kind is Kind.FAILED and policy.if_it_fails:
             names.append(policy.if_it_fails.escalate)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from tocsin.core import native as natives
+from tocsin.core.action import Takes
 from tocsin.core.alert import Alert
 from tocsin.core.compile import Part
 from tocsin.core.config import Target
@@ -102,6 +103,8 @@ class Engine:
     links: Links = no_links
     mirror: Mirror | None = None
     """The copy of the audit; None where the store alone keeps it."""
+    takes: Mapping[str, Takes] = field(default_factory=dict)
+    """What each action takes; arguments of one that is not there are not looked at again."""
 
     def tick(self, now: datetime, only: Sequence[str] | None = None, *, evaluate: bool = True) -> Ticked:
         """Run one tick at ``now``, over all targets or ``only`` the named ones. Raises ``StoreUnavailable``.
@@ -262,7 +265,8 @@ class Engine:
         verifier = Verifier(self.configuration, self.telemetry, self.signals)
         # Each tick is an owner of its own: a timer and an event may run at once in one process.
         owner = f"{self.owner}/{secrets.token_hex(4)}"
-        return Actor(self.project, self.store, self.actuators, verifier, self.log, owner, elapsed, self.tally, failures)
+        own = (self.log, owner, elapsed, self.tally, failures, self.takes)
+        return Actor(self.project, self.store, self.actuators, verifier, *own)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from tocsin.core.audience import Route
 from tocsin.core.config import Config
 from tocsin.core.errors import Problem
 from tocsin.core.fields import Severity
+from tocsin.core.labels import alert_labels
 from tocsin.core.matching import Matcher
 from tocsin.core.native import NATIVE
 from tocsin.core.node import Node
@@ -31,7 +32,7 @@ def _alerts(project: Project, severity: Severity) -> list[Labels]:
     """Return the labels of every alert of a severity that is known beforehand: those of its rules on their targets."""
     rules = [rule for rule in (*project.rules, *NATIVE) if rule.severity is severity and rule.enabled]
     return [
-        {**target.labels, **rule.labels, "rule": rule.id, "severity": severity.value, "target": target.name}
+        alert_labels(rule, target)
         for rule in rules
         for target in project.config.targets
         if rule in NATIVE or selects(rule, target)

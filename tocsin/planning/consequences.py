@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tocsin.core.config import Target
+from tocsin.core.labels import alert_labels
 from tocsin.core.notice import query_behind
 from tocsin.core.read import Project
-from tocsin.core.route import ends
-from tocsin.core.rule import Rule
+from tocsin.core.route import Node, ends
 from tocsin.core.schedule import selects
 from tocsin.core.signal import Signal
 from tocsin.engine.standing import audience
@@ -74,13 +73,12 @@ def routing(before: Project, after: Project) -> list[Told]:
 def _receivers(project: Project) -> dict[tuple[str, str], tuple[str, ...]]:
     tree = audience(project.config).tree
     return {
-        (rule.id, target.name): tuple(dict.fromkeys(to for node in ends(tree, _labels(rule, target)) for to in node.to))
+        (rule.id, target.name): _told(ends(tree, alert_labels(rule, target)))
         for rule in project.rules
         for target in project.config.targets
         if rule.enabled and selects(rule, target)
     }
 
 
-def _labels(rule: Rule, target: Target) -> dict[str, str]:
-    own = {"rule": rule.id, "severity": rule.severity.value, "target": target.name}
-    return {**target.labels, **rule.labels, **own}
+def _told(nodes: Iterable[Node]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(to for node in nodes for to in node.to))

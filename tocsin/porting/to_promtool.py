@@ -15,6 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tocsin.core.alert import Instance, State, Verdict
+from tocsin.core.instance import shown, written
 from tocsin.core.rule import Op, Rule
 from tocsin.core.units import spell
 from tocsin.scenarios.playing import Played, Slot
@@ -144,7 +145,7 @@ def _value(slot: Slot, by: Instance) -> float:
 
 
 def _labels(target: str, by: Instance) -> dict[str, str]:
-    return {"target": target, **dict(by)}
+    return {"target": target, **shown(by)}
 
 
 def _series(rule: Rule, target: str, by: Instance) -> str:
@@ -165,7 +166,7 @@ def _expected(rule: Rule, target: str, slots: Sequence[Slot]) -> Iterator[dict[s
             told |= {at - 1, at}
     own = {**rule.labels, "severity": rule.severity.value}
     for at in sorted(told):
-        alerts = [{"exp_labels": {**_labels(target, by), **own}} for by in sorted(firing[at])]
+        alerts = [{"exp_labels": {**_labels(target, by), **own}} for by in sorted(firing[at], key=written)]
         yield {"eval_time": spell(at * rule.every), "alertname": rule.id, "exp_alerts": alerts}
 
 

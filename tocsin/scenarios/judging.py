@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tocsin.core.alert import Alert, Instance, Seen, State, Verdict, instance
+from tocsin.core.instance import shown
 from tocsin.core.rule import Rule
 from tocsin.core.units import amount
 from tocsin.scenarios.format import Expect
@@ -117,7 +118,7 @@ def _spelled(found: set[Instance]) -> str:
 
 def spelled(by: Instance) -> str:
     """Return an instance as people write it."""
-    return ", ".join(f"{name}={value}" for name, value in by) or "the whole target"
+    return ", ".join(f"{name}={value}" for name, value in shown(by).items()) or "the whole target"
 
 
 def _value(expect: Expect, look: Look) -> Iterator[Miss]:

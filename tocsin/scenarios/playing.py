@@ -14,6 +14,7 @@ from tocsin.core.alert import Alert, Instance, Seen, State
 from tocsin.core.answer import NoAnswer, Query, Rows
 from tocsin.core.config import Target
 from tocsin.core.group import Group
+from tocsin.core.labels import alert_labels
 from tocsin.core.limits import unit_of
 from tocsin.core.message import Notice
 from tocsin.core.mute import Silence
@@ -23,7 +24,6 @@ from tocsin.core.schedule import delay, jitter, newest_slot
 from tocsin.core.sight import BUILT_IN
 from tocsin.core.signal import Gauge, Signal
 from tocsin.engine import standing
-from tocsin.engine.judging import labels_of
 from tocsin.engine.tick import Ticked
 from tocsin.ports import Actuator, Meter
 from tocsin.scenarios import rows
@@ -161,6 +161,7 @@ class _Play:
             log=self.log,
             owner="scenario",
             meters=self._meters(),
+            takes=actuators.known(),
             note=lambda *noted: self._noted.append(noted),
             foreseen=self.foreseen,
             refused=lambda: self.faults.of("telemetry"),
@@ -314,4 +315,4 @@ class _Play:
         muting = standing.muting(self.project.config, self.store, groups, now)
         some: Sequence[Alert] = [*alerts.values()] or [Alert(rule.id, self.target.name)]
         for each in some:
-            yield muting.reason(labels_of(each, rule, self.target), now)
+            yield muting.reason(alert_labels(rule, self.target, each.by), now)

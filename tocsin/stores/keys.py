@@ -10,6 +10,7 @@ from typing import Any
 from tocsin.core import audit
 from tocsin.core.alert import Alert
 from tocsin.core.audit import Record
+from tocsin.core.instance import written
 from tocsin.core.message import Delivery
 from tocsin.core.remedy import Execution
 from tocsin.stores.codec import dump
@@ -69,7 +70,7 @@ def alert_row(alert: Alert) -> Row:
 
 def alert_key(alert: Alert) -> str:
     """Return the row of an alert in its partition."""
-    return f"{ALERT}|{digest(json.dumps(alert.by))}"
+    return f"{ALERT}|{digest(json.dumps(written(alert.by)))}"
 
 
 def out_key(identity: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from tocsin.core import audit
 from tocsin.core.alert import Alert, Instance
 from tocsin.core.audit import Record
+from tocsin.core.instance import written
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
@@ -103,7 +104,7 @@ class SqliteStore(Audited):
         with self._transaction() as db:
             _advance_head(db, partition, etag, "")
             for alert in alerts:
-                key = (partition, json.dumps(alert.by))
+                key = (partition, json.dumps(written(alert.by)))
                 if alert.idle:
                     db.execute("DELETE FROM alerts WHERE partition = ? AND key = ?", key)
                 else:

@@ -10,6 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tocsin.core.answer import Query
+from tocsin.core.text import bounded
+
+_LONGEST = 32_768
+"""Bytes of one text: what a query asks for is a number, a name or a word, and never a document."""
 
 _TIMESPAN = re.compile(r"(?P<sign>-?)(?:(?P<days>\d+)\.)?(?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>\d+(?:\.\d+)?)")
 
@@ -36,12 +40,7 @@ def plain(kind: str, value: Any) -> Any:
     if value is None or (value == "" and kind != "string"):
         return "" if kind == "string" else None
     found = _READERS.get(kind, str)(value)
-    return _whole(found) if isinstance(found, str) else found
-
-
-def _whole(text: str) -> str:
-    """Return text that can be stored and sent: half a surrogate pair, which JSON can hold, becomes a question mark."""
-    return text.encode("utf-8", "replace").decode()
+    return bounded(found, _LONGEST) if isinstance(found, str) else found
 
 
 def _datetime(value: Any) -> datetime:
