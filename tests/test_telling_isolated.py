@@ -143,7 +143,7 @@ def test_a_silence_that_fails_mutes_nothing_and_the_others_still_do(
     board = board_of()
     board.silence("rule=muted", HOUR)
     board.silence("rule=bad", HOUR, id="broken")
-    failing(monkeypatch, mute, "active", error, "broken")
+    failing(monkeypatch, mute, "in_force_until", error, "broken")
     for name in ("muted", "bad", "good"):
         board.fires(name, team=name)
     board.tick()

@@ -19,12 +19,16 @@ from tocsin.core.instance import Stored
 from tocsin.core.instance import by_hash as by_hash
 from tocsin.core.instance import instance as instance
 from tocsin.core.rule import OutOf, Rule
+from tocsin.core.text import cut
 
 Trail = tuple[tuple[datetime, float], ...]
 """Slots and the values known of them, oldest first."""
 
 LONGEST_TRAIL = 30
 """How many values an alert remembers: enough for a chart, little enough for a row."""
+
+_LONGEST = 2_000
+"""Letters of a reason, and of what is safe to show: more than any message does."""
 
 
 class Verdict(StrEnum):
@@ -182,12 +186,18 @@ _Fields = dict[str, Any]
 def _remembered(alert: Alert, seen: Seen, timing: Timing, slot: datetime) -> _Fields:
     breached = seen.verdict is Verdict.BREACHED
     history = (*alert.history, breached)[-timing.out_of.slots :] if timing.out_of else ()
-    after = {"slot": slot, "last": seen.verdict, "history": history, "reason": seen.reason, "missing": seen.missing}
+    reason = cut(seen.reason, _LONGEST)
+    after = {"slot": slot, "last": seen.verdict, "history": history, "reason": reason, "missing": seen.missing}
     if seen.verdict is Verdict.UNKNOWN:
         return after
     # A resolution still shows what its episode was about; the next one shows its own evidence or none.
     earlier = "" if alert.state is State.INACTIVE else alert.detail
-    known = {"known": slot, "value": seen.value, "detail": seen.detail or earlier, "trail": _trail(alert, seen, slot)}
+    known = {
+        "known": slot,
+        "value": seen.value,
+        "detail": cut(seen.detail, _LONGEST) or earlier,
+        "trail": _trail(alert, seen, slot),
+    }
     if breached:
         known |= {"origin": seen.origin, "endless": seen.endless}
     elif not seen.expired:

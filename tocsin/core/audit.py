@@ -20,7 +20,7 @@ from typing import Any
 
 import rfc8785
 
-from tocsin.core.text import normalize, scrub
+from tocsin.core.text import cut, normalize, scrub
 
 UNTRUSTED = frozenset({"reason", "before", "after", "operation", "detail", "comment"})
 """Fields of a record's detail that others may have written: the platform, a person. None is from telemetry."""
@@ -99,17 +99,31 @@ class End:
     hash: str = START
 
 
+_MOST, _NAME, _SHORT = 60, 60, 300
+"""Details of a record, letters of a detail's name, and bytes of each text where they are too many together."""
+
+_ROOM = 150_000
+"""Bytes that the details may take together in a row of the store."""
+
+
 def chained(record: Record, sequence: int, previous: str) -> dict[str, Any]:
-    """Return the record as stored: its fields, its place, its predecessor's hash and its own."""
+    """Return the record as stored: its fields, its place, its predecessor's hash and its own.
+
+    A text that is too long for one row of the store is cut, and further details are counted.
+    """
+    left = len(record.detail) - _MOST
+    detail = {cut(name, _NAME): normalize(value, LONGEST) for name, value in list(record.detail.items())[:_MOST]}
+    if len(json.dumps(detail)) > _ROOM:
+        detail = {name: normalize(value, _SHORT) for name, value in detail.items()}
     body: dict[str, Any] = {
         "sequence": sequence,
         "previous": previous,
         "at": record.at.isoformat(),
-        "actor": record.actor,
-        "event": record.event,
-        "target": record.target,
-        "subject": record.subject,
-        "detail": {name: normalize(value, LONGEST) for name, value in record.detail.items()},
+        "actor": cut(record.actor, LONGEST),
+        "event": cut(record.event, LONGEST),
+        "target": cut(record.target, LONGEST),
+        "subject": cut(record.subject, LONGEST),
+        "detail": {**detail, "left out": f"{left} more"} if left > 0 else detail,
     }
     return {**body, "hash": digest(body)}
 

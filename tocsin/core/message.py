@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 
 from tocsin.core.fields import Severity
 from tocsin.core.labels import complete
 from tocsin.core.rule import Op
+from tocsin.core.text import cut
 
 
 class Kind(StrEnum):
@@ -105,6 +108,44 @@ def always_told(notice: Notice) -> bool:
     return notice.kind is Kind.FAILED or notice.rule == OVERRIDE
 
 
+LONGEST = 200_000
+"""Bytes of a notice: an alert of a group holds two of them, and is one row of the store."""
+
+_FACTS, _NAME, _VALUE, _LINE = 30, 60, 150, 1_000
+"""Of a notice that is too large: facts and labels, letters of a name and a value, and of a line of its own."""
+
+
+def fitted(notice: Notice) -> Notice:
+    """Return the notice if a row of the store holds it, else what is most needed of it, and how much is left out."""
+    if _size(notice) <= LONGEST:
+        return notice
+    facts = [Fact(cut(each.name, _NAME), cut(each.value, _VALUE)) for each in notice.facts[:_FACTS]]
+    left = len(notice.facts) - len(facts)
+    labels = list(notice.labels.items())[:_FACTS]
+    return replace(
+        notice,
+        title=cut(notice.title, 300),
+        text="This message was too long: its query, its links and the ends of its texts are left out.",
+        facts=(*facts, *([Fact("And", f"{left} more lines")] if left else [])),
+        first_step=cut(notice.first_step, _LINE),
+        manual=notice.manual if len(notice.manual) <= _LINE else "",
+        manual_does=cut(notice.manual_does, _NAME),
+        links=(),
+        labels={cut(name, _NAME): cut(value, _VALUE) for name, value in labels},
+        provenance=cut(notice.provenance, _LINE),
+        query="",
+        series=(),
+    )
+
+
+def _size(notice: Notice) -> int:
+    """Return about how many bytes the texts take in the store, the larger of JSON in ASCII and UTF-16."""
+    own = (notice.title, notice.text, notice.first_step, notice.manual, notice.query, notice.provenance)
+    pairs = [*((each.name, each.value) for each in notice.facts), *notice.links, *notice.labels.items()]
+    texts = chain(own, chain.from_iterable(pairs))
+    return sum(max(2 * len(text), len(json.dumps(text))) for text in texts) + 80 * len(notice.series)
+
+
 class Settled(StrEnum):
     """Where a delivery stands."""
 
@@ -169,5 +210,5 @@ def rank(kind: Kind) -> int:
 
 def outbox(notice: Notice, receivers: Iterable[str], now: datetime) -> list[Delivery]:
     """Return one waiting delivery a receiver; the same notice and receiver always give the same id."""
-    sequence = int(notice.at.timestamp()) * 10 + rank(notice.kind)
+    sequence, notice = int(notice.at.timestamp()) * 10 + rank(notice.kind), fitted(notice)
     return [Delivery(f"{notice.id}/{name}", name, notice, now, now, sequence) for name in dict.fromkeys(receivers)]

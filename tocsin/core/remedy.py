@@ -19,7 +19,7 @@ from tocsin.core.fields import Automation
 from tocsin.core.instance import texts
 from tocsin.core.policy import Policy, Step
 from tocsin.core.rule import Rule
-from tocsin.core.text import fill
+from tocsin.core.text import cut, fill
 from tocsin.core.units import spell
 
 
@@ -116,6 +116,9 @@ class Consent:
         return now - self.at >= CONSENT_HOLDS
 
 
+_LONGEST = 4_000
+"""Letters of what an actuator or a check said: with them an execution fits one row of the store."""
+
 CONSENT_HOLDS = timedelta(minutes=15)
 """How long after a person's consent it may be acted upon: the world they saw is not that of an hour later."""
 
@@ -165,7 +168,10 @@ class Execution:
 
     def moved(self, phase: Phase, reason: str, **changes: Any) -> Execution:
         """Return the next version of this execution, in ``phase``."""
-        return replace(self, phase=phase, reason=reason, version=self.version + 1, **changes)
+        bounded: dict[str, Any] = {
+            key: cut(value, _LONGEST) if isinstance(value, str) else value for key, value in changes.items()
+        }
+        return replace(self, phase=phase, reason=cut(reason, _LONGEST), version=self.version + 1, **bounded)
 
     def check_passed(self, name: str) -> datetime | None:
         """Return when the named check was seen to hold, or None."""

@@ -51,8 +51,12 @@ def _cut(text: str, whole: str, most: int) -> str:
 
 def scrub(text: str, longest: int = _LONGEST) -> str:
     """Return ``text`` on one line for people to read, cut to ``longest`` letters. Two texts may become one."""
-    line = one_line(text)
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    return cut(one_line(text), longest)
+
+
+def cut(text: str, longest: int) -> str:
+    """Return at most ``longest`` letters of a text, the last of which shows that there was more."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def one_line(text: str) -> str:

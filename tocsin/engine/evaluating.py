@@ -107,7 +107,7 @@ class Evaluator:
         every = [self.measurer.prepared(rule, dues[rule.id], target, mark.slots.get(rule.id), now) for rule in waiting]
         prepared = self.measurer.within_budget(every, self.project.config.queries_a_tick - 1, target)
         measured = self.measurer.measured(prepared, sight.slots, world)
-        total, done, blind = Evaluated(), dict(mark.slots), dict[str, str]()
+        total, done, blind = Evaluated(), self._known(mark), dict[str, str]()
         for each, seen in zip(prepared, measured, strict=True):
             judged = None if seen is None else self._judge(each.rule, each.due, seen, world, stored, now)
             if seen is None or judged is None:
@@ -133,6 +133,11 @@ class Evaluator:
         stored = {rule.id: self.store.load(rule.id, target.name)}
         world = World(target, self.configuration, self.meters, failures=self.failures)
         return self._judge(rule, Due(slots), seen, world, stored, now) is not None
+
+    def _known(self, mark: Mark) -> dict[str, datetime]:
+        """Return the newest slots of rules that there are: those of all that ever were would be ever more."""
+        names = {rule.id for rule in (*self.project.rules, *BUILT_IN)}
+        return {name: slot for name, slot in mark.slots.items() if name in names}
 
     def _lag(self, world: World, mark: Mark) -> timedelta | None:
         """Return how long telemetry takes to arrive: at once what was seen when it is more, slowly when it is less."""

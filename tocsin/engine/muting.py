@@ -75,4 +75,7 @@ def acknowledged(store: Store, now: datetime, failures: Failures) -> frozenset[s
 
 
 def _lasts(silence: Silence, now: datetime, failures: Failures) -> bool:
-    return failures.attempt(Subject("silence", silence.id), lambda: now < silence.ends, False)
+    """Return whether a silence can be asked about, and has not ended."""
+    return failures.attempt(
+        Subject("silence", silence.id), lambda: now < Muting(silences=[silence]).silences[0].ends, False
+    )

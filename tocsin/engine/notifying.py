@@ -12,6 +12,7 @@ from tocsin.core.config import Config
 from tocsin.core.failing import Subject
 from tocsin.core.heartbeat import missed
 from tocsin.core.message import NEWS, Delivery, Kind, Outcome, Said, Settled
+from tocsin.core.text import cut
 from tocsin.engine.counting import SILENT
 from tocsin.engine.failing import Failures
 from tocsin.engine.watching import Receivers
@@ -25,6 +26,9 @@ _WASTED = 10.0
 
 _LAST = ("~", 0, "")
 """Sorts after whatever can be sorted."""
+
+_RECEIPT = 1_000
+"""Letters of what a receiver answered that are kept."""
 
 _FIRST_RETRY, _LONGEST_RETRY = timedelta(seconds=30), timedelta(minutes=10)
 
@@ -119,7 +123,7 @@ class Courier:
         outcome = self.failures.attempt(subject, lambda: notifier.deliver(delivery.notice), failed)
         if outcome.said is not Said.ACCEPTED:
             wasted[name] = wasted.get(name, 0.0) + time.monotonic() - begun
-        return outcome
+        return replace(outcome, detail=cut(outcome.detail, _RECEIPT))
 
     def _another(self, delivery: Delivery) -> bool:
         """Return whether somebody else is told when this one is not."""

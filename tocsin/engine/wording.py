@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tocsin.core.digest import together as composed
 from tocsin.core.group import Decision, Group, Told, Why
-from tocsin.core.message import Delivery, Kind, Notice, rank
+from tocsin.core.message import Delivery, Kind, Notice, fitted, rank
 from tocsin.core.telling import key_of
 from tocsin.ports import Links, no_links
 
@@ -104,7 +104,7 @@ def aside(notice: Notice, receiver: str, group: Group | None, now: datetime, tog
 
 
 def _delivery(notice: Notice, receiver: str, lane: str, now: datetime) -> Delivery:
-    sequence = int(now.timestamp()) * 10 + rank(notice.kind)
+    sequence, notice = int(now.timestamp()) * 10 + rank(notice.kind), fitted(notice)
     return Delivery(f"{notice.id}/{receiver}", receiver, notice, now, now, sequence, lane=lane)
 
 

@@ -307,7 +307,7 @@ class StoreContract:
         assert [each.id for each in store.waiting(T0)] == ["n1/oncall"]
 
     def test_nothing_that_is_saved_may_be_larger_than_a_row(self, store: Store) -> None:
-        """A message, a mark, a value, an execution, an audit record and a lock are refused alike, and alone."""
+        """A message, a mark, a value, an execution and a lock are refused alike; a record's texts are cut."""
         long = "x" * (ROW + 1)
         message = replace(a_delivery("n1"), receipt=long)
         store.enqueue([a_delivery("n2", episode="e2")])
@@ -319,7 +319,6 @@ class StoreContract:
             lambda: store.keep(Fact, "a", Fact("x", long), None),
             lambda: store.keep(Fact, "a", Fact("x", "1"), None, [message]),
             lambda: store.record(replace(an_execution(), before=long), []),
-            lambda: store.record(None, [replace(an_entry(), subject=long)]),
             lambda: store.lock("act/sales", long, T0, MINUTE),
         ]
         for call in refused:
@@ -328,6 +327,11 @@ class StoreContract:
         assert [each.id for each in store.deliveries()] == ["n2/oncall"]
         assert (store.mark("sales").slots, store.kept(Fact), store.executions(), store.audit()) == ({}, {}, [], [])
         assert store.lock("act/sales", "a", T0, MINUTE)
+        details = {f"{number}" + "🙂" * 5_000: "🙂" * 5_000 for number in range(100)}
+        store.record(None, [replace(an_entry(), subject="🙂" * ROW, detail=details)])
+        (entry,) = store.audit()
+        assert entry["detail"]["left out"] == "40 more"
+        assert audit.broken([entry]) is None
 
     def test_a_group_is_kept_whole_whatever_number_of_alerts_it_has(self, store: Store) -> None:
         """Its alerts are rows of their own: neither many nor long ones make it too large."""
