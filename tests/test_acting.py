@@ -12,7 +12,7 @@ from tocsin.core.audit import Record
 from tocsin.core.config import Config, Route
 from tocsin.core.fields import Automation
 from tocsin.core.message import Notice
-from tocsin.core.policy import Check
+from tocsin.core.policy import Check, Failure
 from tocsin.core.remedy import Applied, Did, Phase
 
 
@@ -135,6 +135,15 @@ def test_a_failure_that_no_route_sends_to_anybody_goes_to_the_fallback() -> None
     stage.platform.outcomes = [Applied(Did.FAILED, "403")]
     stage.run(range(10))
     assert stage.team.kinds() == ["fired", "action failed"]
+
+
+def test_a_failure_escalated_to_a_severity_reaches_whoever_hears_of_such_an_alert() -> None:
+    routes = Route.model_validate({"to": "team", "routes": [{"match": {"severity": "P0"}, "to": "oncall"}]})
+    named = STOP.model_copy(update={"if_it_fails": Failure(escalate="P0")})
+    stage = misconfigured(policies=(named,), config=CONFIG.model_copy(update={"routes": routes}))
+    stage.platform.outcomes = [Applied(Did.FAILED, "403")]
+    stage.run(range(10))
+    assert stage.oncall.kinds() == ["action failed"]
 
 
 # Persons

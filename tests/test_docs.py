@@ -270,6 +270,7 @@ def _prepared(folder: Path) -> None:
     """Put what is shipped into a folder with a history, and an hour of recorded telemetry."""
     project(folder)
     shutil.copytree(ROOT / "tests" / "rules", folder / "tests" / "rules")
+    shutil.copy(ROOT / "tests" / "shipped.yaml", folder / "tests")
     row = {"Message": "x", "AppRoleName": "sales-research-api", "ItemCount": 1}
     told = {"event_name": "response.returned", "ok": "true", "value": "900"}
     rows = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +15,8 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
+from tests.conftest import ROOT
+from tests.reading_cases import project as shipped
 from tocsin import files, signals
 from tocsin.app import known
 from tocsin.cli.commands import program
@@ -453,3 +456,63 @@ def test_every_key_of_the_format_is_on_its_page(root: Path) -> None:
 def test_every_shipped_rule_has_scenarios_that_pass_and_make_every_transition_it_can(root: Path) -> None:
     result = runner.invoke(program, ["test", "--root", str(root), "--coverage-min", "100"])
     assert result.exit_code == 0, result.output
+
+
+# A fork of the shipped files
+
+
+@pytest.fixture
+def fork(tmp_path: Path) -> Path:
+    root = shipped(tmp_path)
+    (root / FOLDER).mkdir(parents=True)
+    shutil.copy(ROOT / FOLDER / "high_error_rate.yaml", root / FOLDER)
+    shutil.copy(ROOT / "tests" / "shipped.yaml", root / "tests")
+    text = (
+        (root / "tocsin.yaml").read_text().replace("oncall", "pager").replace("automation: act", "automation: observe")
+    )
+    hours = "quiet_hours: [{ name: all, matchers: [severity!=P0] }]\n"
+    tuned = "tuning: { high_error_rate: { when: { above: 60% } }, stop_on_error_storm: { enabled: false } }\n"
+    (root / "tocsin.yaml").write_text(text + hours + tuned)
+    return root
+
+
+def test_shipped_scenarios_test_shipped_rules_whatever_the_forks_tuning_receivers_and_hours_are(fork: Path) -> None:
+    told = runner.invoke(program, ["test", "--root", str(fork), "--run", "BREACH|breach", "--jobs", "1"])
+    assert told.exit_code == 0, told.output
+    assert "cases passed" in told.stdout
+
+
+OWN = """rule: high_error_rate
+cases:
+  - name: "Half of all fail: below the fork's limit."
+    rows:
+      - { event: response.returned, from: -15m, to: 40m, each: 10s, ok: "true" }
+      - { event: response.returned, from: -15m, to: 40m, each: 10s, ok: "false" }
+    expect:
+      - { at: 30m, state: inactive, verdict: clear, tells: [] }
+  - name: "More than the fork's limit, in its quiet hours."
+    rows:
+      - { event: response.returned, from: -15m, to: 40m, each: 30s, ok: "true" }
+      - { event: response.returned, from: -15m, to: 40m, each: 5s, ok: "false" }
+    expect:
+      - { at: 30m, state: firing, tells: [] }
+"""
+
+
+def test_a_forks_own_scenarios_test_the_fork(fork: Path) -> None:
+    (fork / FOLDER / "own.yaml").write_text(OWN)
+    told = runner.invoke(program, ["test", "--root", str(fork), "--run", "fork", "--jobs", "1"])
+    assert told.exit_code == 0, told.output
+    assert "2 cases passed" in told.stdout
+
+
+def test_what_the_shipped_scenarios_are_played_with_is_what_is_shipped() -> None:
+    own, used = (
+        files.read_project(ROOT, {}, known()).config,
+        files.read_project(ROOT, {}, known(), "tests/shipped.yaml").config,
+    )
+    (mine,), (theirs,) = own.targets, used.targets
+    names = {"workspace", "role_name", "subscription", "resource_group", "container_app"}
+    assert mine.model_dump(exclude=names) == theirs.model_dump(exclude=names)
+    assert own.receivers.keys() == used.receivers.keys()
+    assert own.model_dump(exclude={"targets", "receivers"}) == used.model_dump(exclude={"targets", "receivers"})

@@ -27,12 +27,14 @@ CONFIG = "tocsin.yaml"
 _SETTING = re.compile(r"\$(\$)?\{(\w*)\}")
 
 
-def read_project(root: Path, settings: Mapping[str, str], known: Known) -> Project:
+def read_project(root: Path, settings: Mapping[str, str], known: Known, config: str = CONFIG) -> Project:
     """Return everything under ``root`` that could be read, with every problem of every file.
+
+    ``config`` is the file in place of ``tocsin.yaml``, relative to ``root``.
 
     Never raises for what a file holds: a bad rule is left out and named, and the others stand.
     """
-    return _Reading(root, settings, known).written().project
+    return _Reading(root, settings, known, config).written().project
 
 
 def read_written(root: Path, settings: Mapping[str, str], known: Known) -> Written:
@@ -51,7 +53,8 @@ def read_kpis(root: Path, name: str) -> tuple[tuple[Kpi, ...], tuple[Problem, ..
 class _Reading:
     """One reading of a folder, gathering problems as it goes."""
 
-    def __init__(self, root: Path, settings: Mapping[str, str], known: Known) -> None:
+    def __init__(self, root: Path, settings: Mapping[str, str], known: Known, config: str = CONFIG) -> None:
+        self._config_file = config
         self._root, self._settings, self._known = root, settings, known
         self._problems: list[Problem] = []
         self._digests: dict[str, str] = {}
@@ -96,7 +99,7 @@ class _Reading:
 
     def _config(self) -> tuple[Config, Node | None, Examined[Config] | None]:
         """Return the configuration as far as it can be used, the nodes it was made of, and all that was found."""
-        read = self._document(self._root / CONFIG)
+        read = self._document(self._root / self._config_file)
         if read.node is None:
             return Config(), None, None
         made, kept, found = build_what_can_be(Config, self._filled(read.node), not read.whole)

@@ -24,7 +24,7 @@ from tocsin.porting import to_azure, to_promtool, watcher
 from tocsin.porting.to_azure import Exported
 from tocsin.porting.to_promtool import Course, Promtool
 from tocsin.scenarios.playing import play
-from tocsin.scenarios.reading import FOLDER, read, target_of
+from tocsin.scenarios.reading import FOLDER, Projects, read, target_of
 from tocsin.telemetry.embedded import EmbeddedTelemetry
 
 
@@ -168,7 +168,9 @@ def _played(
     known_, path = signals.known(), folder / FOLDER / f"{rule.id}.yaml"
     if not path.is_file():
         return []
-    made = read(path, f"{FOLDER}/{path.name}", project, known_)
+    # A file is checked against what it was written for, and played as the project is.
+    checked = Projects(folder, project, known()).of(path)
+    made = read(path, f"{FOLDER}/{path.name}", checked, known_)
     if made.scenarios is None:
         stop(Exit.USAGE, f"nothing was exported, for the scenarios have problems\n{render(made.problems)}")
     return [

@@ -23,7 +23,7 @@ from tocsin.core.read import Project
 from tocsin.core.rule import Rule
 from tocsin.scenarios import junit, suite
 from tocsin.scenarios.coverage import Coverage
-from tocsin.scenarios.reading import FOLDER, Read, read
+from tocsin.scenarios.reading import FOLDER, Projects, Read, read
 from tocsin.scenarios.suite import Report, Result, Wanted
 from tocsin.scenarios.timeline import lines
 
@@ -47,7 +47,12 @@ def run(
     folder = find_root(root)
     project = _project(folder)
     found = _read(paths, folder, project)
-    off = {rule.id for rule in project.rules if not rule.enabled}
+    off = {
+        rule.id
+        for each in found
+        for rule in each.read.project.rules
+        if rule.id == each.scenarios.rule and not rule.enabled
+    }
     wanted = [each for each in found if chosen.search(each.name) and each.scenarios.rule not in off]
     if left_out := off & {each.scenarios.rule for each in found}:
         typer.echo(f"not played, for the rule is off: {', '.join(sorted(left_out))}", err=output is Output.JSON)
@@ -56,13 +61,13 @@ def run(
     rules = _covered(project, wanted, whole=not paths and not choice)
     screen = console(stderr=output is Output.JSON)
     with _bar(screen, len(wanted)) as moved:
-        report = suite.run(project, wanted, rules, jobs or min(4, os.cpu_count() or 1), moved)
+        report = suite.run(wanted, rules, jobs or min(4, os.cpu_count() or 1), moved)
     if report_to is not None:
         _write(report_to, junit.document(report))
     if output is Output.JSON:
-        emit_json(_document(report, project))
+        emit_json(_document(report))
     else:
-        _show(report, project, screen, timeline=timeline)
+        _show(report, screen, timeline=timeline)
     lacking = [each for each in report.coverage if each.share * 100 < coverage_min - 1e-9]
     if lacking and output is Output.TEXT:
         screen.print(f"covered less than {coverage_min:g}%: {', '.join(each.rule for each in lacking)}")
@@ -94,7 +99,12 @@ def _stop_at(problems: Sequence[Problem]) -> None:
 
 def _read(paths: Sequence[Path], folder: Path, project: Project) -> list[Wanted]:
     found = paths or sorted((folder / FOLDER).glob("*.yaml"))
-    every = [read(path, _shown(path, folder), project, signals.known()) for path in found]
+    projects = Projects(folder, project, known())
+    played_with = [projects.of(path) for path in found]
+    _stop_at(list(dict.fromkeys(problem for each in played_with if each is not project for problem in each.problems)))
+    every = [
+        read(path, _shown(path, folder), each, signals.known()) for path, each in zip(found, played_with, strict=True)
+    ]
     _stop_at([problem for each in every for problem in each.problems])
     return [Wanted(each, number) for each in every for number in range(_count(each))]
 
@@ -112,8 +122,9 @@ def _shown(path: Path, folder: Path) -> str:
 
 def _covered(project: Project, wanted: Sequence[Wanted], *, whole: bool) -> list[Rule]:
     """Return the rules whose coverage is told: those with a case, and in a run of everything those without, too."""
-    names = {each.scenarios.rule for each in wanted}
-    return [rule for rule in project.rules if rule.id in names or (whole and rule.enabled)]
+    played = {each.scenarios.rule: each.rule for each in wanted}
+    rules = {rule.id: rule for rule in project.rules if whole and rule.enabled} | played
+    return [rules[name] for name in sorted(rules)]
 
 
 @contextmanager
@@ -135,10 +146,10 @@ def _write(path: Path, data: bytes) -> None:
 # What is shown
 
 
-def _show(report: Report, project: Project, screen: Console, *, timeline: bool) -> None:
+def _show(report: Report, screen: Console, *, timeline: bool) -> None:
     for result in report.results:
         if timeline or not result.played.passed:
-            _show_case(result, project, screen)
+            _show_case(result, screen)
     for each in report.coverage:
         typer.echo(str(each))
     failed = len(report.failed)
@@ -146,7 +157,7 @@ def _show(report: Report, project: Project, screen: Console, *, timeline: bool) 
     typer.echo(f"{words} in {report.seconds:.1f}s")
 
 
-def _show_case(result: Result, project: Project, screen: Console) -> None:
+def _show_case(result: Result, screen: Console) -> None:
     wanted = result.wanted
     head = "ok  " if result.played.passed else "FAIL"
     typer.echo(f"{head} {printable(wanted.name)} ({wanted.read.file}:{wanted.line})")
@@ -154,11 +165,11 @@ def _show_case(result: Result, project: Project, screen: Console) -> None:
         typer.echo(f"  {printable(line)}")
     rules = dict.fromkeys((wanted.scenarios.rule, *(each.rule for each in wanted.case.expect if each.rule)))
     for name in rules:
-        _show_course(result, name, project, screen)
+        _show_course(result, name, screen)
 
 
-def _show_course(result: Result, name: str, project: Project, screen: Console) -> None:
-    rule = next((each for each in project.rules if each.id == name), None)
+def _show_course(result: Result, name: str, screen: Console) -> None:
+    rule = next((each for each in result.wanted.read.project.rules if each.id == name), None)
     unit = unit_of(rule, signals.known().get(rule.when.signal or "")) if rule else "count"
     course = [line.words(unit) for line in lines(result.played, name)]
     if not course:
@@ -173,24 +184,24 @@ def _show_course(result: Result, name: str, project: Project, screen: Console) -
 _COLUMNS = ("  at", "verdict", "value", "state", "told")
 
 
-def _document(report: Report, project: Project) -> dict[str, Any]:
+def _document(report: Report) -> dict[str, Any]:
     return {
         "passed": len(report.results) - len(report.failed),
         "failed": len(report.failed),
         "seconds": round(report.seconds, 3),
-        "cases": [_case(each, project) for each in report.results],
+        "cases": [_case(each) for each in report.results],
         "coverage": [_coverage(each) for each in report.coverage],
     }
 
 
-def _case(result: Result, project: Project) -> dict[str, Any]:
+def _case(result: Result) -> dict[str, Any]:
     wanted, played = result.wanted, result.played
     misses = [
         {"at": wanted.case.expect[number].at.total_seconds(), "line": wanted.line_of(number), "what": miss.what,
          "expected": miss.expected, "got": miss.got}
         for number, miss in played.misses
     ]  # fmt: skip
-    rule = next(each for each in project.rules if each.id == wanted.scenarios.rule)
+    rule = wanted.rule
     unit = unit_of(rule, signals.known().get(rule.when.signal or ""))
     course = [line.words(unit) for line in lines(played, rule.id)]
     return {"rule": rule.id, "name": wanted.case.name, "file": wanted.read.file, "line": wanted.line,

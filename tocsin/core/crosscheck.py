@@ -11,6 +11,7 @@ from tocsin.core.action import Takes
 from tocsin.core.audience import Route
 from tocsin.core.config import Config, Target
 from tocsin.core.errors import Problem, nearest
+from tocsin.core.fields import Severity
 from tocsin.core.guard import FOR_A_PERSON
 from tocsin.core.native import NATIVE
 from tocsin.core.node import Node
@@ -148,9 +149,10 @@ def policy_problems(
             yield place.problem("needs-a-signal", "a proof needs a signal of telemetry rows")
         elif check.signal is not None:
             yield from _proof_problems(check, node.at("verify", number), known.signals[check.signal].unit)
-    if policy.if_it_fails and policy.if_it_fails.escalate not in config.receivers:
+    told = {*config.receivers, *(each.value for each in Severity)}
+    if policy.if_it_fails and policy.if_it_fails.escalate not in told:
         place, name = node.at("if_it_fails", "escalate"), policy.if_it_fails.escalate
-        yield missing(place, "unknown-receiver", "receiver", name, config.receivers)
+        yield missing(place, "unknown-receiver", "receiver or severity", name, told)
 
 
 def _proof_problems(check: Check, node: Node, unit: str) -> Iterator[Problem]:

@@ -170,7 +170,7 @@ class Failure(Model):
     """Who hears when the policy could not do what it promised."""
 
     escalate: str
-    """The receiver that hears of it."""
+    """The receiver that hears of it; or a severity, like ``P1``: whoever hears of such an alert."""
 
 
 class Policy(Model):

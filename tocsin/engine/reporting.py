@@ -10,14 +10,17 @@ from tocsin.core import lost
 from tocsin.core.alert import Alert
 from tocsin.core.audit import Record
 from tocsin.core.evidence import step
-from tocsin.core.message import NEWS, Delivery, Kind, outbox
+from tocsin.core.fields import Severity
+from tocsin.core.message import NEWS, Delivery, Kind, labels_of, outbox
 from tocsin.core.native import NATIVE
 from tocsin.core.notice import story
 from tocsin.core.policy import Policy
 from tocsin.core.read import Project
 from tocsin.core.remedy import Execution
+from tocsin.core.route import ends
 from tocsin.core.rule import Rule
 from tocsin.core.signal import Signal
+from tocsin.engine.standing import audience
 from tocsin.ports import Log, Store, Tally
 
 
@@ -55,8 +58,15 @@ class Reporter:
         notice = story(execution, policy, rule, target, kind, now, over=over, alert=alert, signal=signal)
         names = [NEWS]
         if kind is Kind.FAILED and policy.if_it_fails:
-            names.append(policy.if_it_fails.escalate)
+            names += self._escalated(policy.if_it_fails.escalate, labels_of(notice))
         return outbox(notice, names, now)
+
+    def _escalated(self, name: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the receiver of a name; for a severity, whoever hears of such an alert."""
+        if name in self.project.config.receivers or name not in set(Severity):
+            return (name,)
+        tree = audience(self.project.config).tree
+        return tuple(dict.fromkeys(to for node in ends(tree, {**labels, "severity": name}) for to in node.to))
 
     def rule(self, name: str) -> Rule | None:
         """Return the rule of that name, as it is now."""

@@ -238,9 +238,16 @@ class Case(Model):
 
 
 class Scenarios(Model):
-    """A file of scenarios: one rule's cases, and what all of them begin with."""
+    """A file of scenarios: one rule's cases, and what all of them begin with.
+
+    Without ``config`` they test the project as it is: its own ``tocsin.yaml``, tuning and policies.
+    """
 
     rule: str
+    config: str = ""
+    """A file in place of ``tocsin.yaml``, relative to the project; its tuning, receivers and routes count."""
+    policies: Texts = ()
+    """With a ``config``, the policies there are; without one, all of the project's."""
     target: dict[str, Any] = {}
     rows: tuple[Row, ...] = ()
     app: tuple[AppChange, ...] = ()

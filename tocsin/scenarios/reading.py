@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from tocsin.core.config import Target
+from tocsin.core.crosscheck import Known
 from tocsin.core.errors import Problem, nearest
 from tocsin.core.node import Node
 from tocsin.core.read import Project, build
@@ -18,7 +19,7 @@ from tocsin.core.selecting import missing
 from tocsin.core.sight import BUILT_IN
 from tocsin.core.signal import Gauge, Signal
 from tocsin.document import parse
-from tocsin.files import LARGEST
+from tocsin.files import LARGEST, read_project
 from tocsin.scenarios import rows
 from tocsin.scenarios.format import Case, Row, Scenarios
 
@@ -27,12 +28,41 @@ FOLDER = Path("tests") / "rules"
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One file as far as it could be read. ``lines`` holds each case's line, and those of its expectations."""
+    """One file as far as it could be read. ``lines`` holds each case's line, and those of its expectations.
+
+    ``project`` is what its cases are played with.
+    """
 
     file: str
     scenarios: Scenarios | None
     problems: tuple[Problem, ...] = ()
     lines: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    project: Project = field(default_factory=Project)
+
+
+class Projects:
+    """The project as it is, and as it would be with the ``config`` that a file of scenarios names."""
+
+    def __init__(self, root: Path, own: Project, known: Known) -> None:
+        self._root, self._known, self._read = root, known, {"": own}
+
+    def of(self, path: Path) -> Project:
+        """Return what the cases of a file are played with; problems of its ``config`` alone are the project's."""
+        try:
+            node = parse(str(path), path.read_bytes()[: LARGEST + 1]).node
+        except OSError:
+            node = None
+        said = node.get("config") if node else None
+        name = (said.text if said else "") or ""
+        if name not in self._read:
+            made = read_project(self._root, {}, self._known, name)
+            self._read[name] = replace(made, problems=tuple(each for each in made.problems if each.path == name))
+        if not name or node is None:
+            return self._read[name]
+        listed = node.get("policies")
+        wanted = {each.text for each in listed.scalars()} if listed else set()
+        found = self._read[name]
+        return replace(found, policies=tuple(each for each in found.policies if each.id in wanted))
 
 
 def read(path: Path, shown: str, project: Project, signals: Mapping[str, Signal]) -> Read:
@@ -55,7 +85,7 @@ def read(path: Path, shown: str, project: Project, signals: Mapping[str, Signal]
         found += _checked(made, parsed.node, project, signals)
     if found or made is None:
         return _none(shown, *found)
-    return Read(shown, made, (), tuple(_lines(parsed.node, made)))
+    return Read(shown, made, (), tuple(_lines(parsed.node, made)), project)
 
 
 def _none(shown: str, *problems: Problem) -> Read:
@@ -74,6 +104,13 @@ def _checked(made: Scenarios, node: Node, project: Project, signals: Mapping[str
     if made.rule not in rules:
         yield missing(node.at("rule"), "unknown-rule", "rule", made.rule, rules)
         return
+    if made.config:
+        policies = {policy.id for policy in project.policies}
+        for number, name in enumerate(made.policies):
+            if name not in policies:
+                yield missing(node.at("policies", number), "unknown-policy", "policy", name, policies)
+    elif made.policies:
+        yield node.at("policies").problem("needs-a-config", "without a `config` all policies of the project are there")
     yield from _said(made, node, signals)
     yield from _target_problems(made, {}, node, project)
     names: dict[str, int] = {}

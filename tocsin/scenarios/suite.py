@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tocsin import signals
-from tocsin.core.read import Project
 from tocsin.core.rule import Rule
 from tocsin.scenarios.coverage import Coverage, covered
 from tocsin.scenarios.format import Case, Scenarios
@@ -36,6 +35,11 @@ class Wanted:
     def case(self) -> Case:
         """The case."""
         return self.scenarios.cases[self.number]
+
+    @property
+    def rule(self) -> Rule:
+        """The rule that the file is about, as it is played."""
+        return next(each for each in self.read.project.rules if each.id == self.scenarios.rule)
 
     @property
     def name(self) -> str:
@@ -74,16 +78,14 @@ class Report:
         return tuple(each for each in self.results if not each.played.passed)
 
 
-def run(
-    project: Project, wanted: Sequence[Wanted], rules: Sequence[Rule], jobs: int, moved: Callable[[], None]
-) -> Report:
+def run(wanted: Sequence[Wanted], rules: Sequence[Rule], jobs: int, moved: Callable[[], None]) -> Report:
     """Play the cases and return what came of them, in their order; ``moved`` is called after each.
 
     ``rules`` are those whose coverage is told.
     """
     begun = time.perf_counter()
     results = []
-    players = _alone(project, wanted) if jobs <= 1 or len(wanted) <= 1 else _together(project, wanted, jobs)
+    players = _alone(wanted) if jobs <= 1 or len(wanted) <= 1 else _together(wanted, jobs)
     for each, played in zip(wanted, players, strict=True):
         results.append(Result(each, played))
         moved()
@@ -92,11 +94,11 @@ def run(
     return Report(tuple(results), coverage, time.perf_counter() - begun)
 
 
-def _alone(project: Project, wanted: Sequence[Wanted]) -> Iterator[Played]:
+def _alone(wanted: Sequence[Wanted]) -> Iterator[Played]:
     telemetry, known = EmbeddedTelemetry(), signals.known()
     try:
         for each in wanted:
-            yield play(each.scenarios, each.number, project, known, telemetry)
+            yield play(each.scenarios, each.number, each.read.project, known, telemetry)
     finally:
         telemetry.close()
 
@@ -105,13 +107,13 @@ _here: dict[str, EmbeddedTelemetry] = {}
 """This process's workspace, for every case that it plays."""
 
 
-def _together(project: Project, wanted: Sequence[Wanted], jobs: int) -> Iterator[Played]:
+def _together(wanted: Sequence[Wanted], jobs: int) -> Iterator[Played]:
     # Begun anew and not forked: a database and its threads do not survive that.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(wanted)), context) as pool:
         # A file at a time: its cases ask alike, and what was translated for one serves the next.
         by_file = [list(some) for _, some in groupby(wanted, key=lambda each: each.read.file)]
-        begun = [pool.submit(_play, some[0].scenarios, [each.number for each in some], project) for some in by_file]
+        begun = [pool.submit(_play, some[0].read, [each.number for each in some]) for some in by_file]
         try:
             for each in begun:
                 yield from each.result()
@@ -119,8 +121,9 @@ def _together(project: Project, wanted: Sequence[Wanted], jobs: int) -> Iterator
             pool.shutdown(cancel_futures=True)
 
 
-def _play(scenarios: Scenarios, numbers: Sequence[int], project: Project) -> list[Played]:
+def _play(read: Read, numbers: Sequence[int]) -> list[Played]:
+    assert read.scenarios is not None
     if not _here:
         _here["telemetry"] = EmbeddedTelemetry()
     known = signals.known()
-    return [play(scenarios, number, project, known, _here["telemetry"]) for number in numbers]
+    return [play(read.scenarios, number, read.project, known, _here["telemetry"]) for number in numbers]
