@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.switchboard import HOUR, MINUTE, Switchboard
+from tocsin.core.ack import Acknowledgement, in_force
 from tocsin.core.message import Kind
 
 BLIND = {
@@ -187,3 +188,32 @@ def test_what_went_wrong_with_production_comes_through_a_silence_and_what_went_w
     board.happens(Kind.FAILED, episode)
     board.tick()
     assert board.people.kinds() == board.program.kinds() == ["action failed"]
+
+
+# A clock that was ahead
+
+
+def test_what_a_clock_that_was_ahead_wrote_delays_nothing() -> None:
+    """The clock is set back by a year: new alerts, ends and reminders come as if it had never been ahead."""
+    board = Switchboard(routes={"to": ["people", "program"], "repeat_interval": "1h"})
+    now = board.now
+    board.now = now + timedelta(days=365)
+    board.fires()
+    board.tick()
+    board.fires(agent="b")  # waits for the group's interval
+    board.tick()
+    board.now = now
+    board.fires(agent="c")
+    board.wait(6 * MINUTE)
+    assert {each.title for each in board.program.got if each.kind is Kind.FIRED} != set()
+    told = len(board.people.got)
+    assert told >= 2, "the alerts that wait are told within the interval"
+    board.wait(2 * HOUR)
+    assert len(board.people.got) > told, "they are reminded of"
+
+
+def test_an_acknowledgement_from_a_clock_that_was_ahead_holds_nothing_back() -> None:
+    now = datetime(2026, 11, 20, 3, tzinfo=UTC)
+    far = now + timedelta(days=365)
+    assert not in_force(Acknowledgement("e", "ann", far, far + HOUR), now)
+    assert in_force(Acknowledgement("e", "ann", now + 2 * MINUTE, now + HOUR), now)

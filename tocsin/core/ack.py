@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from tocsin.core.schedule import CLOCK_STEP
+
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
@@ -18,8 +20,8 @@ class Acknowledgement:
 
 
 def in_force(given: Acknowledgement, now: datetime) -> bool:
-    """Return whether the acknowledgement still holds."""
-    return now < given.until
+    """Return whether the acknowledgement still holds. One from a clock that was ahead would hold for too long."""
+    return given.at - now <= CLOCK_STEP and now < given.until
 
 
 @dataclass(frozen=True, slots=True)

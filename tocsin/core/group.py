@@ -16,6 +16,7 @@ from enum import StrEnum
 from tocsin.core.fields import Severity
 from tocsin.core.message import Notice
 from tocsin.core.route import GROUP_WAIT, Node, Pairs
+from tocsin.core.schedule import has_come
 
 _REMEMBERED, _ENTERED = 300, 5_000
 """Notices that a group remembers having entered: of one round all, up to the second number, 95 KB as marks."""
@@ -160,7 +161,9 @@ def insert(
     if group is None or _forgotten(group, now):
         told, first = group.told if group else {}, fresh[0][1]
         group = Group(identity(node, labels), node.place, labels, now + wait(node, first.notice.severity), told=told)
-    members, due = dict(group.members), _following(group, node, now)
+    longest = max(node.group_interval, *(wait(node, each.notice.severity) for _, each in fresh))
+    # A group that was put off by a clock that was ahead is looked at as if it had been put off now.
+    members, due = dict(group.members), min(_following(group, node, now), now + longest)
     for key, member in fresh:
         before = members.get(key)
         if before is not None and member.notice.episode < before.notice.episode:
@@ -398,4 +401,4 @@ def reason(
         return Why.ALL_RESOLVED if last.firing else Why.UNTOLD
     if both and not set(resolved) <= last.resolved:
         return Why.SOME_RESOLVED
-    return Why.REPEAT if last.at is not None and now - last.at >= repeat else Why.NOTHING
+    return Why.REPEAT if last.at is not None and has_come(last.at + repeat, now, repeat) else Why.NOTHING

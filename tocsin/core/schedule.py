@@ -22,6 +22,10 @@ CLOCK_STEP = timedelta(minutes=5)
 """How far clocks may differ before a slot from the future is not believed."""
 
 
+PUT_OFF = timedelta(hours=2)
+"""Further than this no message is ever put off and no lock held: a receiver may ask for an hour."""
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """What is to be evaluated now: slots, oldest first, and how many older ones were missed for good.
@@ -98,6 +102,14 @@ def ahead(slot: datetime, now: datetime) -> bool:
     It is held against the clock and not against the newest slot, which goes back by itself when telemetry gets slower.
     """
     return slot - now > CLOCK_STEP
+
+
+def has_come(at: datetime, now: datetime, most: timedelta) -> bool:
+    """Return whether a stored time has come. ``most`` is how far ahead of its own clock one is ever set.
+
+    One further ahead was set by a clock that was ahead. To wait for that would be silence.
+    """
+    return at <= now or at - now > most + CLOCK_STEP
 
 
 def asleep(rule: Rule, now: datetime) -> str:

@@ -13,6 +13,7 @@ from tocsin.core.failing import Subject
 from tocsin.core.fields import Rate
 from tocsin.core.heartbeat import QUIET_AFTER, Ailing, Beat, heard_again, heartbeat, quiet
 from tocsin.core.message import Delivery, Notice, Outcome, Said, outbox
+from tocsin.core.schedule import has_come
 from tocsin.engine.failing import Failures
 from tocsin.ports import Conflict, Kept, Log, Store
 
@@ -45,7 +46,7 @@ class Receivers:
         beats = self.store.kept(Beat)
         for name in self.config.receivers:
             last = beats.get(name)
-            if last is None or self.now - last.value.at >= every:
+            if last is None or has_come(last.value.at + every, self.now, every):
                 self.failures.attempt(Subject("heartbeat to", name), partial(self._beat, name, every, last), None)
 
     def _beat(self, name: str, every: timedelta, last: Kept[Beat] | None) -> None:
@@ -75,7 +76,7 @@ class Receivers:
             return
         if ailing is None:
             self._keep(Ailing, receiver, Ailing(receiver, self.now, outcome.detail), None)
-        elif not ailing.value.told and self.now - ailing.value.since >= QUIET_AFTER:
+        elif not ailing.value.told and has_come(ailing.value.since + QUIET_AFTER, self.now, QUIET_AFTER):
             self.log.error("receiver quiet", receiver=receiver, since=ailing.value.since)
             worse = replace(ailing.value, told=True, words=outcome.detail)
             self._keep(Ailing, receiver, worse, ailing, self._to_others(receiver, [quiet(worse, self.now)]))
@@ -98,7 +99,7 @@ class Receivers:
         if receiver not in self._paced:
             self._paced = dict(self.store.kept(Paced))
         kept = self._paced.get(receiver)
-        return tuple(at for at in kept.value.times if self.now - at < limit.per) if kept else ()
+        return tuple(at for at in kept.value.times if not has_come(at + limit.per, self.now, limit.per)) if kept else ()
 
     def _keep(
         self, kind: type, key: str, value: object, before: Kept[Any] | None, messages: Sequence[Delivery] = ()

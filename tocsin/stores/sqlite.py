@@ -22,6 +22,7 @@ from tocsin.core.audit import Record
 from tocsin.core.instance import written
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
+from tocsin.core.schedule import CLOCK_STEP, PUT_OFF, has_come
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
 from tocsin.stores import keys
 from tocsin.stores.codec import Audited, divide, dump, load, unite
@@ -48,7 +49,8 @@ CREATE TABLE IF NOT EXISTS beats (name TEXT PRIMARY KEY, at REAL NOT NULL);
 _NO_LAST = 2**62
 
 _WAITING = """
-SELECT body FROM deliveries d WHERE state = 'waiting' AND not_before <= :now AND held_until <= :now AND NOT EXISTS (
+SELECT body FROM deliveries d WHERE state = 'waiting' AND NOT (not_before > :now AND not_before <= :latest)
+AND NOT (held_until > :now AND held_until <= :latest) AND NOT EXISTS (
   SELECT 1 FROM deliveries e WHERE e.state = 'waiting' AND e.receiver = d.receiver AND e.episode = d.episode
   AND (e.sequence, e.id) < (d.sequence, d.id))
 ORDER BY sequence, id
@@ -137,7 +139,8 @@ class SqliteStore(Audited):
     def waiting(self, now: datetime) -> list[Delivery]:
         """Return unsettled deliveries whose time has come, oldest first; none that another writer holds."""
         with self._transaction() as db:
-            rows = db.execute(_WAITING, {"now": now.timestamp()}).fetchall()
+            latest = now + PUT_OFF + CLOCK_STEP  # beyond it is what a clock wrote that was ahead: see ``has_come``
+            rows = db.execute(_WAITING, {"now": now.timestamp(), "latest": latest.timestamp()}).fetchall()
         return [load(Delivery, body) for (body,) in rows]
 
     def claim(self, delivery: Delivery, until: datetime) -> Delivery:
@@ -261,7 +264,7 @@ class SqliteStore(Audited):
         _check(keys.lock(name), keys.lock_body(owner, until))
         with self._transaction() as db:
             held = db.execute("SELECT owner, until FROM locks WHERE name = ?", (name,)).fetchone()
-            if held and held[0] != owner and held[1] > now.timestamp():
+            if held and held[0] != owner and not has_come(datetime.fromtimestamp(held[1], UTC), now, PUT_OFF):
                 return False
             db.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?)", (name, owner, until))
         return True

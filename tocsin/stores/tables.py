@@ -18,6 +18,7 @@ from tocsin.core.alert import Alert, Instance
 from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
+from tocsin.core.schedule import PUT_OFF, has_come
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
 from tocsin.stores import beats, keys
 from tocsin.stores.codec import Audited, divide, dump, has_parts, load, unite
@@ -130,8 +131,8 @@ class TableStore(Audited):
             delivery
             for delivery, held in found
             if first[delivery.receiver, delivery.queue] == delivery.id
-            and delivery.not_before <= now
-            and held <= now.timestamp()
+            and has_come(delivery.not_before, now, PUT_OFF)
+            and has_come(datetime.fromtimestamp(held, UTC), now, PUT_OFF)
         ]
 
     def claim(self, delivery: Delivery, until: datetime) -> Delivery:
@@ -269,7 +270,7 @@ class TableStore(Audited):
         """Return whether ``owner`` now holds the lock ``name``; it frees itself after ``ttl``."""
         head = self._ledger.head(keys.lock(name))
         held = json.loads(head.body) if head.body else {}
-        if held and held["owner"] != owner and held["until"] > now.timestamp():
+        if held and held["owner"] != owner and not has_come(datetime.fromtimestamp(held["until"], UTC), now, PUT_OFF):
             return False
         body = keys.lock_body(owner, (now + ttl).timestamp())
         try:

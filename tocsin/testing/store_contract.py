@@ -251,6 +251,17 @@ class StoreContract:
         store.unlock("act/sales", "b")
         assert store.lock("act/sales", "a", T0 + MINUTE, MINUTE)
 
+    def test_nothing_waits_for_a_clock_that_was_ahead(self, store: Store) -> None:
+        """After a clock was set back, messages that it put off and locks that it took would bind for years."""
+        year = timedelta(days=365)
+        store.enqueue([replace(a_delivery("n1"), not_before=T0 + year)])
+        assert [each.id for each in store.waiting(T0)] == ["n1/oncall"]
+        store.claim(a_delivery("n1"), T0 + year)
+        assert [each.attempts for each in store.waiting(T0)] == [1]
+        assert store.lock("act/sales", "a", T0 + year, MINUTE)
+        assert store.lock("act/sales", "b", T0, MINUTE)
+        assert not store.lock("act/sales", "a", T0, MINUTE)
+
     def test_what_is_kept_is_found_by_its_kind_and_key(self, store: Store) -> None:
         store.keep(Fact, "a/ü", Fact("x", "1"), None)
         store.keep(Fact, "b", Fact("y", "2"), None)
