@@ -7,7 +7,7 @@ ARGS ?=
 QUICK ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants agree clocks simulate race picture pictures package size lock clean recordings \
+.PHONY: setup run test check mutants agree clocks simulate race abuse picture pictures package size lock clean recordings \
   bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-coldstart bench-silences
 
 # Microsoft's KQL parser comes along where npm is: without it `tocsin check` looks for names alone.
@@ -81,6 +81,12 @@ simulate: setup
 # Four engines race for every action on both stores (ROUNDS=1000 each; ACTION=webhook, or "sqlite webhook", for some).
 race: setup
 	@$(BIN)/python -m tests.racing $(or $(ROUNDS),1000) $(ACTION)
+
+# Floods, hostile text and broken parts on SQLite and Azurite, while a real misconfiguration must not be missed; prints
+# figures, under 20 minutes (NAMES="names deaf" ON=SQLite SHARE=0.1; WRITE=1 puts them into docs/failure-modes.md).
+abuse: setup tests/azurite/node_modules/.ready
+	@$(BIN)/python -m tests.abuse.run $(NAMES) $(if $(ON),--on $(ON)) $(if $(SHARE),--share $(SHARE)) \
+	  $(if $(WRITE),--write docs/failure-modes.md)
 
 # The pictures in the README, drawn from a real run.
 picture: setup

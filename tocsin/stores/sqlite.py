@@ -20,7 +20,7 @@ from tocsin.core import audit
 from tocsin.core.alert import Alert, Instance
 from tocsin.core.audit import Record
 from tocsin.core.instance import written
-from tocsin.core.message import Delivery, Settled
+from tocsin.core.message import Delivery
 from tocsin.core.remedy import Execution
 from tocsin.core.schedule import CLOCK_STEP, PUT_OFF, has_come
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
@@ -359,7 +359,7 @@ def _add(db: sqlite3.Connection, deliveries: Iterable[Delivery]) -> None:
         row = (each.id, each.receiver, each.queue, each.sequence, each.created.timestamp())
         db.execute(
             "INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)",
-            (*row, each.not_before.timestamp(), Settled.WAITING.value, dump(each)),
+            (*row, each.not_before.timestamp(), each.state.value, dump(each)),
         )
 
 
