@@ -285,6 +285,9 @@ class Store(Protocol):
     def settle(self, delivery: Delivery) -> None:
         """Replace a delivery that this writer claimed, with its receipt or its next time."""
 
+    def delivery(self, identity: str) -> Delivery | None:
+        """Return one delivery, wherever it was committed; None when there is none, or none any more."""
+
     def deliveries(self, limit: int = 100) -> list[Delivery]:
         """Return the newest deliveries, newest first."""
 

@@ -60,6 +60,14 @@ def urgency(delivery: Delivery) -> tuple[str, int, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class StoodIn:
+    """The fallback was notified of a beginning in a receiver's place: it is notified of the end, too."""
+
+    lane: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Courier:
     """Empties the outbox. A receiver that fails delays its own messages only."""
 
@@ -134,25 +142,26 @@ class Courier:
         """Return whether it ends what the fallback was told of in this receiver's place."""
         if not delivery.notice.kind.ends or not self._another(delivery):
             return False
-        told = (each for each in self.store.deliveries(10_000) if each.fallback and each.queue == delivery.queue)
-        return any(each.notice.begins for each in told)
+        return delivery.queue in self.store.kept(StoodIn)
 
     def _fall_back(self, dead: Delivery, now: datetime) -> None:
-        fallback = self.config.fallback
-        identity = f"{dead.notice.id}/{fallback}"
-        if self._another(dead) and all(each.id != identity for each in self.store.deliveries(10_000)):
-            beat = dead.notice.kind is Kind.WATCHDOG
-            copy = Delivery(
-                identity,
-                fallback,
-                missed(dead.notice, dead.receiver, dead.receipt) if beat else dead.notice,
-                now,
-                now,
-                dead.sequence,
-                fallback=True,
-                lane=dead.lane,
-            )
+        """Notify the fallback in a receiver's place, once; note with it what it has to be notified of the end of."""
+        identity = f"{dead.notice.id}/{self.config.fallback}"
+        if not self._another(dead) or self.store.delivery(identity) is not None:
+            return
+        copy = self._copy(identity, dead, now)
+        kept = self.store.kept(StoodIn).get(dead.queue)
+        if dead.notice.begins or (kept and dead.notice.kind.ends):
+            stands = StoodIn(dead.queue, now) if dead.notice.begins else None
+            self.store.keep(StoodIn, dead.queue, stands, kept.etag if kept else None, [copy])
+        else:
             self.store.enqueue([copy])
+
+    def _copy(self, identity: str, dead: Delivery, now: datetime) -> Delivery:
+        beat = dead.notice.kind is Kind.WATCHDOG
+        notice = missed(dead.notice, dead.receiver, dead.receipt) if beat else dead.notice
+        to, sequence, lane = self.config.fallback, dead.sequence, dead.lane
+        return Delivery(identity, to, notice, now, now, sequence, fallback=True, lane=lane)
 
     def _report(self, delivery: Delivery, outcome: Outcome) -> None:
         fields = {

@@ -31,9 +31,9 @@ from tocsin.core.text import scrub
 from tocsin.core.units import spell
 from tocsin.engine import muting, standing
 from tocsin.engine.failing import Failures
-from tocsin.engine.notifying import HOLD, judge
+from tocsin.engine.notifying import HOLD, StoodIn, judge
 from tocsin.engine.wording import Words, aside, linking
-from tocsin.ports import Conflict, Kept, Links, Log, Notifier, Store, no_links
+from tocsin.ports import KEPT, Conflict, Kept, Links, Log, Notifier, Store, no_links
 
 _FORGET = timedelta(days=5)
 """How long a group that holds nothing is remembered, with what was told of it."""
@@ -98,6 +98,7 @@ class Teller:
             Group: lambda group: group.emptied is not None and group.emptied < old,
             Silence: lambda silence: silence.ends < old,
             Acknowledgement: lambda given: given.until < old,
+            StoodIn: lambda stood: stood.at < now - KEPT,
         }
         for kind, over in ended.items():
             for key, kept in self.store.kept(kind).items():

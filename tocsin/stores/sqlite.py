@@ -173,6 +173,12 @@ class SqliteStore(Audited):
                 ),
             )
 
+    def delivery(self, identity: str) -> Delivery | None:
+        """Return one delivery, wherever it was committed; None when there is none, or none any more."""
+        with self._transaction() as db:
+            row = db.execute("SELECT body FROM deliveries WHERE id = ?", (identity,)).fetchone()
+        return load(Delivery, row[0]) if row else None
+
     def deliveries(self, limit: int = 100) -> list[Delivery]:
         """Return the newest deliveries, newest first."""
         with self._transaction() as db:

@@ -156,6 +156,13 @@ class TableStore(Audited):
             except Conflict:
                 continue
 
+    def delivery(self, identity: str) -> Delivery | None:
+        """Return one delivery, wherever it was committed; None when there is none, or none any more."""
+        try:
+            return load(Delivery, body_of(self._place(identity)))
+        except Conflict:
+            return None
+
     def deliveries(self, limit: int = 100) -> list[Delivery]:
         """Return the newest deliveries, newest first."""
         found = [load(Delivery, body_of(each)) for each in self._found(keys.OUT)]

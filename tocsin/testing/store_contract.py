@@ -162,6 +162,8 @@ class StoreContract:
         """What is committed with the states waits in the outbox, whole."""
         store.commit("high_error_rate", "sales", [an_alert()], [a_delivery("n1")], None)
         assert store.waiting(T0) == [a_delivery("n1")]
+        assert self.second(store).delivery("n1/oncall") == a_delivery("n1")
+        assert store.delivery("n1/other") is None
 
     def test_the_same_message_is_kept_once(self, store: Store) -> None:
         """A repeated commit after a crash adds no second copy, nor revives a settled one."""
