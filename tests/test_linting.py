@@ -187,3 +187,34 @@ def test_what_the_names_alone_say_the_parser_says_too(path: Path, tmp_path: Path
     said = {each.split()[1] for each in expected(path)}
     names = said & {"unknown-table", "unknown-column", "unknown-function", "missing-column"}
     assert bool(kql_parser.problems(made)) == bool(names)
+
+
+# Runbooks
+
+
+@pytest.mark.parametrize(
+    ("runbook", "words"),
+    [
+        ("docs/operations.md#high-error-rates", "no section '#high-error-rates'"),
+        ("docs/operatoins.md#high-error-rate", "no file docs/operatoins.md"),
+        ("docs/operations.md#high-error-rate", ""),
+        ("docs/operations.md", ""),
+        ("https://wiki.example/nowhere.md#x", ""),
+        ("ask the team", ""),
+    ],
+)
+def test_a_runbook_that_is_not_there_is_told(tmp_path: Path, runbook: str, words: str) -> None:
+    root = few(tmp_path)
+    path = root / "rules" / "high_error_rate.yaml"
+    path.write_text(re.sub(r"(?m)^runbook: .*$", f'runbook: "{runbook}"', path.read_text()))
+    pages = {"docs/operations.md": (ROOT / "docs" / "operations.md").read_text()}
+    told = lint(read_written(root, SETTINGS, app.known()), signals.known(), NOW, pages=pages.get)
+    assert [words in each.message for each in told if each.id == "no-runbook"] == [True] * bool(words)
+
+
+def test_every_shipped_runbook_is_there() -> None:
+    def read(path: str) -> str | None:
+        return (ROOT / path).read_text() if (ROOT / path).is_file() else None
+
+    told = lint(read_written(ROOT, SETTINGS, app.known()), signals.known(), NOW, pages=read)
+    assert [each for each in told if each.id == "no-runbook"] == []

@@ -202,10 +202,16 @@ def test_a_name_that_cannot_be_an_id_and_an_ending_that_is_not_read(tmp_path: Pa
     good = (root / "rules" / "high_error_rate.yaml").read_text()
     (root / "rules" / "High-Rate.yaml").write_text(good)
     (root / "rules" / "other.yml").write_text(good)
+    (root / "rules" / "CAPS.YAML").write_text(good)
+    (root / "rules" / "sales").mkdir()
+    (root / "rules" / "sales" / "nested.yaml").write_text(good)
+    (root / "rules" / "README.md").write_text("not a rule")
     found = read_project(root, SETTINGS, app.known()).problems
     assert [(each.path, each.id) for each in found] == [
+        ("rules/CAPS.YAML", "bad-file-name"),
         ("rules/High-Rate.yaml", "bad-file-name"),
         ("rules/other.yml", "bad-file-name"),
+        ("rules/sales/nested.yaml", "bad-file-name"),
     ]
 
 

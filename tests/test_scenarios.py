@@ -458,6 +458,14 @@ def test_every_shipped_rule_has_scenarios_that_pass_and_make_every_transition_it
     assert result.exit_code == 0, result.output
 
 
+def test_an_event_that_no_signal_reads_is_told_with_the_nearest(folder: Path) -> None:
+    path = folder / FOLDER / "errors.yaml"
+    case = "  - name: c\n    rows: [{ event: response.retruned, at: 0m }]\n    expect: [{ at: 1m, state: inactive }]\n"
+    path.write_text(f"rule: errors\ncases:\n{case}")
+    (problem,) = read(path, "errors.yaml", project_of(folder), signals.known()).problems
+    assert (problem.id, problem.hint) == ("unknown-event", "did you mean 'response.returned'?")
+
+
 # A fork of the shipped files
 
 

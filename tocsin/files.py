@@ -165,16 +165,26 @@ class _Reading:
 
     def _folder(self, name: str, model: type[M], config: Node | None) -> list[Examined[M]]:
         found = []
-        for path in sorted((self._root / name).glob("*.y*ml")):
+        self._problems += self._unread(self._root / name)
+        for path in sorted((self._root / name).glob("*.yaml")):
             shown = f"{name}/{path.name}"
-            if path.suffix != ".yaml":
-                self._problems.append(Problem(shown, 1, 1, "bad-file-name", "the file's name must end in .yaml"))
-                continue
             read = self._document(path)
             if read.node is not None:
                 node = self._tuned(read.node, config, path)
                 found.append(self._model(model, node, {"id": path.stem, "file": shown}, not read.whole))
         return found
+
+    def _unread(self, folder: Path) -> Iterator[Problem]:
+        """Yield each file below a folder that looks as if it were read, and is not."""
+        for path in sorted(folder.rglob("*")):
+            shown = path.relative_to(self._root)
+            if path.suffix.casefold() not in (".yaml", ".yml", ".json") or not path.is_file():
+                continue
+            if path.parent != folder:
+                words = f"a folder within {folder.name}/ is not read: move the file up"
+                yield Problem(str(shown), 1, 1, "bad-file-name", words)
+            elif path.suffix != ".yaml":
+                yield Problem(str(shown), 1, 1, "bad-file-name", "the file's name must end in .yaml")
 
     def _tuned(self, node: Node, config: Node | None, path: Path) -> Node:
         if path.parent.name != "rules" and path.stem in self._names("rules"):

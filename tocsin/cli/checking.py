@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import typer
@@ -73,9 +74,26 @@ def _found(folder: Path, root: Path, now: datetime, parser: bool) -> tuple[Writt
             typer.echo(
                 f"tocsin: Microsoft's KQL parser did not answer ({error}): names are looked for instead", err=True
             )
-    doubts = lint(written, names.signals, now, parsed=parser)
+    elif any(rule.when.kql is not None for rule, _ in written.rules):
+        why = kql_parser.missing() or "--no-kql-parser"
+        typer.echo(f"tocsin: the queries in `kql:` were not parsed, only looked through ({why})", err=True)
+    doubts = lint(written, names.signals, now, parsed=parser, pages=_pages(folder))
     every = (*written.project.problems, *parsed, *doubts)
     return written, awake(every, written.texts, LINTS, now)
+
+
+def _pages(folder: Path) -> Callable[[str], str | None] | None:
+    """Return what reads the project's documents; None for a copy that has none of them."""
+    if not (folder / "docs").is_dir():
+        return None
+
+    def read(path: str) -> str | None:
+        try:
+            return (folder / path).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+
+    return lru_cache(read)
 
 
 def _show(written: Written, problems: Sequence[Problem], how: Checking, root: Path) -> None:

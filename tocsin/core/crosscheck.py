@@ -13,6 +13,7 @@ from tocsin.core.config import Config, Target
 from tocsin.core.errors import Problem, nearest
 from tocsin.core.fields import Severity
 from tocsin.core.guard import FOR_A_PERSON
+from tocsin.core.kql_shape import broken
 from tocsin.core.native import NATIVE
 from tocsin.core.node import Node
 from tocsin.core.policy import Check, Policy, Step
@@ -102,6 +103,8 @@ def _of_now(source: Source) -> bool:
 def _kql_problems(text: str, place: Node) -> Iterator[Problem]:
     if not text.strip():
         yield place.problem("empty-kql", "the query is empty")
+    elif wrong := broken(text):
+        yield place.problem("bad-kql", wrong)
     code = _QUOTED.sub(" ", text)
     if _CLOCK.search(code):
         yield place.problem("wall-clock", "ago() and now() have no place here: the window is applied outside the query")

@@ -12,7 +12,8 @@ from datetime import datetime
 from tocsin.core.errors import Problem
 from tocsin.core.read import Written
 from tocsin.core.signal import Signal
-from tocsin.linting import cost, policies, queries, rules, telling
+from tocsin.linting import cost, policies, queries, rules, runbooks, targets, telling
+from tocsin.linting.runbooks import Reader
 
 LINTS: tuple[str, ...] = (
     "value-as-dimension",
@@ -31,15 +32,29 @@ LINTS: tuple[str, ...] = (
     "idle-receiver",
     "hides-a-p0",
     "over-budget",
+    "no-runbook",
+    "odd-workspace",
+    "same-action",
 )
 """The ids of all of them, which a comment may snooze."""
 
 
 def lint(
-    written: Written, signals: Mapping[str, Signal], now: datetime, *, parsed: bool = False
+    written: Written,
+    signals: Mapping[str, Signal],
+    now: datetime,
+    *,
+    parsed: bool = False,
+    pages: Reader | None = None,
 ) -> tuple[Problem, ...]:
-    """Return every warning, by place. ``parsed`` says that a parser has looked at the names in queries already."""
-    return tuple(sorted(_found(written, signals, now, parsed)))
+    """Return every warning, by place. ``parsed`` says that a parser has looked at the names in queries already.
+
+    ``pages`` gives the project's documents; without it no runbook is looked for.
+    """
+    found = list(_found(written, signals, now, parsed))
+    if pages is not None:
+        found += [each for rule, node in written.rules for each in runbooks.lint(rule, node, pages)]
+    return tuple(sorted(found))
 
 
 def _found(written: Written, signals: Mapping[str, Signal], now: datetime, parsed: bool) -> Iterator[Problem]:
@@ -50,8 +65,10 @@ def _found(written: Written, signals: Mapping[str, Signal], now: datetime, parse
         if rule.when.kql is not None:
             yield from queries.lint(rule, node, written.texts.get(rule.file, ""), parsed)
     yield from rules.duplicates(written.rules, config)
+    yield from policies.rivals(written.policies, written.project)
     for policy, node in written.policies:
         yield from policies.lint(policy, node, written.project, now)
     if written.config is not None:
         yield from telling.lint(written.project, written.config, now)
+        yield from targets.lint(config, written.config)
         yield from cost.lint(written.project, written.config, signals, now)

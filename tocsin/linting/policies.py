@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from tocsin.core.config import Target
@@ -10,7 +10,7 @@ from tocsin.core.errors import Problem
 from tocsin.core.fields import Automation
 from tocsin.core.native import NATIVE
 from tocsin.core.node import Node
-from tocsin.core.policy import Policy
+from tocsin.core.policy import Policy, Step
 from tocsin.core.read import Project
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import asleep, selects
@@ -30,6 +30,30 @@ def lint(policy: Policy, node: Node, project: Project, now: datetime) -> Iterato
         yield node.at("on").warning("policy-never-acts", "no rule has this severity and these labels")
     elif awake:
         yield from _allowed(policy, node, awake, project)
+
+
+def rivals(policies: Sequence[tuple[Policy, Node]], project: Project) -> Iterator[Problem]:
+    """Yield each policy that does to the same alerts what an earlier one does: both would act."""
+    rules, seen = (*project.rules, *NATIVE), list[Policy]()
+    for policy, node in policies:
+        if not policy.enabled or policy.guard.mode in (Automation.OFF, Automation.OBSERVE):
+            continue
+        for other in seen:
+            both = next((rule.id for rule in rules if _answered(policy, rule) and _answered(other, rule)), "")
+            same = [step.action for step in policy.do if any(_alike(step, each) for each in other.do)]
+            if both and same and _meet(policy, other):
+                words = f"{other.id} does {same[0]} for {both}, too: both would act"
+                yield node.at("on").warning("same-action", words)
+        seen.append(policy)
+
+
+def _alike(one: Step, other: Step) -> bool:
+    return one.action == other.action and one.args == other.args
+
+
+def _meet(one: Policy, other: Policy) -> bool:
+    """Return whether an alert can have the labels that both ask for."""
+    return all(other.on.labels.get(name, value) == value for name, value in one.on.labels.items())
 
 
 def _answered(policy: Policy, rule: Rule) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tocsin.core.schema import TABLES
 from tocsin.core.selecting import missing
 from tocsin.core.sight import BUILT_IN
 from tocsin.core.signal import Gauge, Signal
+from tocsin.diagnosing.wiring import events_of
 from tocsin.document import parse
 from tocsin.files import LARGEST, read_project
 from tocsin.scenarios import rows
@@ -111,22 +113,35 @@ def _checked(made: Scenarios, node: Node, project: Project, signals: Mapping[str
                 yield missing(node.at("policies", number), "unknown-policy", "policy", name, policies)
     elif made.policies:
         yield node.at("policies").problem("needs-a-config", "without a `config` all policies of the project are there")
-    yield from _said(made, node, signals)
+    events = _events(signals, project)
+    yield from _said(made, node, signals, events)
     yield from _target_problems(made, {}, node, project)
     names: dict[str, int] = {}
     for number, case in enumerate(made.cases):
         here = node.at("cases", number)
         if names.setdefault(case.name, number) != number:
             yield here.at("name").problem("same-name", f"another case is called '{case.name}'")
-        yield from _said(case, here, signals)
+        yield from _said(case, here, signals, events)
         if case.target:
             yield from _target_problems(made, case.target, here, project)
         yield from _names(case, here, project)
 
 
-def _said(of: Scenarios | Case, node: Node, signals: Mapping[str, Signal]) -> Iterator[Problem]:
+def _events(signals: Mapping[str, Signal], project: Project) -> frozenset[str]:
+    """Return the events that signals read, and every text in a query of one's own: it may be one."""
+    named = {event for each in signals.values() for source in each.sources for event in events_of(source)}
+    own = (re.findall(r"""["']([^"'\n]+)["']""", rule.when.kql or "") for rule in project.rules)
+    return frozenset(named.union(*own))
+
+
+def _said(
+    of: Scenarios | Case, node: Node, signals: Mapping[str, Signal], events: Collection[str]
+) -> Iterator[Problem]:
     for number, row in enumerate(of.rows):
         yield from _row_problems(row, node.at("rows", number))
+        if row.event and row.event not in events:
+            place = node.at("rows", number, "event")
+            yield missing(place, "unknown-event", "signal or query reads the event", row.event, events)
     total = sum(len(row.moments()) if _few(row) else rows.MOST + 1 for row in of.rows)
     if total > rows.MOST:
         yield node.at("rows").problem("too-many-rows", f"more than {rows.MOST:,} rows: emit them less often")

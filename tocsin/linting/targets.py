@@ -1,0 +1,22 @@
+"""Warnings about targets that name what cannot be there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tocsin.core.config import Config
+from tocsin.core.errors import Problem
+from tocsin.core.node import Node
+
+_GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_WORKSPACE = re.compile(rf"(?i){_GUID}|/subscriptions/[^/]+/resourceGroups/[^/]+/providers/[^/]+/workspaces/[^/]+")
+
+
+def lint(config: Config, node: Node) -> Iterator[Problem]:
+    """Yield each workspace that is written as no workspace is. What a setting holds is looked at by ``doctor``."""
+    for number, target in enumerate(config.targets):
+        place = node.at("targets", number, "workspace")
+        if place.typed is None and target.workspace.strip() and not _WORKSPACE.fullmatch(target.workspace):
+            words = f"'{target.workspace}' is neither a workspace's id (a GUID) nor its resource id"
+            yield place.warning("odd-workspace", words, "`az monitor log-analytics workspace show --query customerId`")
