@@ -8,13 +8,14 @@ from pathlib import Path
 
 from tocsin import signals
 from tocsin.core.ack import Acknowledgement
-from tocsin.core.alert import Alert, Change, State, Verdict, instance
+from tocsin.core.alert import STORM, Alert, Change, State, Verdict, instance
 from tocsin.core.config import Target
 from tocsin.core.container import App, Revision
 from tocsin.core.digest import flood, together
 from tocsin.core.fields import Severity
 from tocsin.core.group import Why
 from tocsin.core.message import Kind, Notice
+from tocsin.core.native import NATIVE
 from tocsin.core.notice import compose, story
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import Execution, Phase
@@ -206,7 +207,26 @@ def digest() -> Notice:
     return flood("team", told, FIRED)
 
 
+def storm() -> Notice:
+    """Return the notice of more instances at once than are notified alone."""
+    at = FIRED + 5 * MINUTE
+    alert = Alert(BY_HOST.id, TARGET.name, STORM, State.FIRING, at, at, fired=at, value=250.0, reason="storm")
+    alert = replace(alert, detail="250 instances, at most 200 alone", trail=((FIRED, 212.0), (at, 250.0)))
+    return compose(alert, Change.FIRED, Kind.FIRED, BY_HOST, TARGET, None, will=WILL, app=APP)
+
+
+def expired() -> Notice:
+    """Return the notice of an alert of Azure Monitor of which nothing more was reported."""
+    at = FIRED + 7 * 24 * 60 * MINUTE
+    by = instance({"alert": "replicas-restart", "resource": "sales-research-api", "origin": "0123456789ab"})
+    alert = Alert(NATIVE[1].id, TARGET.name, by, State.INACTIVE, at, at, fired=FIRED, detail="RestartCount")
+    alert = replace(alert, reason="nothing more was reported, not that it is over")
+    return compose(alert, Change.EXPIRED, Kind.EXPIRED, NATIVE[1], TARGET, None, will=WILL, app=APP)
+
+
 CASES = {
+    "storm": storm,
+    "expired": expired,
     "fired": fired,
     "resolved": resolved,
     "blind": blind,

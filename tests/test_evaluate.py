@@ -227,11 +227,11 @@ def test_two_rows_for_one_instance_are_no_answer() -> None:
     assert "two rows" in found[A].reason
 
 
-def test_a_storm_is_one_alert_and_the_others_stand_still() -> None:
+def test_a_storm_is_one_alert_and_the_known_ones_go_on_being_judged() -> None:
     of = rule("cost", when={"above": "10", "by": ["agent"]}, max_instances="2")
     rows = [row(11, agent=name) for name in "abc"]
     found = measured(of, heard(of, *rows)).at(SLOT, {A: firing(A)}, ALIVE, WITHIN)
-    assert {by: seen.verdict for by, seen in found.items()} == {A: U, STORM: B}
+    assert {by: seen.verdict for by, seen in found.items()} == {A: B, STORM: B}
     over = measured(of, heard(of, *rows[:2])).at(SLOT, {STORM: firing(STORM)}, ALIVE, WITHIN)
     assert over[STORM].verdict is C
     blind = measured(of, refused(of, Why.TIMEOUT)).at(SLOT, {STORM: firing(STORM)}, ALIVE, WITHIN)

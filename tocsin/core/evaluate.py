@@ -245,13 +245,13 @@ class Measured:
     def _calm(
         self, seen: dict[Instance, Seen], alerts: Mapping[Instance, Alert], live: _Liveness
     ) -> dict[Instance, Seen]:
-        """Return one storm alert in place of more breached instances than allowed; stored states then stand still."""
+        """Return one storm alert in place of new instances where more are breached than allowed; known ones go on."""
         most = self.rule.max_instances
         breached = float(sum(each.verdict is Verdict.BREACHED for each in seen.values()))
         if breached > most:
-            still = Seen(Verdict.UNKNOWN, reason="storm")
+            known = {by for by, alert in alerts.items() if not alert.idle} | {self._configuration}
             storm = Seen(Verdict.BREACHED, breached, "storm", f"{breached:.0f} instances, at most {most} alone")
-            return {**{by: still for by in seen if by in alerts}, STORM: storm}
+            return {**{by: each for by, each in seen.items() if by in known}, STORM: storm}
         if STORM not in alerts or alerts[STORM].idle:
             return seen
         blind = self._blind(live)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tocsin.core import units
-from tocsin.core.alert import Alert
+from tocsin.core.alert import STORM, Alert
 from tocsin.core.config import Target
 from tocsin.core.instance import shown
 from tocsin.core.labels import alert_labels, complete
 from tocsin.core.rule import Op, Rule
 from tocsin.core.signal import Signal
+from tocsin.core.text import fill
 
 
 def unit_of(rule: Rule, signal: Signal | None) -> str:
@@ -47,7 +48,20 @@ def placeholders(alert: Alert, rule: Rule, target: Target, unit: str) -> dict[st
         "window": units.spell(rule.when.over),
         **complete({}, rule.id, rule.severity.value, target.name),
     }
+    if alert.by == STORM:
+        own |= {"value": f"{alert.value or 0:.0f}", "threshold": str(rule.max_instances)}
+        own |= dict.fromkeys(rule.when.by, "(several)")
     return {**alert_labels(rule, target), **shown(alert.by), **own}
+
+
+def headline(alert: Alert, rule: Rule, target: Target, values: Mapping[str, str]) -> str:
+    """Return what an alert says in one line; ``values`` are its placeholders."""
+    if alert.by != STORM:
+        return fill(rule.summary, values)
+    if alert.open:
+        most = f"of which at most {rule.max_instances} are notified alone"
+        return f"{rule.id} on {target.name} has {values['value']} alerts at once, {most}."
+    return f"{rule.id} on {target.name} has no more than {rule.max_instances} alerts at once any more."
 
 
 def against_limit(rule: Rule, values: Mapping[str, str]) -> str:

@@ -11,18 +11,18 @@ from datetime import UTC, datetime
 
 from tocsin import __version__
 from tocsin.core import container, portal, units
-from tocsin.core.alert import Alert, Change
+from tocsin.core.alert import STORM, Alert, Change
 from tocsin.core.answer import NoAnswer, Query
 from tocsin.core.compile import Window, compile_logs
 from tocsin.core.config import Target
 from tocsin.core.container import App
 from tocsin.core.instance import shown
 from tocsin.core.labels import given_labels
-from tocsin.core.limits import against_limit, bound, comparison, placeholders, unit_of
+from tocsin.core.limits import against_limit, bound, comparison, headline, placeholders, unit_of
 from tocsin.core.message import Fact, Kind, Notice
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import Execution, Phase
-from tocsin.core.rule import Rule
+from tocsin.core.rule import Op, Rule
 from tocsin.core.signal import Logs, Signal
 from tocsin.core.text import fill, scrub
 
@@ -53,7 +53,7 @@ def compose(
         target=target.name,
         severity=rule.severity,
         at=at,
-        title=scrub(_headline(change, fill(rule.summary, values)), 300),
+        title=scrub(_headline(change, headline(alert, rule, target, values)), 300),
         text=scrub(fill(rule.description, values)),
         facts=_facts(alert, change, kind, rule, target, values, will, app),
         first_step=_first_step(rule),
@@ -68,9 +68,9 @@ def compose(
         once=alert.endless,
         since=alert.fired,
         series=alert.trail,
-        threshold=bound(rule),
-        comparison=comparison(rule),
-        unit=unit,
+        threshold=float(rule.max_instances) if alert.by == STORM else bound(rule),
+        comparison=Op.ABOVE if alert.by == STORM else comparison(rule),
+        unit="count" if alert.by == STORM else unit,
     )
 
 
@@ -88,11 +88,11 @@ def _facts(
     found = [
         Fact("State", f"{kind.value}, {rule.severity.value}"),
         Fact("Why", scrub(why)),
-        *([Fact("Value", against_limit(rule, values))] if alert.value is not None else []),
+        *([Fact("Value", against_limit(rule, values))] if alert.value is not None and alert.by != STORM else []),
         Fact("For", how_long(alert, change, rule)),
         *([Fact("Evidence", scrub(alert.detail))] if alert.detail else []),
         Fact("Target", target.name),
-        *(Fact(name, value) for name, value in shown(alert.by).items()),
+        *(Fact(name, value) for name, value in shown(alert.by).items() if alert.by != STORM),
         *([Fact("Tocsin", will)] if not kind.ends else []),
         Fact("Killswitch", _switch(app, target, over=kind.ends)),
     ]
@@ -227,7 +227,7 @@ def story(
 
 def _what_for(alert: Alert, rule: Rule, target: Target, unit: str, at: datetime) -> list[Fact]:
     """Return what was wrong when something was done about it, and for how long it had been."""
-    found = [Fact("Alert", scrub(fill(rule.summary, placeholders(alert, rule, target, unit)), 300))]
+    found = [Fact("Alert", scrub(headline(alert, rule, target, placeholders(alert, rule, target, unit)), 300))]
     if alert.fired and alert.open:
         found.append(Fact("For", f"{units.spell(at - alert.fired)}, since {_minute(alert.fired)}"))
     return found
