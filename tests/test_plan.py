@@ -162,3 +162,50 @@ def test_a_text_that_would_end_the_code_it_stands_in_does_not(fork: Path) -> Non
     comment = plan(fork, "-o", "markdown", code=0)
     (line,) = [each for each in comment.splitlines() if "owner:" in each]
     assert line.count("`") == 2
+
+
+CONDITIONS = {
+    "cost_jump": "cost risen by more than 20% versus 1w earlier over 1d with at least 50 events",
+    "slo_burn": "burning the objective of 99% in 4w2d (page)",
+    "high_error_rate": "response_errors above 5% over 15m with at least 20 events for 5m",
+    "certificate_expiry": "certificate_days below",
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_the_whole_condition_of_a_rule_that_is_added_is_said(fork: Path, name: str) -> None:
+    (fork / "rules" / "added.yaml").write_text((fork / "rules" / f"{name}.yaml").read_text())
+    (added,) = [each for each in document(fork)["changes"] if each["what"] == "added"]
+    assert CONDITIONS[name] in added["summary"]
+
+
+def test_what_repeats_is_said_once(fork: Path) -> None:
+    for name in ("cost_jump", "cost_per_call"):
+        edited(fork / "rules" / f"{name}.yaml", "owner: ai-ops", "owner: payments")
+    lines = plan(fork).splitlines()
+    assert "rules cost_jump, cost_per_call changed" in lines
+    assert lines.count("  owner: ai-ops → payments") == 1
+    edited(fork / "tocsin.yaml", "to: [oncall, team]", "to: [oncall]")
+    told = [line for line in plan(fork).splitlines() if line.startswith("told of ") and "(P1)" in line]
+    assert len(told) == 1
+    assert "high_error_rate" in told[0]
+
+
+def test_a_proof_that_is_gone_deserves_a_second_look(fork: Path) -> None:
+    path = fork / "remediations" / "stop_unsafe_tools.yaml"
+    edited(path, "  - { signal: side_effect_tools, at_most: 0, over: 2m, within: 20m }\n", "")
+    (change,) = document(fork)["changes"]
+    assert "verify: 1 of 2 proofs are gone" in change["beware"]
+    edited(
+        path, "verify:\n  - { container_env: KILLSWITCH_TOOLS, is: on, on: every serving revision, within: 10m }\n", ""
+    )
+    (change,) = document(fork)["changes"]
+    assert "verify: 2 of 2 proofs are gone: nothing proves that it worked" in change["beware"]
+
+
+def test_a_policy_that_is_tuned_is_told_like_one_that_was_edited(fork: Path) -> None:
+    config = fork / "tocsin.yaml"
+    config.write_text(config.read_text() + "tuning: { stop_on_error_storm: { guard: { mode: act } } }\n")
+    (change,) = document(fork)["changes"]
+    assert (change["kind"], change["id"]) == ("policy", "stop_on_error_storm")
+    assert any("more is done without asking" in each for each in change["beware"])

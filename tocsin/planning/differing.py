@@ -70,12 +70,43 @@ def _policies(written: Written) -> dict[str, str]:
 
 
 def _rules(written: Written) -> dict[str, str]:
-    return {each.id: f"{each.severity.value}, {_measured(each)}" for each, _ in written.rules}
+    return {each.id: f"{each.severity.value}, {_measured(each, node)}" for each, node in written.rules}
 
 
-def _measured(rule: Rule) -> str:
-    limit = f" {rule.when.limit[0].value} {rule.when.limit[1]:g}" if rule.when.limit else ""
-    return f"{rule.when.signal or 'a query of its own'}{limit} over {spell(rule.when.over)}"
+def _measured(rule: Rule, node: Node) -> str:
+    """Return what a rule measures and the whole of its condition, with its numbers as they were typed."""
+    when, lasts = rule.when, rule.in_
+    parts = [when.signal or "a query of its own", *_condition(rule, node.at("when")), f"over {spell(when.over)}"]
+    parts += [f"by {', '.join(when.by)}"] * bool(when.by)
+    parts += [f"with at least {when.minimum} events"] * bool(when.minimum)
+    parts += [f"in {lasts.hits} of {lasts.slots} looks"] if lasts else [f"for {spell(rule.for_)}"] * bool(rule.for_)
+    if rule.resolve and rule.resolve.limit:
+        op = rule.resolve.limit[0].value
+        parts.append(f"until {op.replace('_', ' ')} {_typed(node.at('resolve', op))}")
+    return " ".join(parts)
+
+
+def _condition(rule: Rule, node: Node) -> Iterator[str]:
+    when = rule.when
+    if when.limit:
+        op = when.limit[0].value
+        unit = f" {when.unit}" if when.unit not in ("", "ratio", "count") else ""
+        yield f"{op.replace('_', ' ')} {_typed(node.at(op))}{unit}"
+    if when.change:
+        yield f"risen by more than {_typed(node.at('change', 'more_than'))} versus {spell(when.change.versus)} earlier"
+    if when.unusual:
+        how = when.unusual
+        yield f"unusual by a score of {how.score:g} against {spell(how.baseline)} ({how.seasonal})"
+    if when.burn_rate:
+        how_fast = when.burn_rate
+        objective = _typed(node.at("burn_rate", "objective"))
+        yield f"burning the objective of {objective} in {spell(how_fast.window)} ({how_fast.alert})"
+    if when.absent_for:
+        yield "missing"
+
+
+def _typed(node: Node) -> str:
+    return node.typed or node.text or ""
 
 
 def _of(
@@ -90,7 +121,18 @@ def _of(
             beware = ("nothing watches for it any more",) if kind == "rule" else ()
             yield Difference(kind, name, "removed", beware=beware)
         elif keys := _keys(before[name], after[name]):
-            yield Difference(kind, name, "changed", tuple(keys), summaries.get(name, ""), _beware(keys))
+            doubts = (*_beware(keys), *_proofs(before[name], after[name]))
+            yield Difference(kind, name, "changed", tuple(keys), summaries.get(name, ""), doubts)
+
+
+def _proofs(before: Node, after: Node) -> Iterator[str]:
+    """Yield that what is done is proven by less than it was."""
+    old, new = (node.get("verify") for node in (before, after))
+    had, has = (len(each.items or ()) if each else 0 for each in (old, new))
+    if has < had:
+        yield f"verify: {had - has} of {had} proofs are gone" + ("" if has else ": nothing proves that it worked")
+    elif had and _keys(old, new):
+        yield "verify: what proves that it worked is another"
 
 
 def _keys(before: Node | None, after: Node | None) -> list[Key]:
@@ -168,6 +210,8 @@ def _doubt(key: Key) -> str:
         return f"nothing watches for it until {key.after}"
     if ".allow[" in f".{key.path}" and key.after:
         return f"an action is allowed that was not: {key.after}"
+    if key.path == "if_it_fails.escalate" and not key.after:
+        return f"no failure is escalated any more ({key.before})"
     if key.path.startswith("guard."):
         return f"{key.path}: what holds it back is another"
     return ""

@@ -45,19 +45,61 @@ def lines(plan: Plan) -> list[str]:
     """Return the plan without the backtest in plain lines."""
     if not plan.differences and not plan.problems:
         return ["nothing changes: no rule, no policy and nothing in tocsin.yaml differs"]
-    found = [line for each in plan.differences for line in _plain(each)]
-    for query in plan.queries:
-        found += [f"query of {query.rule}:", *(f"  {line}" for line in _capped(query.diff.splitlines()))]
-    found += [f"told of {each.rule} ({each.severity}) on {each.target}: {_move(each)}" for each in plan.routing]
-    return found
+    found = [line for some in _alike(plan.differences) for line in _plain(some)]
+    for rules, query in _same_queries(plan.queries):
+        found += [f"query of {', '.join(rules)}:", *(f"  {line}" for line in _capped(query.diff.splitlines()))]
+    return found + [f"told of {', '.join(each.rules)} ({each.severity}) on {', '.join(each.targets)}: {each.move}"
+                    for each in _moves(plan.routing)]  # fmt: skip
 
 
-def _plain(each: Difference) -> Iterator[str]:
-    yield f"{_name(each)} {each.what}{f': {each.summary}' if each.what == 'added' else ''}"
+def _alike(differences: Sequence[Difference]) -> list[list[Difference]]:
+    """Return differences of one kind in which the same keys changed alike, together; anything else by itself."""
+    found: dict[object, list[Difference]] = {}
+    for each in differences:
+        same = (each.kind, each.what, each.keys, each.beware) if each.keys or each.what == "removed" else id(each)
+        found.setdefault(same, []).append(each)
+    return list(found.values())
+
+
+def _same_queries(queries: Sequence[Query]) -> list[tuple[list[str], Query]]:
+    found: dict[str, list[Query]] = {}
+    for each in queries:
+        found.setdefault(each.diff, []).append(each)
+    return [([each.rule for each in some], some[0]) for some in found.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Rules of one severity of which others are told than before, alike on the same targets."""
+
+    rules: tuple[str, ...]
+    severity: str
+    targets: tuple[str, ...]
+    move: str
+
+
+def _moves(told: Sequence[Told]) -> list[Moved]:
+    targets: dict[tuple[str, str, str], list[str]] = {}
+    for each in told:
+        targets.setdefault((each.rule, each.severity, _move(each)), []).append(each.target)
+    rules: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
+    for (rule, severity, move), where in targets.items():
+        rules.setdefault((severity, tuple(where), move), []).append(rule)
+    return [Moved(tuple(some), severity, where, move) for (severity, where, move), some in rules.items()]
+
+
+def _plain(some: Sequence[Difference]) -> Iterator[str]:
+    each = some[0]
+    yield f"{_names(some)} {each.what}{f': {each.summary}' if each.what == 'added' else ''}"
     for key in _capped([str(key) for key in each.keys]):
         yield f"  {key}"
     for words in each.beware:
         yield f"  ! {words}"
+
+
+def _names(some: Sequence[Difference]) -> str:
+    first, kinds = some[0], {"rule": "rules", "policy": "policies"}
+    return f"{kinds.get(first.kind, first.kind)} {', '.join(each.id for each in some)}" if some[1:] else _name(first)
 
 
 def _name(each: Difference) -> str:
@@ -79,7 +121,7 @@ def _capped(some: Sequence[str]) -> list[str]:
 def markdown(plan: Plan) -> str:
     """Return the plan as one comment, with the marker by which it is found again."""
     parts = [MARKER, f"### Tocsin plan, against `{_code(plan.base)}`", *_changes(plan)]
-    parts += _block("Queries that read otherwise", [_diff(each) for each in plan.queries])
+    parts += _block("Queries that read otherwise", [_diff(*each) for each in _same_queries(plan.queries)])
     parts += _block("Who is told", _routing(plan.routing))
     parts += _block(f"Problems and warnings ({len(plan.problems)})", [_problem(each) for each in plan.problems])
     return "\n".join([*parts, "", plan.replayed]).rstrip() + "\n"
@@ -89,9 +131,10 @@ def _changes(plan: Plan) -> list[str]:
     if not plan.differences:
         return ["", "No rule, no policy and nothing in `tocsin.yaml` differs."]
     found = [""]
-    for each in plan.differences:
+    for some in _alike(plan.differences):
+        each = some[0]
         summary = f": {_text(each.summary)}" if each.what == "added" else ""
-        found.append(f"- **{_text(_name(each))}** {each.what}{summary}")
+        found.append(f"- **{_text(_names(some))}** {each.what}{summary}")
         found += [f"  - {_keyed(str(key))}" for key in each.keys[:MOST_LINES]]
         found += [f"  - … {len(each.keys) - MOST_LINES} more"] if len(each.keys) > MOST_LINES else []
         found += [f"  - ⚠ {_text(words)}" for words in each.beware]
@@ -102,10 +145,10 @@ def _keyed(words: str) -> str:
     return f"`{_code(words)}`"
 
 
-def _diff(query: Query) -> str:
+def _diff(rules: Sequence[str], query: Query) -> str:
     shown = "\n".join(_capped(query.diff.splitlines()))
     fence = "`" * (max(3, _longest_run(shown) + 1))
-    return f"`{_code(query.rule)}` on `{_code(query.target)}`\n\n{fence}diff\n{shown}\n{fence}\n"
+    return f"{_listed(rules)} on `{_code(query.target)}`\n\n{fence}diff\n{shown}\n{fence}\n"
 
 
 def _longest_run(text: str) -> int:
@@ -120,9 +163,14 @@ def _routing(told: Sequence[Told]) -> list[str]:
     if not told:
         return []
     rows = [
-        f"| `{_code(each.rule)}` | {each.severity} | `{_code(each.target)}` | {_text(_move(each))} |" for each in told
+        f"| {_listed(each.rules)} | {each.severity} | {_listed(each.targets)} | {_text(each.move)} |"
+        for each in _moves(told)
     ]
     return ["| rule | severity | target | receivers |", "|---|---|---|---|", *_capped(rows)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{_code(each)}`" for each in names)
 
 
 def _problem(each: Problem) -> str:
