@@ -42,8 +42,9 @@ from tocsin.webhook import Answer
 
 SECRET = "a secret of the tests, 32 letters"
 SIGNED = Signed(SECRET, "https://tocsin.example/")
-KIM = {"X-MS-CLIENT-PRINCIPAL-NAME": "kim@contoso.example", "X-MS-CLIENT-PRINCIPAL-ID": "0-kim"}
-LEE = {"X-MS-CLIENT-PRINCIPAL-NAME": "lee@contoso.example", "X-MS-CLIENT-PRINCIPAL-ID": "0-lee"}
+ENTRA = {"X-MS-CLIENT-PRINCIPAL-IDP": "aad", "Sec-Fetch-Site": "same-origin"}
+KIM = {"X-MS-CLIENT-PRINCIPAL-NAME": "kim@contoso.example", "X-MS-CLIENT-PRINCIPAL-ID": "0-kim"} | ENTRA
+LEE = {"X-MS-CLIENT-PRINCIPAL-NAME": "lee@contoso.example", "X-MS-CLIENT-PRINCIPAL-ID": "0-lee"} | ENTRA
 MAY = approvers({"WEBSITE_AUTH_ENABLED": "True"}, " Kim@Contoso.example , 0-ada")
 APPROVE, RELEASE = "Approve or decline", "Release the killswitch"
 
@@ -247,7 +248,7 @@ def test_of_two_who_decide_by_links_of_their_own_the_second_is_told_who_was_firs
 
 def test_a_form_that_another_site_sends_does_nothing(desk: Desk) -> None:
     before = desk.dump()
-    for site in ("cross-site", "same-site"):
+    for site in ("cross-site", "same-site", "none"):
         page = desk.post(desk.link(), "approve", {**KIM, "Sec-Fetch-Site": site})
         assert (page.status, "Nothing was changed" in page.body) == (403, True)
     assert desk.dump() == before
@@ -532,3 +533,35 @@ def test_a_page_of_another_site_cannot_press_the_button_of_somebody_who_is_signe
             page.goto(other.url.replace("127.0.0.1", "localhost"))
             page.wait_for_url(f"{url}/api/link")
         assert desk.dump() == before
+
+
+# Who it is, and from where
+
+
+def test_a_change_needs_the_browsers_word_that_our_own_page_asked_for_it(desk: Desk) -> None:
+    silent = {name: value for name, value in KIM.items() if name != "Sec-Fetch-Site"}
+    before = desk.dump()
+    for origin in (
+        {},
+        {"Origin": "null"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "https://tocsin.example.evil"},
+    ):
+        assert desk.post(desk.link(), "approve", {**silent, **origin}).status == 403
+    assert desk.dump() == before
+    assert desk.post(desk.link(), "approve", {**silent, "Origin": "https://tocsin.example"}).status == 200
+
+
+def test_another_identity_providers_person_of_the_same_name_is_nobody(desk: Desk) -> None:
+    for provider in ("google", "github", ""):
+        assert desk.post(desk.link(), "approve", {**KIM, "X-MS-CLIENT-PRINCIPAL-IDP": provider}).status == 401
+
+
+def test_names_and_object_ids_that_only_look_like_an_approvers_decide_nothing(desk: Desk) -> None:
+    for name, identity in (
+        ("kim\u200b@contoso.example", "1"),
+        ("k", "0-\u200bkim"),
+        ("kim@contoso.example" + "\u00ad", "2"),
+    ):
+        hostile = {**KIM, "X-MS-CLIENT-PRINCIPAL-NAME": name, "X-MS-CLIENT-PRINCIPAL-ID": identity}
+        assert desk.post(desk.link(), "approve", hostile).status == 403

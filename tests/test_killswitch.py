@@ -19,8 +19,9 @@ from tocsin.core import container
 from tocsin.core.action import Order
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
-from tocsin.core.container import App, engaged, verify, with_variable
+from tocsin.core.container import App, engaged, environment, verify, with_variable
 from tocsin.core.remedy import Applied, Did
+from tocsin.core.template import without_variable
 from tocsin.local.container_apps import ContainerAppsStandIn
 from tocsin.local.serve import Served
 from tocsin.telemetry.container_app import ContainerAppConfiguration
@@ -180,6 +181,24 @@ def test_a_variable_that_refers_to_a_secret_is_not_touched(platform: Platform) -
     assert actuators.made(Connections(platform.apps))["killswitch.release"].holds(Order("x", TARGET, TOOLS)) is None
     for on in (True, False):
         assert "cannot be read" in verify(platform.read(), SWITCH, on).words, "neither on nor off is proven"
+
+
+def test_a_variable_that_is_given_twice_is_engaged_in_both_places_and_read_as_the_last_says(platform: Platform) -> None:
+    template = platform.arm.template(TARGET)
+    template["containers"][0]["env"] += [{"name": SWITCH, "value": "on"}, {"name": SWITCH, "value": "off"}]
+    platform.arm.set_template(TARGET, template)
+    platform.wait()
+    assert environment(template, TARGET.container)[SWITCH] == "off"
+    changed = with_variable(template, TARGET.container, SWITCH, "on")
+    assert [each["value"] for each in changed["containers"][0]["env"] if each["name"] == SWITCH] == ["on", "on"]
+
+
+def test_a_reference_to_no_secret_is_a_value_like_any_other() -> None:
+    template = {"containers": [{"name": "api", "env": [{"name": SWITCH, "value": "on", "secretRef": None}]}]}
+    assert environment(template, "api") == {SWITCH: "on"}
+    changed = with_variable(template, "api", SWITCH, "off")
+    assert environment(changed, "api") == {SWITCH: "off"}
+    assert environment(without_variable(template, "api", SWITCH), "api") == {}
 
 
 def test_a_deployments_own_revision_suffix_is_given_up_as_it_may_not_be_used_twice(platform: Platform) -> None:

@@ -35,6 +35,7 @@ from tocsin.webhook import Answer
 
 SIGNED = Signed("a secret of the tests, 32 letters", "https://tocsin.example/")
 FIRES = replace(fired(), since=FIRED)
+OURS = {"Sec-Fetch-Site": "same-origin"}
 
 
 @dataclass
@@ -76,7 +77,7 @@ class Desk:
         return answer("GET", {"token": given}, b"", self.app)
 
     def post(self, given: str, name: str = "kim", app: App | None = None) -> Answer:
-        return answer("POST", {}, urlencode({"token": given, "name": name}).encode(), app or self.app)
+        return answer("POST", {}, urlencode({"token": given, "name": name}).encode(), app or self.app, OURS)
 
     def dump(self) -> list[str]:
         with sqlite3.connect(self.path) as db:
@@ -131,7 +132,7 @@ def test_without_a_secret_there_are_none(tmp_path: Path) -> None:
     def made(**values: str) -> App:
         return compose(Settings(ROOT, {"TOCSIN_STATE": str(tmp_path / "s"), **values}))
 
-    secret, base = "x" * 32, "https://tocsin.example"
+    secret, base = "0123456789abcdef" * 2, "https://tocsin.example"
     assert made().links is None
     assert answer("GET", {"token": "x"}, b"", made()).status == 404
     assert made(TOCSIN_LINK_SECRET=secret, TOCSIN_PUBLIC_URL=base).links is not None
@@ -139,6 +140,8 @@ def test_without_a_secret_there_are_none(tmp_path: Path) -> None:
         {"TOCSIN_LINK_SECRET": secret},
         {"TOCSIN_PUBLIC_URL": base},
         {"TOCSIN_LINK_SECRET": "short", "TOCSIN_PUBLIC_URL": base},
+        {"TOCSIN_LINK_SECRET": "x" * 64, "TOCSIN_PUBLIC_URL": base},
+        {"TOCSIN_LINK_SECRET": "ab" * 32, "TOCSIN_PUBLIC_URL": base},
         {"TOCSIN_LINK_SECRET": secret, "TOCSIN_PUBLIC_URL": "http://tocsin.example"},
     ):
         app = made(**values)

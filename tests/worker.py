@@ -106,10 +106,10 @@ class Worker:
         return found
 
     def http(self, method: str, url: str, content: bytes = b"", **query: str) -> Message:
-        """Return an HTTP request as the host hands it over."""
-        empty: dict[str, str] = {}
+        """Return an HTTP request of one of our own pages as the host hands it over."""
+        ours, empty = {"sec-fetch-site": "same-origin"}, dict[str, str]()
         body = self._kinds.TypedData(bytes=content)
-        request = self._kinds.RpcHttp(method=method, url=url, headers=empty, body=body, params=empty, query=query)
+        request = self._kinds.RpcHttp(method=method, url=url, headers=ours, body=body, params=empty, query=query)
         found: Message = self._kinds.TypedData(http=request)
         return found
 

@@ -7,6 +7,7 @@ opens it and however often. The page needs no script, and keeps the address, whi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from urllib.parse import parse_qs
@@ -23,7 +24,7 @@ from tocsin.core.units import spell
 from tocsin.engine import personal, standing
 from tocsin.pages import button, page
 from tocsin.ports import Conflict, Store, StoreUnavailable
-from tocsin.signing_in import Person, forged, signed_in
+from tocsin.signing_in import Person, from_us, signed_in
 from tocsin.tokens import Claim, Does, Expired, Refused, Signed
 from tocsin.webhook import Answer
 
@@ -45,12 +46,10 @@ def answer(
     app = app or composition.current()
     if app.links is None:
         return page(404, "No such link", "Links are not set up here.")
-    if method == "POST" and forged(headers):
-        return page(403, "Not from here", "Another page has sent this. Open the link itself. Nothing was changed.")
     posted = _form(body) if method == "POST" else {}
     token = posted.get("token", "") if method == "POST" else query.get("token", "")
     try:
-        return _answered(method, token, posted, signed_in(headers, app.approvers), app, app.links)
+        return _answered(method, token, posted, _From(headers, app), app, app.links)
     except StoreUnavailable:
         return page(
             503,
@@ -59,9 +58,24 @@ def answer(
         )
 
 
-def _answered(
-    method: str, token: str, posted: Mapping[str, str], person: Person | None, app: App, links: Signed
-) -> Answer:
+@dataclass(frozen=True, slots=True)
+class _From:
+    """Where a request comes from: who sent it, and by which page."""
+
+    headers: Mapping[str, str]
+    app: App
+
+    @property
+    def person(self) -> Person | None:
+        return signed_in(self.headers, self.app.approvers)
+
+    def may_change(self, claim: Claim) -> bool:
+        """Return whether our own page sent it. Who is not signed in where that is needed changes nothing anyhow."""
+        ours = self.app.links is not None and from_us(self.headers, self.app.links.base)
+        return ours or (claim.does.signed_in and self.person is None)
+
+
+def _answered(method: str, token: str, posted: Mapping[str, str], sender: _From, app: App, links: Signed) -> Answer:
     now, store = app.clock.now(), app.engine.store
     try:
         claim = links.read(token, now)
@@ -73,16 +87,20 @@ def _answered(
         )
     except Refused:
         return page(400, "This is no link of ours", "It was changed, or cut off on its way. Nothing was changed.")
+    if method == "POST" and not sender.may_change(claim):
+        return page(403, "Not from here", "Another page has sent this. Open the link itself. Nothing was changed.")
     gone = _gone(claim, store)
     if gone is None and claim.does.signed_in:
-        return deciding.answered(posted.get("press", "") if method == "POST" else None, claim, token, person, app)
+        return deciding.answered(
+            posted.get("press", "") if method == "POST" else None, claim, token, sender.person, app
+        )
     if gone is not None:
         return gone
     if method != "POST":
         return page(
             200, _title(claim), *_would(claim, store, now), form=button(token, claim.does.capitalize(), field=_NAME)
         )
-    return _do(claim, _author(posted, person), store, now)
+    return _do(claim, _author(posted, sender.person), store, now)
 
 
 def _author(posted: Mapping[str, str], person: Person | None) -> Author:

@@ -95,7 +95,7 @@ class Settings:
         return "" if value.startswith(UNRESOLVED) else value
 
 
-_SHORTEST_SECRET = 32
+_SHORTEST_SECRET, _FEWEST_LETTERS = 32, 6
 _ENDPOINTS = (
     "TOCSIN_LOG_ANALYTICS_ENDPOINT",
     "TOCSIN_ARM_ENDPOINT",
@@ -122,6 +122,9 @@ def link_problems(settings: Settings) -> list[Problem]:
     secret, base = settings.get("TOCSIN_LINK_SECRET"), settings.get("TOCSIN_PUBLIC_URL")
     if secret and len(secret) < _SHORTEST_SECRET:
         return [_problem("weak-secret", f"TOCSIN_LINK_SECRET must have {_SHORTEST_SECRET} letters or more")]
+    if secret and len(set(secret)) < _FEWEST_LETTERS:
+        words = f"TOCSIN_LINK_SECRET has {len(set(secret))} different letters; draw it at random: openssl rand -hex 32"
+        return [_problem("weak-secret", words)]
     if bool(secret) != bool(base):
         return [_problem("half-a-link", "TOCSIN_LINK_SECRET and TOCSIN_PUBLIC_URL belong together")]
     return _bad_address(settings, "TOCSIN_PUBLIC_URL")

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from tocsin.core.audit import Author, Via
 from tocsin.core.text import scrub
 
 EVERYBODY = "*"
+
+PROVIDER = "aad"
+"""What App Service calls Entra, by which ``sign_in`` signs people in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Approvers:
 
     def allows(self, person: Person) -> bool:
         """Return whether a person may decide."""
-        return EVERYBODY in self.names or bool({person.name.casefold(), person.id.casefold()} & self.names)
+        return EVERYBODY in self.names or bool({person.given.casefold(), person.id.casefold()} & self.names)
 
 
 NOBODY = Approvers()
@@ -34,15 +37,19 @@ NOBODY = Approvers()
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who is signed in: ``name`` for people, ``id`` for good."""
+    """Somebody who is signed in: ``name`` for people, ``id`` for good, and the name as it was ``given``.
+
+    Only the last two say who they are. A name that is fit to be shown may be that of several.
+    """
 
     name: str
     id: str
+    given: str
 
     @property
     def author(self) -> Author:
         """Return them as the audit names them: by what the platform says, which signed them in."""
-        return Author(self.name, Via.LINK, f"signed in as {self.id}")
+        return Author(self.name, Via.LINK, f"signed in as {scrub(self.id, 100)}")
 
 
 def approvers(values: Mapping[str, str], listed: str | None) -> Approvers:
@@ -52,20 +59,26 @@ def approvers(values: Mapping[str, str], listed: str | None) -> Approvers:
 
 
 def signed_in(headers: Mapping[str, str], known: Approvers) -> Person | None:
-    """Return who sent a request, or None for nobody that is known."""
+    """Return who sent a request, or None for nobody that is known.
+
+    Only Entra's word counts: with another identity provider anybody may have the name of one who may decide.
+    """
     given = {name.lower(): value.strip() for name, value in headers.items()}
     name, identity = given.get("x-ms-client-principal-name", ""), given.get("x-ms-client-principal-id", "")
-    if not known.trusted or not identity:
+    if not known.trusted or not identity or given.get("x-ms-client-principal-idp") != PROVIDER:
         return None
-    return Person(scrub(name, 100) or scrub(identity, 100), scrub(identity, 100))
+    return Person(scrub(name, 100) or scrub(identity, 100), identity, name)
 
 
-def forged(headers: Mapping[str, str]) -> bool:
-    """Return whether a browser says that the request was made by a page that is not ours, whoever sits before it."""
-    site = {name.lower(): value for name, value in headers.items()}.get("sec-fetch-site", "")
-    return site.strip().lower() in ("cross-site", "same-site")
+def from_us(headers: Mapping[str, str], base: str) -> bool:
+    """Return whether a browser says that one of our own pages made the request. What says nothing is from elsewhere."""
+    given = {name.lower(): value.strip().lower() for name, value in headers.items()}
+    if site := given.get("sec-fetch-site"):
+        return site == "same-origin"
+    address = urlsplit(base.lower())
+    return given.get("origin") == f"{address.scheme}://{address.netloc}"
 
 
 def sign_in(path: str) -> str:
     """Return where a person signs in and comes back to ``path``."""
-    return f"/.auth/login/aad?post_login_redirect_uri={quote(path, safe='')}"
+    return f"/.auth/login/{PROVIDER}?post_login_redirect_uri={quote(path, safe='')}"

@@ -76,7 +76,7 @@ def _action(name: str, takes: Takes) -> str:
     undone = "it can be taken back" if takes.undone else "it cannot be taken back"
     needs = ", ".join(f"`{each}`" for each in takes.needs)
     rest = f"- {undone}\n" + (f"- its identity needs {needs}\n" if needs else "")
-    return f"\n## `{name}`\n\n{takes.changes or 'See its docstring.'}\n\n{args}{rest}"
+    return f"\n## `{name}`\n\n{takes.changes}\n\n{args}{rest}"
 
 
 def _optional(arg: Arg, name: str, takes: Takes) -> str:

@@ -157,9 +157,10 @@ def test_28_the_global_switch_thrown_after_the_change_leaves_it_to_be_proven(pla
 
 # 29: a link that approves
 
-SIGNED_IN = {"X-MS-CLIENT-PRINCIPAL-NAME": "ada@ops.example", "X-MS-CLIENT-PRINCIPAL-ID": "ada-id"}
+ENTRA = {"X-MS-CLIENT-PRINCIPAL-IDP": "aad", "Sec-Fetch-Site": "same-origin"}
+SIGNED_IN = {"X-MS-CLIENT-PRINCIPAL-NAME": "ada@ops.example", "X-MS-CLIENT-PRINCIPAL-ID": "ada-id"} | ENTRA
 
-EVE = {"X-MS-CLIENT-PRINCIPAL-NAME": "eve@ops.example", "X-MS-CLIENT-PRINCIPAL-ID": "eve-id"}
+EVE = {"X-MS-CLIENT-PRINCIPAL-NAME": "eve@ops.example", "X-MS-CLIENT-PRINCIPAL-ID": "eve-id"} | ENTRA
 
 
 def asked(place: Place) -> str:

@@ -91,7 +91,10 @@ def _explained(found: Applied) -> Applied:
 _TYPE = Arg(pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", says="a type of event, like com.example.rollback")
 _SUBJECT = Arg(pattern=r"[!-~]{1,200}", says="a subject: printable, without spaces, 200 letters at most", needed=False)
 _KEY = Arg(pattern=SETTING.pattern, says=SETTING.says, needed=False)
-_TAKES = Takes({"topic_setting": SETTING, "key_setting": _KEY, "type": _TYPE, "subject": _SUBJECT, "says": SAYS})
+_TAKES = Takes(
+    {"topic_setting": SETTING, "key_setting": _KEY, "type": _TYPE, "subject": _SUBJECT, "says": SAYS},
+    changes="Publishes one event to an Event Grid topic. What its subscribers do then is up to them.",
+)
 
 ACTIONS: Mapping[str, tuple[Takes, Callable[[Connections], Publish]]] = {"publish": (_TAKES, Publish)}
 """The action of this file, ``event_grid.publish``."""

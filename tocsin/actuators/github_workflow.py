@@ -176,6 +176,7 @@ _TAKES = Takes(
         "input.tocsin": Arg(pattern=r"(?!)", says="for a policy to give: by it Tocsin knows its runs", needed=False),
     },
     prefix=("input.",),
+    changes="Starts one run of a workflow on a branch or a tag, with the inputs given, and follows it to its end.",
 )
 
 ACTIONS: Mapping[str, tuple[Takes, Callable[[Connections], Workflow]]] = {"run": (_TAKES, Workflow)}

@@ -81,7 +81,10 @@ def _lacking(error: Exception) -> str:
     return str(error.args[0]) if error.args else type(error).__name__
 
 
-_TAKES = Takes({"url_setting": SETTING, "secret_setting": SETTING, "says": SAYS})
+_TAKES = Takes(
+    {"url_setting": SETTING, "secret_setting": SETTING, "says": SAYS},
+    changes="Posts one signed message to a web address. What its owner does then is up to them.",
+)
 
 ACTIONS: Mapping[str, tuple[Takes, Callable[[Connections], Call]]] = {"call": (_TAKES, Call)}
 """The action of this file, ``webhook.call``."""

@@ -91,9 +91,12 @@ class App:
 
 
 def environment(template: Mapping[str, Any], container: str) -> dict[str, str]:
-    """Return the variables of the named container; a secret reference reads as ``SECRET``."""
+    """Return the variables of the named container; a secret reference reads as ``SECRET``.
+
+    One that is given twice is as the last entry says, which is the one that Kubernetes takes.
+    """
     entries = container_of(template, container).get("env") or ()
-    return {entry["name"]: SECRET if "secretRef" in entry else str(entry.get("value") or "") for entry in entries}
+    return {entry["name"]: SECRET if entry.get("secretRef") else str(entry.get("value") or "") for entry in entries}
 
 
 def with_variable(template: Mapping[str, Any], container: str, name: str, value: str) -> dict[str, Any]:
@@ -105,13 +108,13 @@ def with_variable(template: Mapping[str, Any], container: str, name: str, value:
     """
     changed = renamed(template)
     entries = entries_of(changed, container)
-    for entry in entries:
-        if entry["name"] == name:
-            if "secretRef" in entry:
-                raise ValueError(f"{name} is a reference to a secret; set its value there")
-            entry["value"] = value
-            return changed
-    entries.append({"name": name, "value": value})
+    own = [entry for entry in entries if entry["name"] == name]
+    if any(entry.get("secretRef") for entry in own):
+        raise ValueError(f"{name} is a reference to a secret; set its value there")
+    for entry in own:  # all of them, where it is given twice: nobody need know which one counts
+        entry["value"] = value
+    if not own:
+        entries.append({"name": name, "value": value})
     return changed
 
 

@@ -28,7 +28,7 @@ def without_variable(template: Mapping[str, Any], container: str, name: str) -> 
     """
     changed = renamed(template)
     entries = entries_of(changed, container)
-    if any("secretRef" in entry for entry in entries if entry["name"] == name):
+    if any(entry.get("secretRef") for entry in entries if entry["name"] == name):
         raise ValueError(f"{name} is a reference to a secret; set its value there")
     entries[:] = [entry for entry in entries if entry["name"] != name]
     return changed

@@ -11,6 +11,7 @@ from tocsin.local.play import Stage
 
 NAME = "Release the killswitch"
 PERSON = {"X-MS-CLIENT-PRINCIPAL-NAME": "ada@ops.example", "X-MS-CLIENT-PRINCIPAL-ID": "ada"}
+PERSON |= {"X-MS-CLIENT-PRINCIPAL-IDP": "aad", "Sec-Fetch-Site": "same-origin"}
 """What App Service's sign-in adds to a request."""
 
 

@@ -47,7 +47,7 @@ class SignInStandIn:
             return Response("Cross-site request forgery detected.", 403)
         headers = {key: value for key, value in request.headers.items() if not key.lower().startswith(_OURS)}
         if name:
-            headers |= {f"{_OURS}-name": name, f"{_OURS}-id": f"id of {name}"}
+            headers |= {f"{_OURS}-name": name, f"{_OURS}-id": f"id of {name}", f"{_OURS}-idp": "aad"}
         query, body = dict(request.query_params), await request.body()
         found = await run_in_threadpool(self.answers, request.method, query, body, headers)
         return Response(found.body, found.status, dict(found.headers), found.kind)
