@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from tocsin.core.group import Group
 from tocsin.core.matching import one_of
 from tocsin.core.message import NEWS, Outcome, Said
 from tocsin.core.mute import Silence
+from tocsin.engine.watching import MOMENTS, Paced, with_one
 
 
 def config(**changes: Any) -> Config:
@@ -228,3 +229,15 @@ def test_the_fallback_hears_the_end_of_what_it_heard_in_anothers_place() -> None
     stage.run(range(1, 20))
     assert told(stage, "team") == [("high_error_rate", "fired"), ("high_error_rate", "resolved")]
     assert [notice.episode for notice in stage.team.got] == [stage.oncall.got[0].episode] * 2
+
+
+def test_a_receivers_pace_is_counted_right_however_many_messages_it_takes() -> None:
+    """And one row of the store holds it."""
+    moments: list[tuple[datetime, int]] = []
+    for number in range(3_000):
+        for _ in range(3):
+            moments = with_one(moments, T0 + number * MINUTE)
+    assert sum(count for _, count in moments) == 9_000
+    assert (len(moments), moments[-1]) == (MOMENTS, (T0 + 2_999 * MINUTE, 3))
+    assert moments == sorted(moments)
+    assert Paced("a", (T0, T0)).moments == [(T0, 1), (T0, 1)], "as it was stored before"

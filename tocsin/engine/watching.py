@@ -24,6 +24,27 @@ class Paced:
 
     receiver: str
     times: tuple[datetime, ...]
+    counts: tuple[int, ...] = ()
+    """How many messages at each of ``times``; none where it was stored before they were counted: one each."""
+
+    @property
+    def moments(self) -> list[tuple[datetime, int]]:
+        """The times, oldest first, each with its number of messages."""
+        return list(zip(self.times, self.counts or (1,) * len(self.times), strict=True))
+
+
+def with_one(moments: Sequence[tuple[datetime, int]], now: datetime) -> list[tuple[datetime, int]]:
+    """Return the moments with one more message at ``now``; of more than a row should hold, two become the later."""
+    *earlier, (last, count) = moments or [(now, 0)]
+    found = [*earlier, (now, count + 1)] if last == now else [*moments, (now, 1)]
+    if len(found) > MOMENTS:
+        (_, first), (at, second) = found[:2]
+        found[:2] = [(at, first + second)]
+    return found
+
+
+MOMENTS = 1_000
+"""Moments that are remembered of a receiver's pace, which is one row of the store."""
 
 
 @dataclass(slots=True)
@@ -56,15 +77,15 @@ class Receivers:
     def full(self, receiver: str) -> bool:
         """Return whether a receiver has been sent as much as it takes for now."""
         limit = self._limit(receiver)
-        return limit is not None and len(self._recent(receiver, limit)) >= limit.count
+        return limit is not None and sum(count for _, count in self._recent(receiver, limit)) >= limit.count
 
     def tried(self, delivery: Delivery, outcome: Outcome) -> None:
         """Note what a receiver said, and tell others of one that has taken nothing for too long."""
         limit = self._limit(delivery.receiver)
         if limit is not None:
-            times = (*self._recent(delivery.receiver, limit), self.now)[-limit.count :]
+            moments = with_one(self._recent(delivery.receiver, limit), self.now)
             kept = self.store.kept(Paced).get(delivery.receiver)
-            self._keep(Paced, delivery.receiver, Paced(delivery.receiver, times), kept)
+            self._keep(Paced, delivery.receiver, Paced(delivery.receiver, *zip(*moments, strict=True)), kept)
         self._judge(delivery.receiver, outcome)
 
     def _judge(self, receiver: str, outcome: Outcome) -> None:
@@ -95,11 +116,12 @@ class Receivers:
         found = self.config.receivers.get(receiver)
         return found.pace if found else None
 
-    def _recent(self, receiver: str, limit: Rate) -> tuple[datetime, ...]:
+    def _recent(self, receiver: str, limit: Rate) -> list[tuple[datetime, int]]:
         if receiver not in self._paced:
             self._paced = dict(self.store.kept(Paced))
         kept = self._paced.get(receiver)
-        return tuple(at for at in kept.value.times if not has_come(at + limit.per, self.now, limit.per)) if kept else ()
+        moments = kept.value.moments if kept else ()
+        return [(at, count) for at, count in moments if not has_come(at + limit.per, self.now, limit.per)]
 
     def _keep(
         self, kind: type, key: str, value: object, before: Kept[Any] | None, messages: Sequence[Delivery] = ()
