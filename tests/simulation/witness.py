@@ -33,6 +33,9 @@ _LOCKED = timedelta(minutes=2)
 _SAYS = (Kind.FIRED, Kind.RESOLVED)
 _BADLY = ("failed", "unverified")
 
+_PLANTED = ("_Gone(", "StoreUnavailable(")
+"""How the errors begin that the simulation itself plants: the engine says so, and is not wrong."""
+
 
 class Wrong(BaseException):
     """Something was done that must never be: no handler of the engine's may hide it."""
@@ -177,7 +180,8 @@ class Witness:
         waiting = [each.id for each in world.store.deliveries(10_000) if each.state is Settled.WAITING]
         self._must(not waiting, f"never told: {', '.join(waiting)}")
         self._told()
-        failed = [f"{name} {fields}" for name, fields in world.log.events if "failed" in name]
+        events = [(name, fields) for name, fields in world.log.events if "failed" in name]
+        failed = [f"{name} {fields}" for name, fields in events if not str(fields.get("error")).startswith(_PLANTED)]
         self._must(not failed, f"the engine failed by itself: {'; '.join(failed)}")
 
     def _told(self) -> None:
