@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from tests.stage import MINUTE, T0, Stage
 from tocsin.core.alert import STORM, Alert
-from tocsin.core.message import Notice
+from tocsin.core.message import Kind, Notice
 from tocsin.core.rule import Rule
 
 ERRORS = Rule.model_validate(
@@ -88,3 +90,17 @@ def test_a_storm_of_missed_slots_is_a_storm() -> None:
     stage.run([6])
     assert len([each for each in alerts(stage) if each.by != STORM]) <= 151
     assert STORM in {each.by for each in alerts(stage)}
+
+
+def test_more_rows_than_are_read_leave_what_was_not_read_unknown_and_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tocsin.telemetry.embedded.MOST_ROWS", 10)
+    stage = Stage(ERRORS)
+    errors(stage, range(2), 5)
+    errors(stage, range(2, 12), 30)
+    stage.run(range(1, 3))
+    known = {each.by for each in alerts(stage)}
+    stage.run(range(3, 13))
+    assert known <= {each.by for each in alerts(stage)}, "none of them is resolved for want of a row"
+    assert not [each for each in told(stage) if each.kind is Kind.RESOLVED]
+    blind = [each for each in stage.oncall.got if each.rule == "rule_blind"]
+    assert "more rows than are read" in str(blind)

@@ -150,6 +150,10 @@ class Recorded:
         self._plain[(by, part)] = (own.value[part].astype(float).tolist(), events)
         return self._plain[(by, part)]
 
+    def cut(self, slot: datetime) -> bool:  # noqa: ARG002
+        """Return that all rows were read."""
+        return False
+
     def refusal(self, slot: datetime) -> str:  # noqa: ARG002
         """Return that nothing keeps this source from speaking of any slot."""
         return ""

@@ -18,6 +18,10 @@ class Query:
     end: datetime
 
 
+MOST_ROWS = 100_000
+"""Rows of one answer that are read. Forty rules of two hundred instances over ten slots make eighty thousand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """An answer: column names and rows, with plain Python values (``datetime`` in UTC, ``float``, ``int``, ``str``).
@@ -28,6 +32,8 @@ class Rows:
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     statistics: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
+    cut: bool = False
+    """Whether there were more rows than ``MOST_ROWS``: what is not among these is not known to be absent."""
 
     def dicts(self) -> list[dict[str, Any]]:
         """Return one mapping a row, column name → value."""

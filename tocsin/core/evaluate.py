@@ -20,6 +20,9 @@ from tocsin.core.text import normalize
 TWO_ROWS = "two rows for one instance: the `by` columns do not tell them apart"
 """Why an answer cannot be judged."""
 
+CUT = "more rows than are read"
+"""Why nothing is known of an instance that is not among the rows that were."""
+
 _MINUTE = timedelta(minutes=1)
 _MISSING_SLOTS = 2
 """For how many slots a known instance without a row is unknown; after them it counts as gone."""
@@ -77,6 +80,7 @@ class Series(Protocol):
     def at(self, slot: datetime) -> Mapping[Instance, Point]: ...
     def beside(self, slot: datetime, by: Instance) -> dict[int, Point]: ...
     def refusal(self, slot: datetime) -> str: ...
+    def cut(self, slot: datetime) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +97,17 @@ class _Source:
     """Why this source says nothing for any slot."""
     parts: tuple[int, ...] = ()
     """The numbers of the windows that a value is held against."""
+    unfinished: frozenset[datetime] = frozenset()
+    """The slots of which more rows were answered than are read."""
 
     @property
     def unanswered(self) -> bool:
         """Whether telemetry did not answer for some window; what the app is set to is another question."""
         return not self.configured and bool(self.silenced or self.refused)
+
+    def cut(self, slot: datetime) -> bool:
+        """Return whether instances of the slot may be missing only because not all rows were read."""
+        return slot in self.unfinished
 
     def at(self, slot: datetime) -> Mapping[Instance, Point]:
         """Return the points of one slot's window."""
@@ -191,6 +201,8 @@ class Measured:
         if source.found is not None:
             return self._found(source.found, alert, live.slot)
         point = source.at(live.slot).get(by)
+        if point is None and source.cut(live.slot):
+            return Seen(Verdict.UNKNOWN, reason=CUT)
         if point is None or self._made_of_nothing(point, live):
             return self._absent(alert, live)
         beside = source.beside(live.slot, by)
@@ -299,7 +311,10 @@ def _source(rule: Rule, heard: Heard, kind: Source | None, counting: bool) -> _S
                 refused[key] = TWO_ROWS
             points[key][by] = point
     parts = sorted({window.part for ask, _ in heard.answers for window in ask.windows} - {0})
-    return _Source(False, denies, points, refused, parts=tuple(parts))
+    cut = (
+        window.slot for ask, found in heard.answers if isinstance(found, Rows) and found.cut for window in ask.windows
+    )
+    return _Source(False, denies, points, refused, parts=tuple(parts), unfinished=frozenset(cut))
 
 
 def _key(window: Window) -> _Key:

@@ -71,7 +71,8 @@ class Fused:
                     values = [row.get(f"_by{at}") or "" for at in range(len(share.part.by))]
                     offset = (start - ask.query.start) // _SECOND
                     found[number].append((offset, *values, row["value"], row.get("events"), row.get("detail")))
-        return {number: Rows(_columns(self.asks[number].part), tuple(rows)) for number, rows in found.items()}
+        columns = {number: _columns(ask.part) for number, ask in self.asks.items()}
+        return {number: Rows(columns[number], tuple(rows), cut=answer.cut) for number, rows in found.items()}
 
 
 def _columns(part: Part) -> tuple[str, ...]:

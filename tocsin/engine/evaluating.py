@@ -13,7 +13,7 @@ from tocsin.core.alert import Alert, Change, Instance, Timing, Verdict
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.condition import NO_EVENTS
 from tocsin.core.config import Target
-from tocsin.core.evaluate import TWO_ROWS, Measured
+from tocsin.core.evaluate import CUT, TWO_ROWS, Measured
 from tocsin.core.failing import Subject
 from tocsin.core.fields import Severity
 from tocsin.core.labels import alert_labels
@@ -45,7 +45,7 @@ _LONGEST_LAG = timedelta(minutes=15)
 _TRIES = 4
 """How often a lost race is decided again before the slot is left to the next tick."""
 
-_REFUSALS = frozenset({*(why.value for why in Why), NO_EVENTS, TWO_ROWS})
+_REFUSALS = frozenset({*(why.value for why in Why), NO_EVENTS, TWO_ROWS, CUT})
 """Reasons for which a rule is not judged though something could be known."""
 
 _TOLD = {

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tocsin.core.answer import NoAnswer, Query, Rows, Why
+from tocsin.core.answer import MOST_ROWS, NoAnswer, Query, Rows, Why
 from tocsin.core.compile import ARRIVED
 from tocsin.core.config import Target
 from tocsin.core.schema import TABLES
@@ -48,6 +48,7 @@ class Found:
     columns: tuple[str, ...]
     types: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    """One more than are read at most, which says that there are more."""
 
 
 class EmbeddedTelemetry:
@@ -80,8 +81,9 @@ class EmbeddedTelemetry:
             found = self.find(query)
         except Refused as refused:
             return NoAnswer(Why.FAILED if refused.code == "failed" else Why.BROKEN, str(refused))
-        rows = (tuple(plain(kind, value) for kind, value in zip(found.types, row, strict=True)) for row in found.rows)
-        return Rows(found.columns, tuple(rows))
+        read = found.rows[:MOST_ROWS]
+        rows = (tuple(plain(kind, value) for kind, value in zip(found.types, row, strict=True)) for row in read)
+        return Rows(found.columns, tuple(rows), cut=len(found.rows) > MOST_ROWS)
 
     def find(self, query: Query) -> Found:
         """Return what the query finds, with its types. Raises ``Refused``, or ValueError for empty or naive bounds."""
@@ -193,7 +195,7 @@ def _run(session: Any, sql: str, bound: Mapping[str, datetime]) -> Found:
 
     try:
         session.execute(sql, bound or None)
-        rows = session.fetchall()
+        rows = session.fetchmany(MOST_ROWS + 1)
     except (duckdb.OperationalError, duckdb.InternalError) as error:
         raise Refused("failed", _first_line(error)) from error
     except duckdb.DataError as error:  # its words hold the value that did not fit, which may be a secret

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tocsin.connections.bucket import Bucket
 from tocsin.connections.identity import refuse_leak, request_options
 from tocsin.connections.refusal import unsigned
-from tocsin.core.answer import NoAnswer, Query, Rows, Why
+from tocsin.core.answer import MOST_ROWS, NoAnswer, Query, Rows, Why
 from tocsin.core.compile import tables
 from tocsin.core.config import Target
 from tocsin.telemetry.values import bounds, plain
@@ -160,8 +160,9 @@ def _read(result: Any) -> Rows | NoAnswer:
     used = getattr(result, "statistics", None)
     table = result.tables[0]
     kinds = tuple(table.columns_types)
-    rows = tuple(tuple(plain(kind, value) for kind, value in zip(kinds, row, strict=True)) for row in table.rows)
-    return Rows(tuple(table.columns), rows, used if isinstance(used, dict) else {})
+    read = table.rows[:MOST_ROWS]
+    rows = tuple(tuple(plain(kind, value) for kind, value in zip(kinds, row, strict=True)) for row in read)
+    return Rows(tuple(table.columns), rows, used if isinstance(used, dict) else {}, len(table.rows) > MOST_ROWS)
 
 
 def _answered(response: Any, error: Exception, text: str) -> Rows | NoAnswer:
