@@ -18,7 +18,7 @@ from tocsin.connections.refusal import words
 from tocsin.connections.statuses import again, retry_after
 from tocsin.core.action import Arg, Order
 from tocsin.core.remedy import Applied, Did
-from tocsin.core.text import scrub
+from tocsin.core.text import redacted, scrub
 
 SETTING = Arg(pattern=r"[A-Za-z_][A-Za-z0-9_]{0,127}", says="the name of an app setting")
 SAYS = Arg(pattern=r"[^\x00-\x1f\x7f]{1,500}", says="a text of one line, 500 letters at most", needed=False)
@@ -88,7 +88,5 @@ def _after(wait: timedelta | None) -> str:
 
 
 def _said(answer: Reply, unsaid: Iterable[str]) -> str:
-    text = answer.text
-    for each in unsaid:
-        text = text.replace(each, "…")
+    text = redacted(answer.text, unsaid)
     return "" if text.lstrip().startswith("<") else scrub(words(text), 160)

@@ -8,11 +8,9 @@ from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 
-import typer
-
 from tocsin.app import App
 from tocsin.cli.author import author
-from tocsin.cli.output import Exit, Output, emit_json, stop
+from tocsin.cli.output import Exit, Output, emit_json, say, stop
 from tocsin.cli.project import load_app
 from tocsin.core import meant, units
 from tocsin.core.ack import Acknowledgement
@@ -38,9 +36,7 @@ def run(name: str, *, for_: str, by: str, comment: str, root: Path | None, outpu
     if output is Output.JSON:
         emit_json(asdict(given))
     else:
-        typer.echo(
-            f"{episode}: {given.by} has it until {given.until:%Y-%m-%d %H:%M} UTC; the next tick tells the others"
-        )
+        say(f"{episode}: {given.by} has it until {given.until:%Y-%m-%d %H:%M} UTC; the next tick tells the others")
 
 
 def _meant(name: str, app: App) -> str:

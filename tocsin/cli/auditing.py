@@ -14,7 +14,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from tocsin.app import App
-from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core.audit import START, Damage, End, Line, differing, examine, lines_of, shorter
 from tocsin.core.copying import Mirrored
@@ -71,7 +71,7 @@ def verify(
         emit_json({"whole": whole, **checked})
     else:
         for name, each in checked.items():
-            typer.echo(f"{name}: {each['words']}")
+            say(f"{name}: {each['words']}")
     if not whole:
         raise typer.Exit(int(Exit.BAD_NEWS.value))
 
@@ -157,13 +157,11 @@ def export(file: Path, *, since: str, until: str, root: Path | None, output: Out
     if output is Output.JSON:
         emit_json(told)
     elif not found:
-        typer.echo("no such record; the file is empty")
+        say("no such record; the file is empty")
     else:
-        typer.echo(
-            f"{file}: records {told['first']} to {told['last']}; keep this line elsewhere, it verifies the file:"
-        )
+        say(f"{file}: records {told['first']} to {told['last']}; keep this line elsewhere, it verifies the file:")
         predecessor = f" --after {told['after']}" if part else ""
-        typer.echo(f"tocsin audit verify {file} --count {len(found)} --head {told['head']}{predecessor}")
+        say(f"tocsin audit verify {file} --count {len(found)} --head {told['head']}{predecessor}")
 
 
 def _part(entries: list[dict[str, Any]], begin: datetime | None, end: datetime | None) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from tocsin.app import known
 from tocsin.authoring import template
 from tocsin.authoring.layout import Unchanged
 from tocsin.authoring.template import Draft
-from tocsin.cli.output import Exit, stop
+from tocsin.cli.output import Exit, say, stop
 from tocsin.cli.project import find_root, load_settings
 from tocsin.core.errors import nearest, render
 from tocsin.core.fields import Severity
@@ -58,7 +58,7 @@ def run(said: Said, root: Path | None) -> None:
     if found:
         path.unlink()
         stop(Exit.USAGE, f"that makes no rule, and nothing was written:\n{render(found)}")
-    typer.echo(f"rules/{name}.yaml is written; `tocsin check` says what else there is to say of it")
+    say(f"rules/{name}.yaml is written; `tocsin check` says what else there is to say of it")
 
 
 def _write(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ import typer
 from tocsin import files
 from tocsin.app import known
 from tocsin.cli import changes, kql_parser, reports
-from tocsin.cli.output import Exit, emit_json, stop
+from tocsin.cli.output import Exit, emit_json, say, stop
 from tocsin.cli.project import find_root, load_settings
 from tocsin.cli.reports import Report
 from tocsin.core.errors import Problem, render
@@ -71,12 +71,10 @@ def _found(folder: Path, root: Path, now: datetime, parser: bool) -> tuple[Writt
             parsed = kql_parser.problems(written)
         except kql_parser.ParserFailed as error:
             parser = False
-            typer.echo(
-                f"tocsin: Microsoft's KQL parser did not answer ({error}): names are looked for instead", err=True
-            )
+            say(f"tocsin: Microsoft's KQL parser did not answer ({error}): names are looked for instead", err=True)
     elif any(rule.when.kql is not None for rule, _ in written.rules):
         why = kql_parser.missing() or "--no-kql-parser"
-        typer.echo(f"tocsin: the queries in `kql:` were not parsed, only looked through ({why})", err=True)
+        say(f"tocsin: the queries in `kql:` were not parsed, only looked through ({why})", err=True)
     doubts = lint(written, names.signals, now, parsed=parser, pages=_pages(folder))
     every = (*written.project.problems, *parsed, *doubts)
     return written, awake(every, written.texts, LINTS, now)
@@ -103,12 +101,12 @@ def _show(written: Written, problems: Sequence[Problem], how: Checking, root: Pa
         emit_json({**found, "problems": [each.as_dict() for each in problems]})
     elif how.report is Report.TEXT:
         if problems:
-            typer.echo(render(problems))
+            say(render(problems))
         counts = ", ".join(f"{count} {name}" for name, count in found.items())
-        typer.echo(f"{counts}: {_counted(problems)}" + (" that this change touches" if how.changed else ""))
+        say(f"{counts}: {_counted(problems)}" + (" that this change touches" if how.changed else ""))
     else:
         for text in reports.lines(how.report, problems, tuple(written.texts), _prefix(root), strict=how.strict):
-            typer.echo(text)
+            say(text)
 
 
 def _counted(problems: Sequence[Problem]) -> str:

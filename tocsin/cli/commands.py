@@ -12,7 +12,7 @@ from tocsin.cli import audit, backtest, people, plan, porting, writing
 from tocsin.cli.drill import drill
 from tocsin.cli.handover import handover
 from tocsin.cli.options import Form, Root
-from tocsin.cli.output import Exit, Output, stop
+from tocsin.cli.output import Exit, Output, say, stop
 from tocsin.cli.report import report as report_group
 from tocsin.cli.reports import Report
 
@@ -46,7 +46,7 @@ def _version(
     context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False
 ) -> None:
     if version:
-        typer.echo(__version__)
+        say(__version__)
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
 from tocsin.app import App
 from tocsin.cli.author import author
-from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core.remedy import Execution, Phase
 from tocsin.engine import consenting
@@ -47,7 +45,7 @@ def decide(identity: str, verb: str, root: Path | None, output: Output) -> None:
         emit_json(_document(decided))
     else:
         then = "the next tick acts on it if the guard still permits" if verb == "approve" else "it is not done"
-        typer.echo(f"{identity}: {decided.reason}; {then}")
+        say(f"{identity}: {decided.reason}; {then}")
 
 
 def _executions(app: App) -> list[Execution]:

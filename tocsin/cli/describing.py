@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import typer
 from pydantic import BaseModel
 
 from tocsin.app import known
 from tocsin.authoring import keys
 from tocsin.authoring.schema import MODELS
 from tocsin.authoring.schema import schema as made
-from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop, table
 from tocsin.core.compile import compile_signal
 from tocsin.core.config import Target
 from tocsin.core.crosscheck import Known
@@ -51,19 +50,19 @@ def _overview(output: Output) -> None:
         emit_json(kinds)
         return
     console().print(table("", ["file", "what it is"], kinds.items()))
-    typer.echo("\n`tocsin schema signals` lists what can be measured; a signal, a part or a key is shown by its name.")
+    say("\n`tocsin schema signals` lists what can be measured; a signal, a part or a key is shown by its name.")
 
 
 def _kind(name: str, names: Known, output: Output) -> None:
     if output is Output.JSON:
         emit_json(made(name, names))
         return
-    typer.echo(f"{keys.plain(MODELS[name].__doc__ or '')}\n")
+    say(f"{keys.plain(MODELS[name].__doc__ or '')}\n")
     for part, model in keys.parts(MODELS[name]).items():
         if part != MODELS[name].__name__:
-            typer.echo(f"\n{_called(part, name)}: {keys.plain(model.__doc__ or '')}\n")
+            say(f"\n{_called(part, name)}: {keys.plain(model.__doc__ or '')}\n")
         console().print(_table(model))
-    typer.echo(f"\nFor example:\n\n{_EXAMPLES[name]}")
+    say(f"\nFor example:\n\n{_EXAMPLES[name]}")
 
 
 def _called(part: str, name: str) -> str:
@@ -98,11 +97,11 @@ def _signal(signal: Signal, output: Output) -> None:
     if output is Output.JSON:
         emit_json(_told(signal))
         return
-    typer.echo(f"{signal.name}: {signal.summary}\n")
+    say(f"{signal.name}: {signal.summary}\n")
     told = _told(signal)
     console().print(table("", ["", ""], [(key, told[key]) for key in ("unit", "by", "needs") if told[key]]))
     for text in told["sources"]:
-        typer.echo(f"\n{text}")
+        say(f"\n{text}")
 
 
 def _told(signal: Signal) -> dict[str, Any]:
@@ -158,5 +157,5 @@ def _key(name: str, names: Known, output: Output) -> None:
     shown = [(kind, part, key.kind, _default(key), " ".join(key.choices), key.meaning) for kind, part, key in found]
     console().print(table("", ["file", "part", "type", "default", "choices", "what it says"], shown, whole=2))
     for below in {key.below for *_, key in found if key.below}:
-        typer.echo(f"\n{keys.plain(below.__doc__ or '')}\n")
+        say(f"\n{keys.plain(below.__doc__ or '')}\n")
         console().print(_table(below))

@@ -18,7 +18,7 @@ import typer
 
 from tocsin.app import App
 from tocsin.cli.keeping import files_of
-from tocsin.cli.output import Exit, Output, console, emit_json, stop
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop
 from tocsin.cli.project import load_app
 from tocsin.cli.switching import person, target_of
 from tocsin.connections.http import Http, Unreached, checked
@@ -172,23 +172,23 @@ def _write(report: Report, files: tuple[Path, ...]) -> bool:
         for file, text in zip(files, texts, strict=False):
             file.write_text(text, encoding="utf-8")
     except OSError as error:
-        typer.echo(f"tocsin: the report could not be written: {error}\n{report.markdown()}", err=True)
+        say(f"tocsin: the report could not be written: {error}\n{report.markdown()}", err=True)
         return False
     return True
 
 
 def _conclude(report: Report, files: tuple[Path, ...], output: Output) -> None:
     if report.kept_for:
-        typer.echo(f"tocsin: {report.target} stays engaged: {report.kept_for}", err=True)
+        say(f"tocsin: {report.target} stays engaged: {report.kept_for}", err=True)
     elif report.left_on:
-        typer.echo(f"tocsin: the switch may still be ON. Release it by hand:\n{report.manual}", err=True)
+        say(f"tocsin: the switch may still be ON. Release it by hand:\n{report.manual}", err=True)
     if output is Output.JSON:
         emit_json(report.as_dict())
         return
     open_ = [f"{step.name} is {step.result.value}" for step in report.steps if not step.result.good]
-    typer.echo(f"{report.target}: drill {report.id}: {'proven' if report.good else 'NOT proven: ' + '; '.join(open_)}")
+    say(f"{report.target}: drill {report.id}: {'proven' if report.good else 'NOT proven: ' + '; '.join(open_)}")
     for file in files:
-        typer.echo(f"report: {file}")
+        say(f"report: {file}")
 
 
 # Interruption

@@ -8,11 +8,9 @@ from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
-import typer
-
 from tocsin.app import App
 from tocsin.cli.examining import sighted
-from tocsin.cli.output import Exit, Output, emit_json, stop
+from tocsin.cli.output import Exit, Output, emit_json, say, stop
 from tocsin.cli.project import load_app
 from tocsin.cli.reasons import Known, Reason, Subject, reasons
 from tocsin.core.alert import Alert, by_hash
@@ -134,8 +132,8 @@ def _last(at: datetime | None) -> str:
 
 
 def _show(title: str, found: list[Reason]) -> None:
-    typer.echo(title)
+    say(title)
     for step, some in groupby(found, key=lambda each: each.step):
         for number, each in enumerate(some):
             about = f"{each.about}: " if each.about else ""
-            typer.echo(f"  {step if not number else '':<12}  {about}{each.says}")
+            say(f"  {step if not number else '':<12}  {about}{each.says}")

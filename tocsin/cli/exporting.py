@@ -13,7 +13,7 @@ import typer
 
 from tocsin import files, signals
 from tocsin.app import known
-from tocsin.cli.output import Exit, Output, emit_json, stop
+from tocsin.cli.output import Exit, Output, emit_json, json_text, say, stop
 from tocsin.cli.project import find_root, load_settings
 from tocsin.core.config import Target
 from tocsin.core.errors import nearest, render
@@ -112,9 +112,9 @@ def _azure(
         emit_json({"watcher": [each["name"] for each in own], "rules": told, "template": made})
         return
     if into is None:
-        typer.echo(json.dumps(made, indent=2, ensure_ascii=False))
+        typer.echo(json_text(made))
     for line in _azure_lines(found, len(own)):
-        typer.echo(line, err=into is None)
+        say(line, err=into is None)
 
 
 def _azure_lines(found: Sequence[Exported], own: int) -> list[str]:
@@ -197,9 +197,9 @@ def _promtool(found: Sequence[Promtool], into: Path | None, output: Output) -> N
         emit_json({**told, **({"files": written} if into is None else {"files": sorted(written)})})
         return
     for name, text in written.items() if into is None else ():
-        typer.echo(f"# {name}\n{text}")
+        say(f"# {name}\n{text}")
     for line in _promtool_lines(found):
-        typer.echo(line, err=into is None)
+        say(line, err=into is None)
 
 
 def _promtool_lines(found: Sequence[Promtool]) -> list[str]:

@@ -8,7 +8,7 @@ import typer
 
 from tocsin.authoring.layout import Unchanged, laid_out
 from tocsin.authoring.schema import MODELS
-from tocsin.cli.output import Exit, stop
+from tocsin.cli.output import Exit, say, stop
 from tocsin.cli.project import find_root
 
 _FOLDERS = {"rules": "rule", "remediations": "policy"}
@@ -22,7 +22,7 @@ def run(names: list[Path], *, check: bool, root: Path | None) -> None:
     changed = results.count("changed")
     refused = results.count("refused")
     left = f", {refused} left as {'they are' if refused > 1 else 'it is'}" if refused else ""
-    typer.echo(f"{len(files)} file{'s' * (len(files) != 1)}: {changed} {'would change' if check else 'changed'}{left}")
+    say(f"{len(files)} file{'s' * (len(files) != 1)}: {changed} {'would change' if check else 'changed'}{left}")
     if "refused" in results or (check and changed):
         raise typer.Exit(int(Exit.BAD_NEWS.value))
 
@@ -41,11 +41,11 @@ def _one(path: Path, folder: Path, *, check: bool) -> str:
         text = path.read_bytes().decode("utf-8")
         made = laid_out(text, MODELS[kind], _schema(path, kind))
     except (Unchanged, UnicodeDecodeError) as error:
-        typer.echo(f"{shown}: left as it is: {error}", err=True)
+        say(f"{shown}: left as it is: {error}", err=True)
         return "refused"
     if made == text:
         return "same"
-    typer.echo(f"{shown}: {'would change' if check else 'changed'}")
+    say(f"{shown}: {'would change' if check else 'changed'}")
     if not check:
         path.write_bytes(made.encode())
     return "changed"

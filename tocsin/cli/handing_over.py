@@ -14,7 +14,7 @@ from tocsin import __version__
 from tocsin.cli import doctoring, examining
 from tocsin.cli.examining import Place
 from tocsin.cli.keeping import files_of, keep
-from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop, table
 from tocsin.cli.routing import completed
 from tocsin.cli.switching import person
 from tocsin.core.answer import NoAnswer
@@ -146,6 +146,6 @@ def _show(found: Checklist, files: tuple[Path, ...], output: Output) -> None:
         rows.append([each.id, each.status.value, f"{each.evidence}{missing}", f"{names}{wanted}"])
     console().print(table("handover", ["line", "status", "evidence", "signed by"], rows))
     waiting = ", ".join(each.id for each in found.waiting)
-    typer.echo(f"open: {waiting}" if waiting else "nothing is open: it can be handed over")
+    say(f"open: {waiting}" if waiting else "nothing is open: it can be handed over")
     for file in files:
-        typer.echo(f"report: {file}")
+        say(f"report: {file}")

@@ -15,7 +15,7 @@ import typer
 from tocsin import files
 from tocsin.app import known
 from tocsin.cli import kql_parser
-from tocsin.cli.output import Exit, Output, emit_json, stop
+from tocsin.cli.output import Exit, Output, emit_json, say, stop
 from tocsin.cli.project import find_root, load_settings
 from tocsin.core.errors import Problem, printable, render
 from tocsin.document import parse
@@ -150,17 +150,15 @@ def _show(
     outcomes: Sequence[Outcome], others: Sequence[str], problems: Sequence[Problem], target: Path, *, dry_run: bool
 ) -> None:
     if problems:
-        typer.echo(render(problems))
+        say(render(problems))
     for each in outcomes:
-        typer.echo("\n".join(_lines(each, target, dry_run)))
+        say("\n".join(_lines(each, target, dry_run)))
     for kind in dict.fromkeys(others):
-        typer.echo(f"passed over: {printable(kind)} (no alert rule)")
+        say(f"passed over: {printable(kind)} (no alert rule)")
     made = sum(each.text is not None for each in outcomes)
     differs = sum(len(each.differences) for each in outcomes if each.text is not None)
     said = "would be written" if dry_run else "written"
-    typer.echo(
-        f"{made} rules {said}, {len(outcomes) - made} refused; {differs} differences in meaning (docs/porting.md)"
-    )
+    say(f"{made} rules {said}, {len(outcomes) - made} refused; {differs} differences in meaning (docs/porting.md)")
 
 
 def _lines(outcome: Outcome, target: Path, dry_run: bool) -> list[str]:

@@ -9,13 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from tocsin import __version__, files
 from tocsin.cli import doctoring
 from tocsin.cli.charting import page
 from tocsin.cli.keeping import files_of, keep
-from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop, table
 from tocsin.core import kpi
 from tocsin.core.answer import NoAnswer
 from tocsin.core.config import Target
@@ -54,7 +52,7 @@ def _kpis(root: Path, target: Target) -> tuple[Kpi, ...]:
     """Return what the target's file promises; exit 1 when it cannot be read as it stands."""
     found, problems = files.read_kpis(root, target.accelerator)
     if problems:
-        typer.echo(render(problems), err=True)
+        say(render(problems), err=True)
         stop(Exit.BAD_NEWS, f"{target.accelerator} has problems: no figure is shown for what was not understood")
     return found
 
@@ -92,4 +90,4 @@ def _show(found: Sequence[Measured], kept: Sequence[Path], now: datetime, output
         ]  # fmt: skip
         console().print(table(f"KPIs of {each.target}", columns, rows))
     for file in kept:
-        typer.echo(f"report: {file}")
+        say(f"report: {file}")

@@ -6,10 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from tocsin.cli.acknowledging import handle
-from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core.alert import Alert, State
 from tocsin.core.instance import shown
@@ -35,7 +33,7 @@ def run(root: Path | None, output: Output) -> None:
         stop(Exit.NO_ANSWER, str(error))
     rows = [_row(alert, told, acts) for alert in alerts if alert.state is not State.INACTIVE]
     if stale := _stale(beat, app.clock.now()):
-        typer.echo(f"tocsin: {stale}", err=True)
+        say(f"tocsin: {stale}", err=True)
     if output is Output.JSON:
         emit_json(rows)
     elif not rows:

@@ -11,7 +11,7 @@ import typer
 
 from tocsin import __version__
 from tocsin.app import App
-from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core.fields import Severity
 from tocsin.core.message import NEWS, Delivery, Fact, Kind, Notice, Outcome, Said, Settled
@@ -83,9 +83,9 @@ def test(name: str, root: Path | None, output: Output) -> None:
     if output is Output.JSON:
         emit_json({"receiver": name, "said": said.said, "detail": said.detail, "closed": closed and closed.said})
     else:
-        typer.echo(f"{name}: {said.said.value}" + (f" ({said.detail})" if said.detail else ""))
+        say(f"{name}: {said.said.value}" + (f" ({said.detail})" if said.detail else ""))
         if closed:
-            typer.echo(f"{name}: closed again: {closed.said.value}" + (f" ({closed.detail})" if closed.detail else ""))
+            say(f"{name}: closed again: {closed.said.value}" + (f" ({closed.detail})" if closed.detail else ""))
     if any(each.said is not Said.ACCEPTED for each in (said, closed) if each):
         raise typer.Exit(int(Exit.BAD_NEWS.value))
 

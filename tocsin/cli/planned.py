@@ -18,7 +18,7 @@ from tocsin.backtest.measures import NotAnswered
 from tocsin.backtest.outcome import Outcome
 from tocsin.backtest.recording import NoRecording
 from tocsin.cli import changes, checking
-from tocsin.cli.output import Exit, console, emit_json, stop
+from tocsin.cli.output import Exit, console, emit_json, say, stop
 from tocsin.cli.plan import Form
 from tocsin.cli.project import find_root, load_settings
 from tocsin.cli.replaying import Replay, difference_table, fitted, opened, played
@@ -114,18 +114,18 @@ def _replayed(how: Planning, folder: Path, before: Project, after: Project, scre
 
 def _show(made: Plan, both: Both | None, screen: Console) -> None:
     for line in prose.lines(made):
-        typer.echo(printable(line))
+        say(printable(line))
     if made.problems:
-        typer.echo(render(made.problems))
+        say(render(made.problems))
     if both is None:
-        typer.echo(NOT_REPLAYED.replace("`", ""))
+        say(NOT_REPLAYED.replace("`", ""))
         return
-    typer.echo(backtested.heading(both[1]))
+    say(backtested.heading(both[1]))
     rows, done = backtested.difference_rows(*both), backtested.acting_otherwise(*both)
     if rows:
         screen.print(difference_table(rows))
     elif not done:
-        typer.echo(backtested.alike(both[1]))
+        say(backtested.alike(both[1]))
     told = [*backtested.capped(backtested.only(*both)), *backtested.capped(done)]
     for line in (*told, *backtested.unplayed(both[1])):
-        typer.echo(printable(line))
+        say(printable(line))

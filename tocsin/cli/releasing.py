@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from tocsin.app import App
-from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop, table
 from tocsin.cli.switching import Order, called, carry_out, person, record
 from tocsin.core.config import Target
 from tocsin.core.evals import Verdict
@@ -82,7 +82,7 @@ def _override(app: App, target: Target, scope: str, reason: str, verdict: Verdic
     """Say who is notified of it, record who overrules the gate and have it told before anything is done."""
     notice, now = _notice(app, target, scope, reason, verdict), app.clock.now()
     whom = _notified(app, notice)
-    typer.echo(f"the gate is overridden; this notifies {', '.join(whom) or 'nobody: no route takes it'}", err=True)
+    say(f"the gate is overridden; this notifies {', '.join(whom) or 'nobody: no route takes it'}", err=True)
     detail = {"scope": scope, "reason": reason, "notifies": ", ".join(whom), **verdict.evidence()}
     record(app, target, "release overrides the gate", detail, outbox(notice, [NEWS], now))
     return whom

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import typer
 from tocsin import files, notifiers, signals
 from tocsin.app import known
 from tocsin.cli import picturing
-from tocsin.cli.output import Exit, Output, emit_json, stop
+from tocsin.cli.output import Exit, Output, emit_json, json_text, stop
 from tocsin.cli.project import find_root, load_settings
 from tocsin.cli.sampling import KINDS, Sampler
 from tocsin.core.config import Target
@@ -44,7 +43,7 @@ def run(
         drawn = str(picture) if picture else None
         emit_json({"rule": name, "receiver": type_, "kind": kind, "sample": True, "picture": drawn, "payload": payload})
     else:
-        typer.echo(json.dumps(payload, indent=2, ensure_ascii=False))
+        typer.echo(json_text(payload))
 
 
 def _project(root: Path | None) -> Project:

@@ -28,7 +28,7 @@ from tocsin.backtest.sweep import Sweep
 from tocsin.backtest.workspace import WorkspaceHistory
 from tocsin.cli import changes
 from tocsin.cli.backtest import Shape
-from tocsin.cli.output import Exit, console, emit_json, stop, table
+from tocsin.cli.output import Exit, console, emit_json, say, stop, table
 from tocsin.cli.project import find_root, load_settings
 from tocsin.core.errors import nearest, printable, render
 from tocsin.core.read import Project
@@ -94,7 +94,7 @@ def read(folder: Path, root: Path) -> Project:
     project = files.read_project(folder, load_settings(root).values, known())
     problems = [each for each in project.problems if each.id != "missing-setting" and each.is_error]
     if problems and folder != root:
-        typer.echo(f"of the files as they were, {len(problems)} problems are left out", err=True)
+        say(f"of the files as they were, {len(problems)} problems are left out", err=True)
     elif problems:
         stop(Exit.USAGE, f"nothing was replayed, for the files have problems\n{render(problems)}")
     return project
@@ -253,7 +253,7 @@ def _show(how: Replay, screen: Console, shown: Shown) -> None:
     elif how.shape is Shape.MARKDOWN:
         typer.echo(shown.markdown(), nl=False)
     elif how.shape is Shape.HTML:
-        typer.echo(_page(shown))
+        say(_page(shown))
     else:
         _tell(screen, shown)
 
@@ -274,27 +274,27 @@ def _write(path: Path, shown: Shown) -> None:
 
 def _tell(screen: Console, shown: Shown) -> None:
     found = shown.outcome
-    typer.echo(prose.heading(found))
+    say(prose.heading(found))
     if shown.sweep is not None:
         screen.print(table("", prose.sweep_columns(shown.sweep), prose.sweep_rows(shown.sweep)))
-        typer.echo(prose.recommending(shown.sweep))
+        say(prose.recommending(shown.sweep))
     elif shown.base is not None:
         _tell_difference(screen, shown.base, found)
     else:
         _tell_outcome(screen, found)
     for line in prose.unplayed(found):
-        typer.echo(printable(line))
+        say(printable(line))
 
 
 def _tell_difference(screen: Console, base: Outcome, head: Outcome) -> None:
     rows, done = prose.difference_rows(base, head), prose.acting_otherwise(base, head)
     if not rows and not done:
-        typer.echo(prose.alike(head))
+        say(prose.alike(head))
         return
     if rows:
         screen.print(difference_table(rows))
     for line in [*prose.capped(prose.only(base, head)), *prose.capped(done)]:
-        typer.echo(printable(line))
+        say(printable(line))
 
 
 def difference_table(rows: Sequence[tuple[str, ...]]) -> Table:
@@ -311,7 +311,7 @@ def _tell_outcome(screen: Console, found: Outcome) -> None:
     more = len(found.episodes) - len(episodes)
     acting = prose.capped(prose.acting(found))
     for line in ([f"… {more} more"] if more > 0 else []) + [prose.telling(found), *acting]:
-        typer.echo(printable(line))
+        say(printable(line))
 
 
 def _of_targets(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:

@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from tocsin import __version__
+from tocsin.cli.output import harmless
 from tocsin.core.errors import Problem, printable
 
 MOST = 10
@@ -45,9 +46,8 @@ def github(problems: Sequence[Problem], prefix: str = "") -> str:
         lines += [_annotation(each, prefix) for each in shown]
         if rest:
             lines.append(f"{rest} more of kind {severity}, which GitHub would not show:")
-            lines += [
-                f"  {each.path}:{each.line}:{each.column} {each.id}: {printable(each.message)}" for each in found[MOST:]
-            ]
+            lines += [harmless(printable(f"  {each.path}:{each.line}:{each.column} {each.id}: {each.message}"))
+                      for each in found[MOST:]]  # fmt: skip
     return "\n".join(lines)
 
 
@@ -72,7 +72,7 @@ def _data(text: str) -> str:
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return _data(printable(text)).replace(":", "%3A").replace(",", "%2C")
 
 
 def sarif(problems: Sequence[Problem], prefix: str = "") -> str:
@@ -113,7 +113,9 @@ def junit(problems: Sequence[Problem], files: Sequence[str], *, strict: bool = F
     for path in sorted({*files, *(each.path for each in problems)}):
         found = [each for each in worst_first(problems) if each.path == path]
         bad = [each for each in found if strict or each.is_error]
-        case = ElementTree.SubElement(suite, "testcase", classname="tocsin.check", name=path, file=path, time="0")
+        case = ElementTree.SubElement(
+            suite, "testcase", classname="tocsin.check", name=printable(path), file=printable(path), time="0"
+        )
         failed += bool(bad)
         if bad:
             failure = ElementTree.SubElement(case, "failure", type=bad[0].id, message=_sentence(bad[0]))
@@ -130,7 +132,8 @@ def junit(problems: Sequence[Problem], files: Sequence[str], *, strict: bool = F
 
 
 def _line(problem: Problem) -> str:
-    return f"{problem.path}:{problem.line}:{problem.column}: {problem.severity}[{problem.id}]: {_sentence(problem)}"
+    place = f"{printable(problem.path)}:{problem.line}:{problem.column}"
+    return f"{place}: {problem.severity}[{problem.id}]: {_sentence(problem)}"
 
 
 def lines(

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from tocsin import files
 from tocsin.app import known
-from tocsin.cli.output import Exit, Output, emit_json, stop
+from tocsin.cli.output import Exit, Output, emit_json, say, stop
 from tocsin.cli.project import find_root, load_settings
 from tocsin.core import group as groups
 from tocsin.core.fields import Severity
@@ -76,13 +74,13 @@ def _wait(node: Node, labels: dict[str, str]) -> str:
 
 
 def _show(labels: dict[str, str], found: list[dict[str, Any]], receivers: list[str]) -> None:
-    typer.echo(f"labels     {_joined(labels)}")
+    say(f"labels     {_joined(labels)}")
     for row in found:
-        typer.echo(f"route      {row['place']} ({row['why']}) → {', '.join(row['to']) or 'nobody'}")
-        typer.echo(f"  group    {_joined(row['group']) or 'all alerts together'}")
+        say(f"route      {row['place']} ({row['why']}) → {', '.join(row['to']) or 'nobody'}")
+        say(f"  group    {_joined(row['group']) or 'all alerts together'}")
         timing = ("group_wait", "group_interval", "repeat_interval")
-        typer.echo(f"  timing   {', '.join(f'{name} {row[name]}' for name in timing)}")
-    typer.echo(f"receivers  {', '.join(receivers) or 'nobody'}")
+        say(f"  timing   {', '.join(f'{name} {row[name]}' for name in timing)}")
+    say(f"receivers  {', '.join(receivers) or 'nobody'}")
 
 
 def _joined(labels: dict[str, str]) -> str:

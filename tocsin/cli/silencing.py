@@ -15,7 +15,7 @@ import typer
 from tocsin.app import App
 from tocsin.cli.acknowledging import duration
 from tocsin.cli.author import author as by
-from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core import matching
 from tocsin.core.errors import render_line
@@ -61,7 +61,7 @@ def add(
     if output is Output.JSON:
         emit_json(_row(made, now))
     else:
-        typer.echo(f"{made.id}: {spelled(made.matchers)} is silenced until {made.ends:%Y-%m-%d %H:%M} UTC")
+        say(f"{made.id}: {spelled(made.matchers)} is silenced until {made.ends:%Y-%m-%d %H:%M} UTC")
 
 
 _LONG = timedelta(days=7)
@@ -126,7 +126,7 @@ def expire(identity: str, root: Path | None, output: Output) -> None:
     if output is Output.JSON:
         emit_json(_row(ended, now))
     else:
-        typer.echo(f"{identity}: {spelled(ended.matchers)} is told again")
+        say(f"{identity}: {spelled(ended.matchers)} is told again")
 
 
 def preview(match: Sequence[str], matcher: Sequence[str], root: Path | None, output: Output) -> None:
@@ -139,7 +139,7 @@ def preview(match: Sequence[str], matcher: Sequence[str], root: Path | None, out
     if output is Output.JSON:
         emit_json({"matchers": spelled(matchers), "hours": 24, "count": len(rows), "notices": rows})
         return
-    typer.echo(f"{spelled(matchers)}: would have hidden {len(rows)} of the last 24 hours")
+    say(f"{spelled(matchers)}: would have hidden {len(rows)} of the last 24 hours")
     if rows:
         columns = ["at", "kind", "severity", "rule", "target", "title"]
         console().print(table("", columns, [[row[column] for column in columns] for row in rows], whole=3))

@@ -12,7 +12,7 @@ import typer
 
 from tocsin.app import App
 from tocsin.cli.author import account
-from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop, table
 from tocsin.cli.project import load_app
 from tocsin.core import action, audit, container
 from tocsin.core.answer import NoAnswer
@@ -96,7 +96,7 @@ def _show(outcome: Applied, order: Order, proven: bool, output: Output) -> None:
         emit_json({**said, **order.shown})
     else:
         proof = "every serving revision has it" if proven else "not waited for" if not order.wait else "NOT proven"
-        typer.echo(f"{name}: {verb}: {did} ({outcome.detail}); {proof}")
+        say(f"{name}: {verb}: {did} ({outcome.detail}); {proof}")
     if not good:
         raise typer.Exit(int(Exit.BAD_NEWS.value))
 

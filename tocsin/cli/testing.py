@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from tocsin import files, signals
 from tocsin.app import known
-from tocsin.cli.output import Exit, Output, console, emit_json, stop, table
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop, table
 from tocsin.cli.project import find_root, load_settings
 from tocsin.core.errors import Problem, printable, render
 from tocsin.core.limits import unit_of
@@ -55,7 +55,7 @@ def run(
     }
     wanted = [each for each in found if chosen.search(each.name) and each.scenarios.rule not in off]
     if left_out := off & {each.scenarios.rule for each in found}:
-        typer.echo(f"not played, for the rule is off: {', '.join(sorted(left_out))}", err=output is Output.JSON)
+        say(f"not played, for the rule is off: {', '.join(sorted(left_out))}", err=output is Output.JSON)
     if not wanted:
         stop(Exit.USAGE, f"no case is chosen by '{choice}'" if found else f"there are no scenarios in {FOLDER}")
     rules = _covered(project, wanted, whole=not paths and not choice)
@@ -151,18 +151,18 @@ def _show(report: Report, screen: Console, *, timeline: bool) -> None:
         if timeline or not result.played.passed:
             _show_case(result, screen)
     for each in report.coverage:
-        typer.echo(str(each))
+        say(str(each))
     failed = len(report.failed)
     words = f"{len(report.results)} cases, {failed} failed" if failed else f"{len(report.results)} cases passed"
-    typer.echo(f"{words} in {report.seconds:.1f}s")
+    say(f"{words} in {report.seconds:.1f}s")
 
 
 def _show_case(result: Result, screen: Console) -> None:
     wanted = result.wanted
     head = "ok  " if result.played.passed else "FAIL"
-    typer.echo(f"{head} {printable(wanted.name)} ({wanted.read.file}:{wanted.line})")
+    say(f"{head} {printable(wanted.name)} ({wanted.read.file}:{wanted.line})")
     for line in junit.failures(result):
-        typer.echo(f"  {printable(line)}")
+        say(f"  {printable(line)}")
     rules = dict.fromkeys((wanted.scenarios.rule, *(each.rule for each in wanted.case.expect if each.rule)))
     for name in rules:
         _show_course(result, name, screen)
@@ -178,7 +178,7 @@ def _show_course(result: Result, name: str, screen: Console) -> None:
     columns = (_COLUMNS[0], "instance", *_COLUMNS[1:]) if several else _COLUMNS
     screen.print(table("", columns, course[:_LONGEST]))
     if len(course) > _LONGEST:
-        typer.echo(f"… {len(course) - _LONGEST} more")
+        say(f"… {len(course) - _LONGEST} more")
 
 
 _COLUMNS = ("  at", "verdict", "value", "state", "told")

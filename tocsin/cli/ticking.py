@@ -11,10 +11,8 @@ from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
 
-import typer
-
 from tocsin.app import App, Parts, compose
-from tocsin.cli.output import Exit, Output, console, emit_json, stop
+from tocsin.cli.output import Exit, Output, console, emit_json, say, stop
 from tocsin.cli.project import find_root, load_app
 from tocsin.cli.timeline import Timeline
 from tocsin.engine.tick import Ticked
@@ -26,14 +24,14 @@ def run_once(root: Path | None, output: Output) -> None:
     """Run one tick; exit 1 when there is nothing to watch, 3 when the state does not answer."""
     app = load_app(root)
     for problem in app.problems:
-        typer.echo(f"{problem.path}:{problem.line}:{problem.column}: {problem.message}", err=True)
+        say(f"{problem.path}:{problem.line}:{problem.column}: {problem.message}", err=True)
     if not app.engine.project.config.targets:
         stop(Exit.BAD_NEWS, "no target is watched; see `tocsin check`")
     ticked = _tick(app)
     if output is Output.JSON:
         emit_json(asdict(ticked))
     else:
-        typer.echo(_words(ticked))
+        say(_words(ticked))
 
 
 def _tick(app: App) -> Ticked:
@@ -69,14 +67,14 @@ def run_loop(root: Path | None, *, local: Practice | None, every: float, ticks: 
         try:
             _loop(app, pause, ticks)
         except KeyboardInterrupt:
-            typer.echo("stopped" if local else "stopped; the state is kept and the next tick goes on", err=True)
+            say("stopped" if local else "stopped; the state is kept and the next tick goes on", err=True)
 
 
 def _loop(app: App, pause: float, ticks: int) -> None:
     done = 0
     while not ticks or done < ticks:
         begun = time.monotonic()
-        typer.echo(f"{app.clock.now():%H:%M:%S}  {_words(_tick(app))}")
+        say(f"{app.clock.now():%H:%M:%S}  {_words(_tick(app))}")
         done += 1
         if not ticks or done < ticks:
             time.sleep(max(0.0, pause - (time.monotonic() - begun)))
@@ -92,7 +90,7 @@ def _local(stack: ExitStack, root: Path, practice: Practice) -> App:
     clock = stack.enter_context(live(world, practice.speed))
     settings = {**world.settings(), "TOCSIN_STATE": str(folder / "state.sqlite"), CLOCK: clock.setting}
     _share({**settings, **dict.fromkeys(_ELSEWHERE, "")}, practice.env)
-    typer.echo(f"the local world answers at {world.url}; it runs {practice.speed:g} times as fast as the clock")
+    say(f"the local world answers at {world.url}; it runs {practice.speed:g} times as fast as the clock")
     timeline = Timeline(console(), clock.now())
     return compose(Settings(root, settings), Parts(clock=clock, log=Witness(clock.now, timeline.line)))
 
@@ -105,11 +103,11 @@ def _share(settings: Mapping[str, str], file: Path | None) -> None:
     """Print the settings, for another terminal, and write them where that was asked for; exit 2 when it cannot be."""
     lines = [f"export {name}={quote(value)}" for name, value in settings.items()]
     if file is None:
-        typer.echo("for practice: these settings reach the same world from another terminal (or use --env FILE)")
-        typer.echo("\n".join(lines))
+        say("for practice: these settings reach the same world from another terminal (or use --env FILE)")
+        say("\n".join(lines))
         return
     try:
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     except OSError as error:
         stop(Exit.USAGE, f"--env: {file} cannot be written: {error.strerror}")
-    typer.echo(f"for practice: `. {quote(str(file))}` in another terminal, and every command reaches the same world")
+    say(f"for practice: `. {quote(str(file))}` in another terminal, and every command reaches the same world")

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 from tocsin.connections.http import Fetched, Http, Unreached, checked
 from tocsin.connections.refusal import STATUS
 from tocsin.core.answer import NoAnswer, Why
-from tocsin.core.text import scrub
+from tocsin.core.text import redacted, scrub
 
 ENDPOINT = "https://api.github.com"
 LARGEST_ARTIFACT = 20 * 1024 * 1024
@@ -209,7 +209,7 @@ class GitHub:
     def _refused(self, answer: Fetched) -> NoAnswer:
         said = _json(answer.body)
         words = said.get("message") if isinstance(said, dict) else ""
-        detail = scrub(f"{answer.status}: {words or 'no reason given'}".replace(self.token, "…"), 300)
+        detail = scrub(redacted(f"{answer.status}: {words or 'no reason given'}", [self.token]), 300)
         after = answer.headers.get("retry-after", "")
         if answer.status in (403, 429) and (after or answer.headers.get("x-ratelimit-remaining") == "0"):
             return NoAnswer(Why.THROTTLED, detail, float(after) if after.isdigit() else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 LONGEST_LABEL = 256
 """Bytes of a label's value. A row of the store holds 32 KiB a property, and a group keeps the labels of its members."""
@@ -79,6 +79,12 @@ def _kept(text: str) -> Iterator[str]:
             yield " "
         elif category[0] != "C" and letter not in _BLANK and marks <= _MARKS:
             yield letter
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """Return ``text`` with an ellipsis in place of each secret, in whichever case somebody repeats it."""
+    longest_first = sorted(filter(None, secrets), key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), "…", text, flags=re.IGNORECASE) if longest_first else text
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

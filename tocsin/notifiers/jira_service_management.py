@@ -17,6 +17,7 @@ from typing import Any
 from tocsin.connections.http import Http, Reply, checked
 from tocsin.core.fields import Severity
 from tocsin.core.message import Kind, Notice, Outcome, Said
+from tocsin.core.text import redacted
 from tocsin.notifiers.plain import cut
 from tocsin.notifiers.prose import fitting, safe, summary
 from tocsin.notifiers.statuses import outcome
@@ -140,6 +141,6 @@ def _words(reply: Reply, key: str) -> str:
     if 200 <= reply.status < 300:
         return ""
     try:
-        return cut(str(json.loads(reply.text).get("message", "")).replace(key, "…"), 200)
+        return cut(redacted(str(json.loads(reply.text).get("message", "")), [key]), 200)
     except (json.JSONDecodeError, AttributeError):
         return ""

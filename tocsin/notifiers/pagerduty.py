@@ -17,6 +17,7 @@ from typing import Any
 from tocsin.connections.http import Http, Reply, checked
 from tocsin.core.fields import Severity
 from tocsin.core.message import Kind, Notice, Outcome, Said
+from tocsin.core.text import redacted
 from tocsin.notifiers.plain import cut, details, line, links
 from tocsin.notifiers.statuses import outcome
 
@@ -118,6 +119,6 @@ def _words(reply: Reply, key: str) -> str:
     try:
         said = json.loads(reply.text)
         wrong = "; ".join(str(each) for each in said.get("errors") or ())
-        return cut(f"{said.get('message', '')} {wrong}".strip().replace(key, "…"), 200)
+        return cut(redacted(f"{said.get('message', '')} {wrong}".strip(), [key]), 200)
     except (json.JSONDecodeError, AttributeError, TypeError):
         return ""

@@ -14,18 +14,28 @@ from tocsin.core import units
 from tocsin.core.message import Notice
 from tocsin.core.text import scrub
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?=//)")
-_WORDS = re.compile(r"(?i)(?<![A-Za-z0-9])(mailto|javascript|vbscript|tel|sms|sip|callto|msteams|file|data):(?=\S)")
-_WWW = re.compile(r"(?i)(?<![A-Za-z0-9])www\.")
-_TOPS = "com|net|org|info|biz|io|co|ru|cn|xyz|top|online|site|live|link|click|zip|mov|ms|ly|me|app|dev|ai"
-_HOST = re.compile(rf"(?i)(?<=\w)\.(?=(?:{_TOPS})(?![\w-]|\.\w))")
-_HOST_AND_MORE = re.compile(r"(?<=\w)\.(?=[A-Za-z]{2,24}(?:[/?]\w|:\d))")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)[:：](?=[^\s\d])")
+"""A scheme is any word before a colon and no space: which of them a phone follows, its apps decide."""
+_CALLING = re.compile(r"(?i)(?<![A-Za-z0-9])(tel|sms|sips?|callto|facetime|skype|ms-[a-z-]+|msteams|data)[:：](?=\S)")
+"""Schemes that a number may follow, which after any other word is a port or a time."""
+_DOT = "[.\uff0e\u3002\uff61\u2024]"
+"""The dots that browsers take for one in a name of a host: full-width, ideographic, half-width, and a leader's."""
+_WWW = re.compile(rf"(?i)(?<![A-Za-z0-9])(www){_DOT}")
+_OURS = "yaml|engage|release|call|publish|swap"
+"""Endings of our own files and actions, which are no top-level domains."""
+_HOST = re.compile(
+    rf"(\bdocs/[\w/-]+\.md(?=#))|(?<=\w){_DOT}(?=(?!(?:{_OURS})(?![\w-]))(?:xn--[A-Za-z0-9-]+|[^\W\d_]{{2,63}})(?![\w-]))"
+)
+"""A dot before a word of letters that may be a top-level domain, of which there are new ones every year.
+
+A place in our own documentation is none, though Moldova has its ending.
+"""
 
 
 def unlinked(text: str) -> str:
     """Return ``text`` with addresses that no program follows: ``https[:]//…``, ``www[.]…``, ``host[.]com``."""
-    broken = _WORDS.sub(r"\1[:]", _SCHEME.sub(r"\1[:]", text))
-    return _HOST_AND_MORE.sub("[.]", _HOST.sub("[.]", _WWW.sub(lambda match: f"{match[0][:-1]}[.]", broken)))
+    broken = _CALLING.sub(r"\1[:]", _SCHEME.sub(r"\1[:]", text))
+    return _HOST.sub(lambda found: found[1] or "[.]", _WWW.sub(r"\1[.]", broken))
 
 
 def defang(text: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tocsin.core.errors import Problem
+from tocsin.core.errors import Problem, printable
+from tocsin.core.text import scrub
 from tocsin.planning.consequences import Query, Told
 from tocsin.planning.differing import Difference
 
@@ -146,7 +147,7 @@ def _keyed(words: str) -> str:
 
 
 def _diff(rules: Sequence[str], query: Query) -> str:
-    shown = "\n".join(_capped(query.diff.splitlines()))
+    shown = "\n".join(map(printable, _capped(query.diff.splitlines())))
     fence = "`" * (max(3, _longest_run(shown) + 1))
     return f"{_listed(rules)} on `{_code(query.target)}`\n\n{fence}diff\n{shown}\n{fence}\n"
 
@@ -184,8 +185,9 @@ def _block(title: str, some: Sequence[str]) -> list[str]:
 
 def _code(text: str) -> str:
     """Return a text that cannot end the code it stands in."""
-    return " ".join(text.split()).replace("`", "'").replace("|", "\\|")
+    return scrub(text, len(text) + 1).replace("`", "'").replace("|", "\\|")
 
 
 def _text(text: str) -> str:
-    return "".join(f"&#{ord(letter)};" if letter in "\\`*[]()<>#!|~@" else letter for letter in " ".join(text.split()))
+    letters = scrub(text, len(text) + 1)
+    return "".join(f"&#{ord(letter)};" if letter in "\\`*[]()<>#!|~@" else letter for letter in letters)
