@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,21 @@ from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
+from tests.notices import fired
 from tests.reading_cases import project
+from tests.stage import CONFIG
 from tocsin.app import App, Parts, compose
 from tocsin.cli import doctoring
 from tocsin.cli.commands import program
 from tocsin.cli.examining import Place, _store, _tokens, _tried, examine
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.heartbeat import Ailing
+from tocsin.core.message import Settled, outbox
 from tocsin.core.ncrontab import timetable
 from tocsin.core.permission import Permission, allowed
 from tocsin.diagnosing import running
 from tocsin.diagnosing.finding import ADVICE, Finding, State
-from tocsin.diagnosing.wiring import EVENTS, Sighted, blind, events_of
+from tocsin.diagnosing.wiring import EVENTS, Sighted, blind, events_of, evidence
 from tocsin.local.world import World
 from tocsin.settings import Settings
 from tocsin.signals import known
@@ -565,5 +568,27 @@ def test_explain_says_of_a_calm_rule_that_it_can_never_fire_and_how_to_wire_it(
     assert "it can never fire: `eval.result` was not seen in 30 days; to wire it: `eval.result`" in told("quality_drop")
     assert "can never fire" not in told("high_error_rate")
     assert "what it needs was seen within 30 days" in told("high_error_rate")
+    assert "it reads switches, which answers" in told("killswitch_engaged")
+    practice.world.arm.faults.add("forbidden")
+    assert "not known: switches could not be read: no permission" in told("killswitch_engaged")
     practice.world.workspace.faults.add("forbidden")
     assert "whether it can ever fire is not known: which events come is not known: no permission" in told("cost_jump")
+
+
+def test_a_rule_that_nothing_was_asked_about_is_not_said_to_see_what_it_needs() -> None:
+    rule, signal = _rule("high_error_rate"), known()["response_errors"]
+    waits = rule.model_copy(update={"when": rule.when.model_copy(update={"absent_for": 15 * MINUTE})})
+    assert "which no telemetry can show" in evidence(waits, signal, _target(), Sighted({}, {"AppTraces": 9}))
+    unanswered = Sighted({}, {}, unanswered={"switches": "throttled"})
+    lost = blind(_rule("killswitch_engaged"), known()["killswitch_engaged"], _target(), unanswered)
+    assert lost is not None
+    assert (lost.known, lost.why) == (False, "switches could not be read: throttled")
+
+
+def test_a_receiver_whose_messages_are_too_many_to_look_through_is_unknown() -> None:
+    config = CONFIG.model_copy(update={"receivers": dict.fromkeys(("oncall", "team"))})
+    (delivery,) = outbox(fired(), ["oncall"], T0)
+    history = [replace(delivery, state=Settled.DELIVERED, settled=T0)] * running.MOST
+    found = {each.about: each for each in running.receivers(config, {}, history, {}, T0)}
+    assert found["oncall"].state is State.OK
+    assert (found["team"].state, "could not be read" in found["team"].seen) == (State.UNKNOWN, True)

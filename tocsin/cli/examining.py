@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from tocsin.app import App, known
 from tocsin.connections.http import Http, Unreached
 from tocsin.connections.identity import bearer, credential
+from tocsin.core import container
 from tocsin.core.answer import NoAnswer, Rows, Why
 from tocsin.core.config import Target
 from tocsin.core.copying import Mirrored
+from tocsin.core.gauge import Reading
 from tocsin.core.heartbeat import Ailing
 from tocsin.core.message import Delivery
 from tocsin.core.rule import Rule
@@ -45,7 +47,6 @@ _SECRETS = frozenset(
 _ALWAYS = "killswitch.engage"
 """What a person must be able to do on every target, whatever its policies may."""
 
-_MOST = 10_000
 _RECENT = timedelta(minutes=15)
 
 
@@ -165,11 +166,37 @@ def _target(place: Place, target: Target) -> Iterator[Finding]:
         found = _tables(place, target, wiring.tables_of(rules, engine.signals))
         yield from telemetry.tables(target, found, _lags(place, target, found), now)
         seen = wiring.sighted(target, events, found)
+    read, readings = engine.configuration.read(target), _readings(place.app, target, rules)
+    seen = replace(seen, unanswered=_unanswered(target, read, readings))
     yield from telemetry.never_firing(target, rules, engine.signals, seen)
-    yield from _app(place, target)
-    for meter, reading in wiring.meters_of(rules, engine.signals).items():
-        if meter != "approver" and _has(target, meter):
-            yield access.gauge(target, meter, engine.meters[meter].read(target, reading, now - _RECENT, now))
+    yield from _app(place, target, read)
+    for meter, found_ in readings.items():
+        yield access.gauge(target, meter, found_)
+
+
+_Readings = Mapping[str, Sequence[Reading] | NoAnswer]
+
+
+def _readings(app: App, target: Target, rules: Sequence[Rule]) -> _Readings:
+    """Return what the meters that rules read say of a target, by meter; the approver is asked apart."""
+    now, engine = app.clock.now(), app.engine
+    wanted = wiring.meters_of(rules, engine.signals).items()
+    return {
+        meter: engine.meters[meter].read(target, reading, now - _RECENT, now)
+        for meter, reading in wanted
+        if meter != "approver" and _has(target, meter)
+    }
+
+
+def _unanswered(target: Target, read: container.App | NoAnswer, readings: _Readings) -> dict[str, str]:
+    """Return what could not be read, and why: a rule that needs it is not said to see anything."""
+    found = {meter: each.why.value for meter, each in readings.items() if isinstance(each, NoAnswer)}
+    for meter, each in readings.items():
+        if not isinstance(each, NoAnswer) and each and all(one.value is None for one in each):
+            found[meter] = each[0].why
+    if isinstance(read, NoAnswer) and target.container_app:
+        found |= dict.fromkeys((wiring.CONFIGURATION, "switches", "approver"), read.why.value)
+    return found
 
 
 def sighted(app: App, target: Target, rules: Sequence[Rule]) -> Sighted:
@@ -177,11 +204,10 @@ def sighted(app: App, target: Target, rules: Sequence[Rule]) -> Sighted:
     now = app.clock.now()
     with _unlogged():
         events = app.engine.telemetry.ask(wiring.events_query(target, now), target)
-        if isinstance(events, NoAnswer):
-            return wiring.sighted(target, events, {})
-        tables = wiring.tables_of(rules, app.engine.signals)
+        tables = () if isinstance(events, NoAnswer) else wiring.tables_of(rules, app.engine.signals)
         found = {table: app.engine.telemetry.ask(wiring.table_query(table, now), target) for table in tables}
-    return wiring.sighted(target, events, found)
+        missing = _unanswered(target, app.engine.configuration.read(target), _readings(app, target, rules))
+    return replace(wiring.sighted(target, events, found), unanswered=missing)
 
 
 def _tables(place: Place, target: Target, names: Sequence[str]) -> dict[str, Rows | NoAnswer]:
@@ -205,9 +231,8 @@ def _has(target: Target, meter: str) -> bool:
     return bool({"metrics": target.container_app, "queues": target.queues, "probes": target.probes}.get(meter))
 
 
-def _app(place: Place, target: Target) -> Iterator[Finding]:
+def _app(place: Place, target: Target, read: container.App | NoAnswer) -> Iterator[Finding]:
     engine, now = place.app.engine, place.now
-    read = engine.configuration.read(target)
     yield from access.app(target, read)
     asked = engine.meters["approver"].read(target, "unreachable", now, now)
     yield running.approver(target, read, asked, now)
@@ -274,7 +299,7 @@ def _receivers(place: Place) -> Iterator[Finding]:
 
 def history_of(app: App) -> list[Delivery]:
     """Return what was sent to whom in thirty days, newest first. Raises ``StoreUnavailable``."""
-    return app.engine.store.deliveries(_MOST)
+    return app.engine.store.deliveries(running.MOST)
 
 
 def unusable(app: App) -> dict[str, str]:

@@ -17,8 +17,9 @@ from tocsin.core.alert import Alert, by_hash
 from tocsin.core.group import Group
 from tocsin.core.message import NEWS, Notice
 from tocsin.core.schedule import asleep, selects
+from tocsin.core.sight import BUILT_IN
 from tocsin.core.telling import key_of
-from tocsin.diagnosing.wiring import blind
+from tocsin.diagnosing.wiring import blind, evidence
 from tocsin.engine import standing
 from tocsin.ports import StoreUnavailable
 
@@ -93,12 +94,22 @@ def _calm(name: str, app: App) -> list[Reason]:
         stop(Exit.USAGE, f"nothing is known of '{name}'; rules: {', '.join(names)}; targets: {', '.join(targets)}")
     try:
         slots = {each: app.engine.store.mark(each).slots.get(rule) for each in ([target] if target else targets)}
+        unjudged = [each for name in slots for each in _unjudged(rule, name, app)]
     except StoreUnavailable as error:
         stop(Exit.NO_ANSWER, str(error))
     calm = [Reason("state", each, _last(at)) for each, at in slots.items()]
+    calm += unjudged
     if not calm:
         calm = [Reason("state", "", "never evaluated: no target is watched; `tocsin check` says why")]
     return [*calm, *(reason for each in slots for reason in _wiring(rule, each, app))]
+
+
+def _unjudged(rule: str, target: str, app: App) -> Iterator[Reason]:
+    """Yield why a rule of which nothing is stored may still not be calm: the watcher could not judge the target."""
+    for alert in app.engine.store.open_alerts():
+        about = dict(alert.by).get("rule", rule)
+        if alert.target == target and about == rule and any(each.id == alert.rule for each in BUILT_IN):
+            yield Reason("state", target, f"could not be judged: {alert.rule} is {alert.state.value}: {alert.reason}")
 
 
 def _unseen(subject: Subject, app: App) -> Iterator[Reason]:
@@ -117,9 +128,10 @@ def _wiring(rule: str, target: str, app: App) -> Iterator[Reason]:
     if why := asleep(written, app.clock.now()):
         yield Reason("rule", target, why)
         return
-    lost = blind(written, app.engine.signals.get(written.when.signal or ""), watched, sighted(app, watched, [written]))
+    signal, seen = app.engine.signals.get(written.when.signal or ""), sighted(app, watched, [written])
+    lost = blind(written, signal, watched, seen)
     if lost is None:
-        yield Reason("telemetry", target, "what it needs was seen within 30 days")
+        yield Reason("telemetry", target, evidence(written, signal, watched, seen))
     elif not lost.known:
         yield Reason("telemetry", target, f"whether it can ever fire is not known: {lost.why}")
     else:

@@ -106,6 +106,9 @@ def approvals(policies: Iterable[Policy], config: Config, somebody: bool) -> Ite
 
 # Receivers
 
+MOST = 10_000
+"""Messages that are looked through, newest first; whether a receiver took an older one is not known."""
+
 
 def receivers(
     config: Config,
@@ -120,7 +123,7 @@ def receivers(
             yield bad("receivers", name, State.ERROR, "receiver-unusable", unusable[name])
         else:
             mine = [each for each in history if each.receiver == name]
-            yield _receiver(name, mine, ailing.get(name), config.watchdog, now)
+            yield _receiver(name, mine, ailing.get(name), config.watchdog, now, whole=len(history) < MOST)
 
 
 def taken(history: Iterable[Delivery]) -> datetime | None:
@@ -130,10 +133,19 @@ def taken(history: Iterable[Delivery]) -> datetime | None:
 
 
 def _receiver(
-    name: str, history: Sequence[Delivery], ailing: Ailing | None, watchdog: timedelta | None, now: datetime
+    name: str,
+    history: Sequence[Delivery],
+    ailing: Ailing | None,
+    watchdog: timedelta | None,
+    now: datetime,
+    *,
+    whole: bool,
 ) -> Finding:
     last = taken(history)
-    when = f"it last took a message {_ago(last, now)}" if last else "it never took a message in 30 days"
+    never = (
+        "it never took a message in 30 days" if whole else "whether it took one could not be read: too many are stored"
+    )
+    when = f"it last took a message {_ago(last, now)}" if last else never
     dead = [each for each in history if each.state is Settled.DEAD and (last is None or (each.settled or now) > last)]
     if ailing or dead:
         newest = max(dead, key=lambda each: each.settled or each.created, default=None)
@@ -143,7 +155,7 @@ def _receiver(
             "receivers", name, State.ERROR, "receiver-failing", f"{when}{since}: {scrub(said, 200) or 'no word'}"
         )
     if last is None:
-        return bad("receivers", name, State.WARNING, "receiver-unproven", when)
+        return bad("receivers", name, State.WARNING if whole else State.UNKNOWN, "receiver-unproven", when)
     if watchdog and now - last > 2 * watchdog:
         words = f"{when}, and a heartbeat is due every {spell(watchdog)}"
         return bad("receivers", name, State.ERROR, "receiver-quiet", words)

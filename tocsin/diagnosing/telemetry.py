@@ -46,7 +46,9 @@ def _table(target: Target, table: str, rows: list[dict[str, Any]], lag: float | 
     if not own:
         return _nobodys(about, table, target, rows)
     age = now - own[0]["newest"]
-    late = f"; rows take {lag:.0f} s to arrive at worst (95%)" if lag is not None else ""
+    late = (
+        f"; rows take {lag:.0f} s to arrive at worst (95%)" if lag is not None else "; how late they come is not known"
+    )
     words = f"{own[0]['events']} rows in 30 days, the newest {spell(max(age, timedelta()))} ago{late}"
     if table == ALIVE and age > target.fresh_within:
         return bad("tables", about, State.WARNING, "telemetry-silent", words)

@@ -17,6 +17,9 @@ from tocsin.core.rule import Rule
 from tocsin.core.schedule import asleep, selects
 from tocsin.core.signal import Configured, Gauge, Logs, Signal, Source
 
+CONFIGURATION = "the app's configuration"
+"""What ``Sighted.unanswered`` calls it."""
+
 LOOKED_BACK = timedelta(days=30)
 """What was not seen for so long is taken for never emitted; a workspace forgets a table after the same time."""
 
@@ -64,6 +67,8 @@ class Sighted:
     tables: Mapping[str, int] = field(default_factory=dict)
     unread: str = ""
     """Why the events are not known; empty when they are."""
+    unanswered: Mapping[str, str] = field(default_factory=dict)
+    """What else of the target could not be read, and why: ``configuration``, or a meter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +174,23 @@ def _looks(rule: Rule, signal: Signal | None, target: Target, seen: Sighted) -> 
     return [_sees(each, target, seen) for each in signal.sources if not (isinstance(each, Logs) and each.denies)]
 
 
+def evidence(rule: Rule, signal: Signal | None, target: Target, seen: Sighted) -> str:
+    """Return what shows that a rule that is not blind can fire; what nothing was asked about is not claimed."""
+    if rule.when.absent_for:
+        return "it waits for something that does not come, which no telemetry can show beforehand"
+    found = [each.why for each in _looks(rule, signal, target, seen) if each.at_all]
+    return "; ".join(dict.fromkeys(found)) or "what it needs is not known: nothing could be asked"
+
+
 def _sees(source: Source, target: Target, seen: Sighted) -> _Sees:
     if isinstance(source, Configured | Gauge):
-        return _configured(source, target)
+        return _configured(source, target, seen)
     rows, names = _rows(source.table, target, seen), events_of(source)
     if rows.at_all is False or not names:
         return rows
     wanted = {each for name in names for each in (name, *EVENTS.get(name, Event("")).proven_by)}
     if wanted & seen.events.keys():
-        return _Sees(True)
+        return _Sees(True, _WAS_SEEN)
     if seen.unread or rows.at_all is None:
         return _Sees(None, f"which events come is not known: {seen.unread or rows.why}")
     listed = " or ".join(f"`{name}`" for name in names)
@@ -189,11 +202,14 @@ def _wire(name: str) -> str:
     return f"`{name}`: {known.wire if known else 'emit it where what it says happens'}"
 
 
+_WAS_SEEN = "what it needs was seen within 30 days"
+
+
 def _rows(table: str, target: Target, seen: Sighted) -> _Sees:
     if table not in seen.tables:
         return _Sees(None, f"{table} could not be read")
     if seen.tables[table]:
-        return _Sees(True)
+        return _Sees(True, _WAS_SEEN)
     how = f"{table}: Azure Monitor OpenTelemetry in the watched app writes it, with the role name {target.role_name}"
     return _Sees(False, f"{table} has no row of {target.role_name} in 30 days", how)
 
@@ -201,18 +217,30 @@ def _rows(table: str, target: Target, seen: Sighted) -> _Sees:
 _NEEDS_APP = "the target's `subscription`, `resource_group` and `container_app` in tocsin.yaml"
 
 
-def _configured(source: Configured | Gauge, target: Target) -> _Sees:
+def _configured(source: Configured | Gauge, target: Target, seen: Sighted) -> _Sees:
     what = source.finding if isinstance(source, Configured) else source.meter
-    if what == "queues":
-        return _Sees(bool(target.queues), "the target names no queue", "the target's `queues` in tocsin.yaml")
-    if what == "probes":
-        return _Sees(bool(target.probes), "the target names no probe", "the target's `probes` in tocsin.yaml")
+    named = {"queues": (target.queues, "queue"), "probes": (target.probes, "probe")}
+    if what in named:
+        there, one = named[what]
+        if not there:
+            return _Sees(False, f"the target names no {one}", f"the target's `{what}` in tocsin.yaml")
+        return _asked(what, seen)
     if not target.container_app:
         return _Sees(False, "the target names no Container App", _NEEDS_APP)
     if what == "approver" and not (target.production and target.side_effect_tools):
         why = "the target is not labelled `env: prod`, or names no side-effect tools"
         return _Sees(False, why, "the target's `labels: { env: prod }` and `side_effect_tools` in tocsin.yaml")
-    return _Sees(True)
+    return _asked(what if isinstance(source, Gauge) else CONFIGURATION, seen)
+
+
+def _asked(what: str, seen: Sighted) -> _Sees:
+    """Return whether what is read directly, and not from a workspace, answered."""
+    why = seen.unanswered.get(what)
+    return (
+        _Sees(True, f"it reads {what}, which answers")
+        if why is None
+        else _Sees(None, f"{what} could not be read: {why}")
+    )
 
 
 def meters_of(rules: Sequence[Rule], signals: Mapping[str, Signal]) -> dict[str, str]:
