@@ -33,7 +33,8 @@ def react(engine: Engine, given: Mapping[str, Any], now: datetime) -> Ticked | N
         engine.log.info("event ignored", type=event.kind[:100], id=event.id[:100], why=why)
         return None
     ticked = engine.tick(now, only=names)
-    engine.events[event.id] = None  # only now: one whose evaluation failed is delivered again, and looked at again
+    if not ticked.failed:  # one whose evaluation failed is looked at again when it comes again
+        engine.events[event.id] = None
     while len(engine.events) > _REMEMBERED:
         del engine.events[next(iter(engine.events))]
     return ticked
