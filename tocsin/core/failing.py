@@ -54,8 +54,11 @@ class Subject:
 
     @property
     def words(self) -> str:
-        """Return how people are told of it, on one line of at most 160 characters."""
-        return scrub(f"{self.what} {self.name}{f' on {self.target}' if self.target else ''}".strip(), _WORDS)
+        """Return how people are told of it, on one line of at most 160 characters. Never raises."""
+        try:
+            return scrub(f"{self.what} {self.name}{f' on {self.target}' if self.target else ''}".strip(), _WORDS)
+        except Exception:  # the name itself may be what fails
+            return self.what
 
     @property
     def direct(self) -> bool:
@@ -163,6 +166,13 @@ def _begins(known: Open, failure: Failure, crowd: Collection[Failure], now: date
         begins=True,
         since=known.since,
     )
+
+
+def unkept(failed: Collection[Failure], now: datetime) -> Notice:
+    """Return what is told past the store of failures that could not even be kept, under one episode an hour."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    failure = Failure(MANY, f"{len(failed)} failures, which could not be kept")
+    return replace(_begins(Open(MANY, hour, now), failure, failed, now), begins=False)
 
 
 def _ends(known: Open, now: datetime, *, works: bool) -> Notice:

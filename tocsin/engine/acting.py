@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import compress
+from typing import TypeVar
 
 from tocsin.core import guard, remedy
 from tocsin.core.action import Takes
@@ -29,6 +31,8 @@ from tocsin.engine.judging import Judge
 from tocsin.engine.reporting import Reporter
 from tocsin.engine.verifying import Verifier
 from tocsin.ports import Actuator, Log, Store, Tally
+
+T = TypeVar("T", Alert, Execution)
 
 PATIENCE = timedelta(minutes=5)
 """How long a deployment may keep a policy from acting before somebody is told of it."""
@@ -60,7 +64,7 @@ class Actor:
 
     @property
     def _judge(self) -> Judge:
-        return Judge(self.reporter, self.actuators, self.verifier.configuration)
+        return Judge(self.reporter, self.actuators, self.verifier.configuration, self.failures)
 
     @property
     def _carrier(self) -> Carrier:
@@ -73,14 +77,30 @@ class Actor:
         for target in known.values():
             subject = Subject("switches", target=target.name)
             self.failures.attempt(subject, partial(self._look_for_releases, target, now), 0)
-        alerts = [alert for alert in self.store.open_alerts() if alert.open and alert.target in known]
-        executions = [each for each in self.store.executions() if each.target in known]
-        under_way = [each for each in executions if each.phase.acting]
-        changed = sum(self._consider(alert, known[alert.target], now) for alert in alerts)
-        episodes = {alert.episode for alert in alerts}
-        late = [each for each in executions if each.phase.waiting and each.consent and each.episode not in episodes]
+        alerts = self._fit(self.store.open_alerts(), "alert", lambda alert: alert.open and alert.target in known)
+        executions = self._fit(self.store.executions(), "execution", lambda each: each.target in known)
+        under_way = self._fit(executions, "execution", lambda each: each.phase.acting)
+        changed = sum(self._alone(self._consider, alert, known[alert.target], now) for alert in alerts)
+        episodes = {alert.episode for alert in self._fit(alerts, "alert", lambda alert: bool(alert.episode))}
+
+        unclear = {each.subject.target for each in self.failures.failed if each.subject.what == "alert"}
+
+        def lapses(one: Execution) -> bool:
+            over = one.episode not in episodes and one.target not in unclear
+            return one.phase.waiting and one.consent is not None and over
+
+        late = self._fit(executions, "execution", lapses)
         changed += sum(self._safely(self._lapse, each, known[each.target], now) for each in late)
         return changed + sum(self._safely(self._resume, each, known[each.target], now) for each in under_way)
+
+    def _fit(self, items: Sequence[T], what: str, asked: Callable[[T], bool]) -> list[T]:
+        """Return the items of which something holds; one that cannot be asked is none of them."""
+        of = lambda each: Subject(what, str(getattr(each, "rule", "") or getattr(each, "id", "")), each.target)  # noqa: E731
+        return list(compress(items, self.failures.each(items, of, asked, False)))
+
+    def _alone(self, step: Callable[[Alert, Target, datetime], int], alert: Alert, of: Target, at: datetime) -> int:
+        """One alert's failure must not keep the others from being acted on."""
+        return self.failures.attempt(Subject("alert", alert.rule, of.name), lambda: step(alert, of, at), 0)
 
     def _lagging(self, target: Target) -> Target:
         """Return the target with the lag that was measured, by which verdicts are as old as they may be."""

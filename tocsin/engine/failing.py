@@ -124,9 +124,11 @@ class Alarm:
         return outbox(notice, self._others(subject) if subject.direct else [NEWS], now)
 
     def _others(self, subject: Subject) -> list[str]:
-        """Return the fallback, or everybody but the receiver that fails."""
-        names = [name for name in self.config.receivers if (subject.what, subject.name) != ("receiver", name)]
-        return [self.config.fallback] if self.config.fallback in names else names
+        """Return the fallback, or everybody but the receiver that fails, or the routes where there is nobody else."""
+        itself = subject.name if subject.what == "receiver" else ""
+        if self.config.fallback not in ("", itself):
+            return [self.config.fallback]
+        return [name for name in self.config.receivers if name != itself] or [NEWS]
 
 
 def open_failures(store: Store) -> Mapping[str, Open]:

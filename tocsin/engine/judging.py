@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
+from itertools import compress
 
 from tocsin.core import guard, remedy
 from tocsin.core.alert import Alert, State, Verdict
 from tocsin.core.answer import NoAnswer
 from tocsin.core.config import Target
 from tocsin.core.container import DEPLOYING
+from tocsin.core.failing import Subject
 from tocsin.core.fields import Automation
 from tocsin.core.guard import Answer, Case, Ruling, World
 from tocsin.core.labels import alert_labels
@@ -19,6 +22,7 @@ from tocsin.core.policy import Policy
 from tocsin.core.remedy import CONSENT_HOLDS, Execution, Phase
 from tocsin.core.rule import Rule
 from tocsin.engine import standing, storms
+from tocsin.engine.failing import Failures
 from tocsin.engine.recalling import released
 from tocsin.engine.reporting import Reporter
 from tocsin.ports import Actuator, Configuration
@@ -31,6 +35,7 @@ class Judge:
     reporter: Reporter
     actuators: Mapping[str, Actuator]
     configuration: Configuration
+    failures: Failures = field(default_factory=Failures)
 
     def rule_on(
         self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime, stored: Execution
@@ -84,15 +89,14 @@ class Judge:
 
     def _wanted(self, history: Sequence[Execution], now: datetime) -> set[str]:
         """Return every action that policies want at this time or have begun just now, on whatever target."""
-        ended = {each.id for each in history if each.phase.over}
-        begun = {
-            each.id
-            for each in history
-            if each.first_intended and now - each.first_intended < storms.SPAN and not each.by
-        }
-        targets = {target.name: target for target in self.reporter.project.config.targets}
-        wanted = set()
+        of = lambda each: Subject("execution", each.id, each.target)  # noqa: E731
+        over = self.failures.each(history, of, lambda each: each.phase.over, False)
+        recent = self.failures.each(history, of, lambda each: _recent(each, now), True)  # rather one too many
+        ended = {each.id for each in compress(history, over)}
+        begun = {each.id for each in compress(history, recent)}
+        wanted = set[str]()
         for alert in self.reporter.store.open_alerts():
+<<<<<<< HEAD
             rule, target = self.reporter.rule(alert.rule), targets.get(alert.target)
             if rule is None or target is None or alert.state is not State.FIRING or alert.last is not Verdict.BREACHED:
                 continue
@@ -104,7 +108,27 @@ class Judge:
                 and alert.held >= policy.on.firing_for
                 and guard.mode_of(policy, target, self.reporter.project.config.automation) is Automation.ACT
             }
+=======
+            subject = Subject("alert", alert.rule, alert.target)
+            wanted |= self.failures.attempt(subject, partial(self._wanted_for, alert), set[str]())
+>>>>>>> f5bc6b5 (A walk makes every call that handles one item fail, and what it found is mended: acting and telling go on)
         return (wanted - ended) | begun
+
+    def _wanted_for(self, alert: Alert) -> set[str]:
+        """Return what policies want by themselves for one alert."""
+        targets = {target.name: target for target in self.reporter.project.config.targets}
+        rule, target = self.reporter.rule(alert.rule), targets.get(alert.target)
+        if rule is None or target is None or alert.state is not State.FIRING or alert.last is not Verdict.BREACHED:
+            return set()
+        labels = labels_of(alert, rule, target)
+
+        def wants(policy: Policy) -> str:
+            due = remedy.answers(policy, rule, alert, labels) and alert.held >= policy.on.firing_for
+            mode = guard.mode_of(policy, target, self.reporter.project.config.automation)
+            return remedy.identity(policy, alert) if due and mode is Automation.ACT else ""
+
+        of = lambda policy: Subject("policy", f"{policy.id} for {alert.rule}", target.name)  # noqa: E731
+        return set(filter(None, self.failures.each(self.reporter.project.policies, of, wants, "")))
 
     def _silenced(self, labels: Mapping[str, str], now: datetime) -> str:
         silences = standing.silences(self.reporter.project.config, self.reporter.store, now)
@@ -124,3 +148,17 @@ def _as_consented(execution: Execution, now: datetime) -> Execution:
     if now - moved > max(CONSENT_HOLDS, execution.planned.within):
         return execution
     return replace(execution, consent=replace(given, at=now))
+<<<<<<< HEAD
+=======
+
+
+def _recent(execution: Execution, now: datetime) -> bool:
+    begun = execution.first_intended
+    return begun is not None and now - begun < storms.SPAN and not execution.by
+
+
+def labels_of(alert: Alert, rule: Rule, target: Target) -> dict[str, str]:
+    """Return everything a route or a policy can match on; the alert's own facts cannot be overridden by labels."""
+    own = {"rule": rule.id, "severity": rule.severity.value, "target": target.name}
+    return {**target.labels, **rule.labels, **dict(alert.by), **own}
+>>>>>>> f5bc6b5 (A walk makes every call that handles one item fail, and what it found is mended: acting and telling go on)

@@ -78,4 +78,5 @@ class Reporter:
 
     def alert(self, execution: Execution) -> Alert | None:
         """Return the alert that an execution is about, while it is open."""
-        return next((each for each in self.store.open_alerts() if each.episode == execution.episode), None)
+        mine = (each for each in self.store.open_alerts() if each.target == execution.target)
+        return next((each for each in mine if each.episode == execution.episode), None)

@@ -15,7 +15,7 @@ from tocsin.core.action import Takes
 from tocsin.core.alert import Alert
 from tocsin.core.compile import Part
 from tocsin.core.config import Target
-from tocsin.core.failing import Subject, summary
+from tocsin.core.failing import Subject, summary, unkept
 from tocsin.core.native import Native
 from tocsin.core.read import Project
 from tocsin.core.schedule import newest_slot
@@ -35,6 +35,7 @@ from tocsin.engine.reporting import Reporter
 from tocsin.engine.retiring import Retirer
 from tocsin.engine.switches import Switches
 from tocsin.engine.telling import Teller
+from tocsin.engine.unstored import LastResort
 from tocsin.engine.verifying import Verifier
 from tocsin.engine.watching import Receivers
 from tocsin.ports import (
@@ -97,6 +98,8 @@ class Engine:
     queue: WorkQueue | None = None
     guilty: set[Part] = field(default_factory=set)
     """Parts of queries that failed alone in this process: a hint, no state."""
+    shouted: set[str] = field(default_factory=set)
+    """Hours in which this process told of failures that could not be kept: a hint, no state."""
     events: dict[str, None] = field(default_factory=dict)
     """Events that this process has looked at, oldest first: a hint, no state."""
     tally: Tally = SILENT
@@ -302,4 +305,11 @@ class _Telling:
         """Return how many alerts began or ended. One that cannot even be kept is in the log and in the heartbeat."""
         alarm = Alarm(self.engine.store, self.engine.project.config, self.engine.log)
         ask = lambda: alarm.tell(self.failures, self.now, whole=self.whole)  # noqa: E731
-        return self.failures.attempt(Subject("telling of failures"), ask, 0)
+        begun = self.failures.attempt(Subject("telling of failures"), ask, None)
+        hour = f"{self.now:%Y%m%dT%H}"
+        if begun is None and self.failures.failed and hour not in self.engine.shouted:
+            engine = self.engine
+            anybody = LastResort(engine.notifiers, engine.project.config.fallback, engine.log)
+            if anybody.tell(unkept(self.failures.failed, self.now)):
+                engine.shouted.add(hour)
+        return begun or 0
