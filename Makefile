@@ -7,7 +7,7 @@ ARGS ?=
 QUICK ?=
 TRACE ?=
 
-.PHONY: setup run test check mutants agree clocks simulate race abuse picture pictures package size lock clean recordings \
+.PHONY: setup fault-walk run test check mutants agree clocks simulate race abuse picture pictures package size lock clean recordings \
   bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-coldstart bench-silences
 
 # Microsoft's KQL parser comes along where npm is: without it `tocsin check` looks for names alone.
@@ -71,6 +71,10 @@ bench-fusion bench-lateness bench-detection bench-delivery bench-backtest bench-
 # What rules find in real recordings, and the pictures of those reports in docs/backtest.
 recordings: setup
 	@$(BIN)/python -m bench.recordings docs/backtest
+
+# Every call of a tick that handles one item is made to fail for one of them, with each exception the libraries raise.
+fault-walk: setup
+	@FULL=1 $(BIN)/python -m pytest -n 0 -q tests/test_fault_walk.py $(ARGS)
 
 # Stories drawn from seeds, each of which must end as it has to (SEEDS=200 FROM=0; TRACE=1 tells them and does no more);
 # then two engines at once on Azurite's Table service, in 500 orders.

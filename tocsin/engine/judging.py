@@ -96,22 +96,8 @@ class Judge:
         begun = {each.id for each in compress(history, recent)}
         wanted = set[str]()
         for alert in self.reporter.store.open_alerts():
-<<<<<<< HEAD
-            rule, target = self.reporter.rule(alert.rule), targets.get(alert.target)
-            if rule is None or target is None or alert.state is not State.FIRING or alert.last is not Verdict.BREACHED:
-                continue
-            labels = alert_labels(rule, target, alert.by)
-            wanted |= {
-                remedy.identity(policy, alert)
-                for policy in self.reporter.project.policies
-                if remedy.answers(policy, rule, alert, labels)
-                and alert.held >= policy.on.firing_for
-                and guard.mode_of(policy, target, self.reporter.project.config.automation) is Automation.ACT
-            }
-=======
             subject = Subject("alert", alert.rule, alert.target)
             wanted |= self.failures.attempt(subject, partial(self._wanted_for, alert), set[str]())
->>>>>>> f5bc6b5 (A walk makes every call that handles one item fail, and what it found is mended: acting and telling go on)
         return (wanted - ended) | begun
 
     def _wanted_for(self, alert: Alert) -> set[str]:
@@ -120,7 +106,7 @@ class Judge:
         rule, target = self.reporter.rule(alert.rule), targets.get(alert.target)
         if rule is None or target is None or alert.state is not State.FIRING or alert.last is not Verdict.BREACHED:
             return set()
-        labels = labels_of(alert, rule, target)
+        labels = alert_labels(rule, target, alert.by)
 
         def wants(policy: Policy) -> str:
             due = remedy.answers(policy, rule, alert, labels) and alert.held >= policy.on.firing_for
@@ -148,17 +134,8 @@ def _as_consented(execution: Execution, now: datetime) -> Execution:
     if now - moved > max(CONSENT_HOLDS, execution.planned.within):
         return execution
     return replace(execution, consent=replace(given, at=now))
-<<<<<<< HEAD
-=======
 
 
 def _recent(execution: Execution, now: datetime) -> bool:
     begun = execution.first_intended
     return begun is not None and now - begun < storms.SPAN and not execution.by
-
-
-def labels_of(alert: Alert, rule: Rule, target: Target) -> dict[str, str]:
-    """Return everything a route or a policy can match on; the alert's own facts cannot be overridden by labels."""
-    own = {"rule": rule.id, "severity": rule.severity.value, "target": target.name}
-    return {**target.labels, **rule.labels, **dict(alert.by), **own}
->>>>>>> f5bc6b5 (A walk makes every call that handles one item fail, and what it found is mended: acting and telling go on)
