@@ -60,7 +60,13 @@ ONE_WRITE = (
 )
 STORED = "a stored row that cannot be read: none of its kind can be, which is notified, and nothing is decided by them"
 LIMITS = "limits count every execution: with one that cannot be read no policy acts, rather than once too often"
+ISOLATES = "it is what isolates, and does nothing else"
 CALLS = {
+    ("tocsin.stores.keys.out_key", "receiver"): ONE_WRITE,
+    ("tocsin.stores.keys.out_row", "receiver"): ONE_WRITE,
+    ("tocsin.engine.acting.Actor._alone", "target"): ISOLATES,
+    ("tocsin.engine.acting.Actor._safely", "target"): ISOLATES,
+    ("tocsin.engine.acting.Actor._safely", "policy"): ISOLATES,
     ("tocsin.core.message.Delivery.queue", "receiver"): ONE_WRITE,
     **{
         (f"tocsin.{name}", kind): STORED
