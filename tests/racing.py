@@ -34,6 +34,7 @@ from tocsin.connections.http import Fetched, Http, Reply
 from tocsin.core import remedy
 from tocsin.core.alert import Alert, State, Verdict
 from tocsin.core.answer import NoAnswer
+from tocsin.core.audit import Author, Via
 from tocsin.core.config import Config, Target
 from tocsin.core.container import App
 from tocsin.core.evidence import step
@@ -338,7 +339,7 @@ class Race:
         found = [each for each in reporter.store.executions() if each.target == target.name]
         for each in found:
             if each.phase is Phase.ASKED:
-                consenting.consent(reporter, each.asks, name, self.world.now)
+                consenting.consent(reporter, each.asks, Author(name, Via.LINK), self.world.now)
 
     def _at_once(self, runners: list[Callable[[], Any]]) -> None:
         failed: list[BaseException] = []
