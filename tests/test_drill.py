@@ -428,15 +428,56 @@ def test_a_process_that_is_told_to_end_releases_first(tmp_path: Path, number: in
         assert world.template_env()[SWITCH] == "off"
 
 
-def test_ctrl_c_during_the_release_says_that_the_switch_may_be_on(place: Range) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_repeated_signal_does_not_cut_a_release_short(tmp_path: Path, number: int) -> None:
+    with World(datetime.now(UTC), seed=1) as world:
+        world.arm.ready_after = timedelta(seconds=2)
+        process = drilling_process(world, tmp_path)
+        while process.poll() is None and not world.teams.cards:
+            time.sleep(0.1)
+        for _ in range(200):  # again and again, at every moment of the release
+            if process.poll() is None:
+                process.send_signal(number)
+            time.sleep(0.1)
+        said, told = process.communicate(timeout=120)
+        assert process.returncode == 1
+        assert "it ends by itself" in told
+        report = json.loads(said)
+        assert (results(report)["released"], report["left_on"]) == ("proven", False)
+        assert world.template_env()[SWITCH] == "off"
+
+
+def test_a_terminal_that_is_gone_does_not_keep_the_switch_on(tmp_path: Path) -> None:
+    with World(datetime.now(UTC), seed=1) as world:
+        world.arm.ready_after = timedelta()
+        process = drilling_process(world, tmp_path)
+        while process.poll() is None and not world.teams.cards:
+            time.sleep(0.1)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        process.send_signal(signal.SIGHUP)
+        process.wait(60)
+        assert world.template_env()[SWITCH] == "off"
+
+
+def drilling_process(world: World, folder: Path) -> subprocess.Popen[str]:
+    settings = {**world.settings(), "TOCSIN_STATE": str(folder / "state.sqlite")}
+    command = [sys.executable, "-c", "from tocsin.cli.commands import program; program()", "drill", "killswitch"]
+    options = ["-t", NAME, "--yes-production", "--root", str(unwatched(folder)), "-o", "json"]
+    environment, piped = {**os.environ, **settings}, subprocess.PIPE
+    return subprocess.Popen([*command, *options], cwd=ROOT, env=environment, stdout=piped, stderr=piped, text=True)
+
+
+def test_ctrl_c_during_the_release_begins_it_again(place: Range) -> None:
     def interrupt(at: int) -> None:
         if at in (3, 5):
             raise KeyboardInterrupt
 
     place.waits.append(interrupt)
     report = place.drill(code=1)
-    assert report["left_on"]
-    assert "release it by hand" in place.said.lower()
+    assert (results(report)["released"], report["left_on"], place.on()) == ("proven", False, False)
 
 
 # Others at the same time

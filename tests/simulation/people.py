@@ -15,10 +15,12 @@ from tests.simulation.seams import Process
 from tests.simulation.setting import APPROVER, SWITCH
 from tocsin.core import container
 from tocsin.core.action import Order
-from tocsin.core.audit import Record
+from tocsin.core.audit import Author, Record, Via
 from tocsin.core.config import Target
+from tocsin.core.matching import Matcher
+from tocsin.core.mute import Silence
 from tocsin.core.remedy import Consent, Phase
-from tocsin.engine import switches
+from tocsin.engine import personal, switches
 from tocsin.telemetry.container_app import ContainerAppConfiguration
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class People:
             (2, self.silence),
             (1, self.lag),
             (3, self.receiver),
+            (1, self.hush),
         ]
         self.lots = [what for weight, what in often for _ in range(weight)]
 
@@ -169,6 +172,18 @@ class People:
         inbox = self.world.inboxes[name]
         inbox.away = not inbox.away
         self.world.tell(name, "is away" if inbox.away else "is back")
+
+    def hush(self, target: Target) -> None:
+        """Silence the target for a while, actions too."""
+        world = self.world
+        ends = world.now + world.chance.whole(4, 12) * MINUTE
+        number = f"s{len(world.witness.silences) + 1}"
+        matchers = (Matcher("target", "=", (target.name,)),)
+        given = Silence(number, matchers, "ann", "a test of load", world.now, ends, actions=True)
+        personal.silence(world.store, given, Author("ann", Via.CLI), world.now)
+        world.witness.silenced(target, ends)
+        world.tell("ann", f"silences {target.name} until {ends:%H:%M:%S}, actions too")
+        world.story.count("silence, actions too")
 
     def put_right(self) -> None:
         """End everything that is wrong."""

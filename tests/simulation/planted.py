@@ -48,13 +48,13 @@ _READ_AGAIN = """again = apps.get(target)
         app = again"""
 _SAVE = "self.reporter.save(intended, "
 _APPLY = "self._carrier.actuators[intended.action].apply(remedy.order(intended, target))"
-_HAND_OVER = "outcome = self._hand_over(held)"
+_HAND_OVER = "outcome = self._hand_over(held, wasted)"
 _SETTLE = "self.store.settle(replace(held, state=Settled.DELIVERED, settled=now))"
 GUARD, SWITCH = "tocsin/core/guard.py", "tocsin/actuators/steady.py"
 
 FAULTS = (
-    Fault("an unknown verdict is acted on", GUARD, "alert.last is not Verdict.BREACHED:", "alert.last is Verdict.CLEAR:", 35),
-    Fault("the intent is saved after the act", "tocsin/engine/acting.py", _SAVE, f"{_APPLY}\n            {_SAVE}", 4),
+    Fault("an unknown verdict is acted on", GUARD, "alert.last is not Verdict.BREACHED:", "alert.last is Verdict.CLEAR:", 13),
+    Fault("the intent is saved after the act", "tocsin/engine/acting.py", _SAVE, f"{_APPLY}\n            {_SAVE}", 0),
     Fault("a message is settled before the receiver answered", "tocsin/engine/notifying.py", _HAND_OVER, f"{_SETTLE}\n        {_HAND_OVER}", 7),
     Fault("a lock is given to two", "tocsin/stores/sqlite.py", "held and held[0] != owner and held[1] > now.timestamp():", "False:", 13),
     Fault("a person's release is overruled", GUARD, "case.released is not None and since is not None and case.released >= since:", "False:", 14),

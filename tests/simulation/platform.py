@@ -140,9 +140,11 @@ class Watched:
         return found
 
     def holds(self, order: Order) -> bool | None:
+        self.world.broken(self.process, f"reading {self.action}")
         return self.inner.holds(order)
 
     def apply(self, order: Order) -> Applied:
+        self.world.broken(self.process, f"applying {self.action}", 0.01)
         with self.world.witness.applying(self.process, self.action, order):
             outcome: Applied = self.inner.apply(order)
         if outcome.did in (Did.DONE, Did.FAILED):

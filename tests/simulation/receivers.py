@@ -52,7 +52,7 @@ class Notified:
         self.world.tell(self.name, f"does not take a message: {how}")
         self.world.story.count("receiver away")
         if how == "drop":
-            raise _Gone
+            raise self.world.planted(_Gone())
         if how == "429":
             return Outcome(Said.AGAIN, how, timedelta(seconds=90))
         return Outcome(Said.REFUSED if how == "410" else Said.AGAIN, how)

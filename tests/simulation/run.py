@@ -2,13 +2,17 @@
 
 python -m tests.simulation.run [SEEDS] [FROM]        how many, and from which on
 python -m tests.simulation.run 1 417 --trace         tells one story, whatever becomes of it
+python -m tests.simulation.run 10000 0 --all         goes on after one that ends wrong, and lists them in the end
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from tests.simulation.chance import HOUR, MINUTE, SECOND
@@ -19,6 +23,9 @@ from tests.simulation.world import World
 from tocsin.core.message import Settled
 
 TICKS = 24
+
+_MANY = 100
+"""Seeds from which on they are shared out among processes."""
 
 
 @dataclass(frozen=True)
@@ -83,24 +90,36 @@ def _busy(world: World) -> bool:
     return waiting or any(each.phase.acting for each in world.store.executions())
 
 
-def main(seeds: int = 2000, first: int = 0, *, trace: bool = False) -> int:
-    """Play seeds until one ends wrong; return 1 when one did."""
-    begun, counts = time.monotonic(), Counter[str]()
-    for number in range(seeds):
-        told = play(first + number)
-        counts.update(told.story.counts)
-        if told.wrong or trace:
-            print(told.story)
-            print(f"seed={told.seed} digest={told.story.digest} {told.wrong or 'all is as it must be'}")
-        if told.wrong:
-            print(f"again: make simulate SEEDS=1 FROM={told.seed} TRACE=1")
-            return 1
-        if (number + 1) % 100 == 0:
-            print(f"{number + 1:>6} seeds, {(number + 1) / (time.monotonic() - begun):.1f} a second", flush=True)
-    print("; ".join(f"{what} {count}" for what, count in sorted(counts.items())))
-    return 0
+def main(seeds: int = 2000, first: int = 0, *, trace: bool = False, on: bool = False) -> int:
+    """Play seeds until one ends wrong, or go ``on`` to the last; return 1 when one did."""
+    begun, counts, wrong = time.monotonic(), Counter[str](), list[int]()
+    with ProcessPoolExecutor(os.cpu_count()) if seeds > _MANY else nullcontext() as pool:
+        stories = (
+            pool.map(play, range(first, first + seeds), chunksize=20)
+            if pool
+            else map(play, range(first, first + seeds))
+        )
+        for number, told in enumerate(stories, 1):
+            counts.update(told.story.counts)
+            if told.wrong or trace:
+                print(told.story if trace or not on else "")
+                print(f"seed={told.seed} digest={told.story.digest} {told.wrong or 'all is as it must be'}", flush=True)
+            if told.wrong:
+                print(f"again: make simulate SEEDS=1 FROM={told.seed} TRACE=1", flush=True)
+                wrong.append(told.seed)
+                if not on:
+                    break
+            if number % 100 == 0:
+                print(f"{number:>6} seeds, {number / (time.monotonic() - begun):.1f} a second", flush=True)
+        if pool and wrong and not on:
+            pool.shutdown(wait=False, cancel_futures=True)
+    if not wrong or on:
+        print("; ".join(f"{what} {count}" for what, count in sorted(counts.items())))
+    if on:
+        print(f"{seeds} seeds from {first} on, {len(wrong)} failed{': ' if wrong else ''}{', '.join(map(str, wrong))}")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
     given = [int(each) for each in sys.argv[1:] if each.isdigit()]
-    sys.exit(main(*given, trace="--trace" in sys.argv))
+    sys.exit(main(*given, trace="--trace" in sys.argv, on="--all" in sys.argv))

@@ -79,7 +79,7 @@ class Seamed:
     def _fails(self, words: str) -> None:
         self._world.tell(self._process.name, words)
         self._world.story.count("store away")
-        raise StoreUnavailable(words)
+        raise self._world.planted(StoreUnavailable(words))
 
 
 class Inline:

@@ -73,6 +73,7 @@ class Workspace:
         """Return rows of what has arrived, or why there are none."""
         world, truth = self._world, self._world.truth[target.name]
         world.seam(self._process, f"ask {target.name}")
+        world.broken(self._process, f"asking telemetry of {target.name}")
         if world.chance.fault(0.015):
             why = world.chance.one(_REFUSALS)
             world.tell(self._process.name, f"telemetry of {target.name}: {why.value}")

@@ -33,9 +33,6 @@ _LOCKED = timedelta(minutes=2)
 _SAYS = (Kind.FIRED, Kind.RESOLVED)
 _BADLY = ("failed", "unverified")
 
-_PLANTED = ("_Gone(", "StoreUnavailable(")
-"""How the errors begin that the simulation itself plants: the engine says so, and is not wrong."""
-
 
 class Wrong(BaseException):
     """Something was done that must never be: no handler of the engine's may hide it."""
@@ -55,6 +52,8 @@ class Witness:
         """Execution and action → how often the world had been changed back when it was done last."""
         self.taken: dict[str, int] = {}
         """Target → how often somebody else took away what was done there."""
+        self.silences: list[tuple[int, str, datetime, datetime]] = []
+        """Silences that say that nothing is to be done: the moment, the target, and when they begin and end."""
         self.orders: dict[Process, tuple[str, Order]] = {}
         self._inside: dict[str, list[tuple[Process, datetime]]] = {}
 
@@ -79,6 +78,11 @@ class Witness:
         """Note that a person released the switch."""
         self.moment += 1
         self.releases.append((self.moment, self.world.now, target.name))
+
+    def silenced(self, target: Target, ends: datetime) -> None:
+        """Note that a person said that nothing is to be done on the target."""
+        self.moment += 1
+        self.silences.append((self.moment, target.name, self.world.now, ends))
 
     def taken_away(self, target: Target) -> None:
         """Note that somebody changed the app so that the switch is gone."""
@@ -148,11 +152,19 @@ class Witness:
         self._must(burns, f"done for {episode}, whose newest verdict was no breach")
         known = self._known(episode.partition("/")[0], target)
         self._must(process.at - known <= OLDEST, f"done for {episode} on what is known from {known:%H:%M:%S}")
+        self._must(not self._silenced(process, target), f"done for {episode} though a silence says that nothing is")
         began = self.fired.get(episode, self.world.now)
         since = [at for moment, at, name in self.releases if name == target.name and moment <= process.begun]
         self._must(not any(at >= began for at in since), f"done for {episode} against a person who released it")
         stored = self.world.store.execution(execution)
         self._must(self._may(process, policy, stored), f"done for {episode} though {policy} may not do so by itself")
+
+    def _silenced(self, process: Process, target: Target) -> bool:
+        """Return whether nothing was to be done on the target, from before this process began until now."""
+        return any(
+            name == target.name and moment <= process.begun and begins <= process.at and self.world.now < ends
+            for moment, name, begins, ends in self.silences
+        )
 
     def _known(self, rule: str, target: Target) -> datetime:
         """Return from when the newest evidence is: what the target is set to, or sent."""
@@ -180,18 +192,27 @@ class Witness:
         waiting = [each.id for each in world.store.deliveries(10_000) if each.state is Settled.WAITING]
         self._must(not waiting, f"never told: {', '.join(waiting)}")
         self._told()
-        events = [(name, fields) for name, fields in world.log.events if "failed" in name]
-        failed = [f"{name} {fields}" for name, fields in events if not str(fields.get("error")).startswith(_PLANTED)]
+        failed = [
+            f"{name} {fields}"
+            for name, fields in world.log.events
+            if "failed" in name and fields.get("error") not in world.faults
+        ]
         self._must(not failed, f"the engine failed by itself: {'; '.join(failed)}")
 
     def _told(self) -> None:
         got = [notice for inbox in self.world.inboxes.values() for notice in inbox.got]
         heard = {notice.episode for notice in got}
-        silent = [each for each in self.fired if each not in heard and not self._still_open(each, got)]
+        hushed = {name for _, name, _, _ in self.silences}  # of these nobody need hear anything for a while
+        loud = [each for each in self.fired if each.split("/")[1] not in hushed]
+        silent = [each for each in loud if each not in heard and not self._still_open(each, got)]
         self._must(not silent, f"nobody heard of {', '.join(silent)}")
         failures = [f"{notice.id}/" for notice in got if notice.kind is Kind.FAILED]
         badly = [each["detail"]["correlation"] for each in self.world.store.audit() if each["event"] in _BADLY]
-        unheard = [each for each in badly if not any(told.startswith(f"{each}/") for told in failures)]
+        unheard = [
+            each
+            for each in badly
+            if not any(told.startswith(f"{each}/") for told in failures) and not hushed.intersection(each.split("/"))
+        ]
         self._must(not unheard, f"nobody heard of the failure of {', '.join(unheard)}")
 
     def _still_open(self, episode: str, got: list[Notice]) -> bool:

@@ -59,6 +59,8 @@ class World:
         self.dials, self.called, self.log = Dials(), list[str](), _Log()
         self.witness, self.people = Witness(self), People(self)
         self.running: list[Process] = []
+        self.faults: set[str] = set()
+        """What was raised on purpose, as the log says it."""
         for target in self.targets:
             self.arm.create(target, dict(setting.APPROVER), multiple=seed % SHARED == 0)
 
@@ -70,6 +72,20 @@ class World:
     def tell(self, who: str, what: str) -> None:
         """Add a line to the story."""
         self.story.tell(self.now, who, what)
+
+    def planted(self, error: Exception) -> Exception:
+        """Return an exception that is raised on purpose: whoever says that it failed by it is right."""
+        self.faults.add(repr(error)[:200])
+        return error
+
+    def broken(self, process: Process, what: str, likely: float = 0.002) -> None:
+        """Let one item fail by itself, as a defect or a library would have it: the others go on."""
+        if self.chance.quiet or process.name == "ann" or not self.chance.fault(likely):
+            return
+        error = self.chance.one((ValueError, MemoryError, RecursionError, KeyError))
+        self.tell(process.name, f"{what} raises {error.__name__}")
+        self.story.count("item raises")
+        raise self.planted(error(f"planted: {what}"))
 
     # What may happen at any call
 

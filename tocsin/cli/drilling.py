@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -52,9 +53,10 @@ def run(wanted: Wanted, root: Path | None, output: Output) -> None:
     app = load_app(root)
     target = _allowed(app, wanted)
     files = files_of(wanted.report)
-    drill = Drill(app.engine, _plan(app, target, wanted), _hands(app, output))
+    signals = _Signals()
+    drill = Drill(app.engine, _plan(app, target, wanted), _hands(app, output, signals))
     try:
-        with _interruptible():
+        with signals.caught():
             report = drill.run()
     except Refused as refused:
         stop(Exit.USAGE, f"no drill: {refused}")
@@ -143,7 +145,7 @@ def _hosts(target: Target) -> set[str]:
 # How it is shown and kept
 
 
-def _hands(app: App, output: Output) -> Hands:
+def _hands(app: App, output: Output, signals: _Signals) -> Hands:
     screen = console(stderr=output is Output.JSON)
     status = screen.status("")
 
@@ -158,7 +160,7 @@ def _hands(app: App, output: Output) -> Hands:
         words = f"{step.began:%H:%M:%S}  {step.name:<22} {step.result.value:<16} {took:6.1f} s  {step.evidence}"
         screen.print(words, markup=False, soft_wrap=True)
 
-    return Hands(app.clock.now, lambda seconds: pause(seconds), begins, ended, _whole)
+    return Hands(app.clock.now, lambda seconds: pause(seconds), begins, ended, signals.whole, signals.end)
 
 
 def pause(seconds: float) -> None:
@@ -196,30 +198,58 @@ def _conclude(report: Report, files: tuple[Path, ...], output: Output) -> None:
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let whatever wants to end this process end the drill, which then releases what it engaged."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {each: signal.signal(each, interrupt) for each in _SIGNALS}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+_RELEASING = b"tocsin: the drill releases the switch now; it ends by itself, wait for it\n"
 
 
-@contextmanager
-def _whole() -> Iterator[None]:
-    """Put off an interruption until the block is done: nobody would know of a change that was half sent."""
-    got: list[int] = []
-    before = {each: signal.signal(each, lambda number, _frame: got.append(number)) for each in _SIGNALS}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-    if got:
+@dataclass(slots=True)
+class _Signals:
+    """Whatever wants to end this process ends the drill, once: while it releases, a further signal changes nothing."""
+
+    ending: bool = False
+    _held: int = 0
+    _pending: bool = False
+    _said: bool = False
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Take signals while the block runs."""
+        before = {each: signal.signal(each, self._got) for each in _SIGNALS}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Put off an interruption until the block is done: nobody would know of a change that was half sent."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+        if self._pending:
+            self._interrupt()
+
+    def end(self) -> None:
+        """Interrupt nothing from now on."""
+        self.ending, self._pending = True, False
+
+    def _got(self, _number: int, _frame: FrameType | None) -> None:
+        if self.ending:
+            self._say()
+        elif self._held:
+            self._pending = True
+        else:
+            self._interrupt()
+
+    def _say(self) -> None:
+        """Say once that it goes on: more might fill a pipe that nobody reads, and wait for ever."""
+        if not self._said:
+            self._said = True
+            with suppress(OSError):
+                os.write(2, _RELEASING)  # not by print: that may be what was interrupted
+
+    def _interrupt(self) -> None:
+        self.end()
         raise KeyboardInterrupt

@@ -9,6 +9,7 @@ that nothing acts on its going.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from tocsin.core import container
@@ -25,6 +26,9 @@ from tocsin.engine.tick import Engine
 
 _QUERY_EVERY = 15.0
 """Seconds between two looks into telemetry, which has a budget of queries."""
+
+_RELEASES = 20
+"""How often an interrupted release is begun again."""
 
 
 class Refused(Exception):
@@ -55,9 +59,12 @@ class Drill:
         self._begin()
         try:
             self._through()
+            self.hands.ending()
         except KeyboardInterrupt:
+            self.hands.ending()
             self._note("interrupted", Result.UNPROVEN, "a person stopped the drill; what it engaged is released")
         except Exception as error:  # whatever it is: the switch must not stay on because of it
+            self.hands.ending()
             self._note("broke off", Result.FAILED, f"{type(error).__name__}: {error}")
         finally:
             self._end()
@@ -191,14 +198,18 @@ class Drill:
                 self._note("ending", Result.UNPROVEN, f"{last.__name__.strip('_')}: {type(error).__name__}: {error}")
 
     def _release(self) -> None:
-        try:
-            if self._step("release", self._take_back):
-                self.grip.maybe_on = not self._step("released", lambda: self._proof(on=False))
-                self._step("undisturbed", self._undisturbed)
-        except KeyboardInterrupt:
-            self._note("interrupted", Result.UNPROVEN, "a person stopped the release; look at the switch")
-        except Exception as error:
-            self._note("broke off", Result.FAILED, f"{type(error).__name__}: {error}")
+        """Release it to the end: an interruption that comes through all the same begins the release once more."""
+        for _ in range(_RELEASES):
+            try:
+                if self._step("release", self._take_back):
+                    self.grip.maybe_on = not self._step("released", lambda: self._proof(on=False))
+                    self._step("undisturbed", self._undisturbed)
+                return
+            except KeyboardInterrupt:
+                self._note("interrupted", Result.UNPROVEN, "somebody interrupted the release; it goes on")
+            except Exception as error:
+                self._note("broke off", Result.FAILED, f"{type(error).__name__}: {error}")
+                return
 
     def _take_back(self) -> tuple[Result, str]:
         outcome = self.grip.patiently("release")
@@ -236,7 +247,8 @@ class Drill:
 
     def _step(self, name: str, do: Callable[[], tuple[Result, str]]) -> bool:
         """Do one step and note what it proved; return whether it proved what it had to."""
-        self.hands.begins(name)
+        with suppress(Exception):  # a terminal that is gone keeps no switch on
+            self.hands.begins(name)
         began = self.hands.now()
         try:
             result, words = do()
@@ -252,7 +264,8 @@ class Drill:
         now = self.hands.now()
         step = Step(name, began or now, now, result, scrub(words, 2_000))
         self.steps.append(step)
-        self.hands.ended(step)
+        with suppress(Exception):
+            self.hands.ended(step)
 
     def _until(
         self, within: timedelta, look: Callable[[], tuple[Result, str]], every: float = 5.0

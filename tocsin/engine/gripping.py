@@ -44,7 +44,7 @@ class Plan:
 class Hands:
     """What a drill needs of whoever runs it: a clock, a way to wait, and somebody to tell of each step.
 
-    What is done ``whole`` is not interrupted.
+    What is done ``whole`` is not interrupted, and from ``ending`` on nothing is: then the drill releases the switch.
     """
 
     now: Callable[[], datetime]
@@ -52,6 +52,7 @@ class Hands:
     begins: Callable[[str], None]
     ended: Callable[[Step], None]
     whole: Callable[[], AbstractContextManager[None]] = nullcontext
+    ending: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
