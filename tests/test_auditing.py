@@ -97,6 +97,7 @@ def test_hostile_text_in_a_record_cannot_draw_on_the_terminal(state: Path) -> No
 def test_a_whole_chain_is_said_to_be_whole_with_its_end(state: Path) -> None:
     shown = run("verify")
     assert "store: 9 records, whole; --count 9 --head " in shown
+    assert "cut off" in shown, "the chain alone does not prove its end"
     head = shown.split("--head ")[1]
     assert json.loads(run("verify", "-o", "json"))["store"]["head"] == head
     assert "whole" in run("verify", "--count", "9", "--head", head)
@@ -226,6 +227,7 @@ def write(blob: BlobClient, data: bytes) -> None:
 def test_a_store_and_its_copy_that_are_the_same_are_whole(state: Path, copied: BlobClient) -> None:
     shown = run("verify", "--mirror")
     assert shown.count("9 records, whole") == 2
+    assert "cut off" not in shown, "the copy proves the end, too"
     SqliteStore(state).record(None, [Record(NOW, "person ada", "later", "sales", "x")])
     assert "1 newer in the store wait to be copied" in run("verify", "--mirror")
 

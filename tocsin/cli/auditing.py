@@ -68,12 +68,20 @@ def verify(
         checked = _checked_file(file, head, count, after) if file else _checked_store(root, mirror, head, count)
     whole = not any(each["harm"] for each in checked.values())
     if output is Output.JSON:
-        emit_json({"whole": whole, **checked})
+        emit_json({"whole": whole, "end_proven": whole and (mirror or bool(count)), **checked})
     else:
+        if whole and not (mirror or count):
+            say(_END)
         for name, each in checked.items():
             say(f"{name}: {each['words']}")
     if not whole:
         raise typer.Exit(int(Exit.BAD_NEWS.value))
+
+
+_END = (
+    "No record is changed, missing or added. The chain does not prove that nothing newer was cut off, or that it was "
+    "not made anew: --mirror compares with the copy, --count and its hash with an end noted elsewhere."
+)
 
 
 def _checked_file(file: Path, head: str, count: int, after: str) -> dict[str, dict[str, Any]]:

@@ -66,7 +66,7 @@ class Muting:
     _inhibited_at: dict[datetime, Inhibited] = field(default_factory=dict, compare=False, repr=False)
     """What was found once for a moment: each of thousands of alerts is asked about."""
     _index: Index = field(init=False, repr=False, compare=False)
-    _until: dict[tuple[int, datetime], datetime | None] = field(init=False, repr=False, compare=False)
+    _until: dict[datetime, dict[int, datetime | None]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_index", indexed([each.matchers for each in self.silences]))
@@ -92,17 +92,16 @@ class Muting:
         return f"quiet hours: {found.name}" if found else ""
 
     def _silenced(self, labels: Labels, now: datetime) -> str:
+        ends = self._until.setdefault(now, {})
         for number in candidates(self._index, labels):
             silence = self.silences[number]
-            if accepted(silence.matchers, labels) and (end := self._end(number, now)):
+            if ends.get(number, now) is None or not accepted(silence.matchers, labels):
+                continue
+            if number not in ends:  # reckoned once, however many alerts it accepts
+                ends[number] = in_force_until(silence, now)
+            if end := ends[number]:
                 return f"silenced by {silence.author} until {end:%Y-%m-%d %H:%M} UTC: {silence.comment}"
         return ""
-
-    def _end(self, number: int, now: datetime) -> datetime | None:
-        """Return until when a silence is in force; reckoned once, however many alerts it accepts."""
-        if (number, now) not in self._until:
-            self._until[number, now] = in_force_until(self.silences[number], now)
-        return self._until[number, now]
 
 
 def quiet(hours: Quiet, now: datetime) -> bool:

@@ -38,8 +38,8 @@ _LAST_SECOND = 86_399
 _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
 _MOST_STEPS = 25_000
 """Days and times that are tried to find the end of a COUNT, once: a tenth of a second."""
-_RULES = 4_000
-"""Rules that are kept as they were read."""
+_RULES, _MOMENTS = 4_000, 1_000
+"""How many rules are kept as they were read, and moments with their offsets: the silences of a tick share them."""
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,8 @@ class _Search:
     back: timedelta
 
     def newest(self) -> datetime | None:
-        change = self._change(self.now)
-        local = self._latest(self._offset(self.now), self._behind(change) if change else None)
+        change = _change(self.now, self.zone)
+        local = self._latest(_offset(self.now, self.zone), self._behind(change) if change else None)
         if local is None and change:
             local = self._ahead(change)
         return None if local is None else self._or_in_gap(local)
@@ -219,13 +219,13 @@ class _Search:
     def _or_in_gap(self, local: datetime) -> datetime:
         """Return the occurrence in UTC, or one in the gap before it that is newer in UTC."""
         found = local.replace(tzinfo=self.zone).astimezone(UTC)
-        change = self._change(found)
+        change = _change(found, self.zone)
         other = self._ahead(change) if change and local >= self._behind(change) else None
         return found if other is None else max(found, self._or_in_gap(other))
 
     def _ahead(self, change: datetime) -> datetime | None:
         """Return the newest local time that has the offset from before the change."""
-        return self._latest(self._offset(change - _SECOND), None, self._behind(change) - _SECOND)
+        return self._latest(_offset(change - _SECOND, self.zone), None, self._behind(change) - _SECOND)
 
     def _latest(self, offset: timedelta, oldest: datetime | None, most: datetime | None = None) -> datetime | None:
         at = self.now.replace(tzinfo=None) + offset
@@ -233,21 +233,25 @@ class _Search:
 
     def _behind(self, change: datetime) -> datetime:
         """Return the first local time that has the offset from after the change."""
-        return change.replace(tzinfo=None) + max(self._offset(change - _SECOND), self._offset(change))
+        return change.replace(tzinfo=None) + max(_offset(change - _SECOND, self.zone), _offset(change, self.zone))
 
-    def _change(self, at: datetime) -> datetime | None:
-        """Return when the clock was changed within the day before ``at``, or None. No change is of more than a day."""
-        low, high = at - _DAY, at
-        after = self._offset(high)
-        if self._offset(low) == after:
-            return None
-        while high - low > _SECOND:
-            middle = low + (high - low) // _SECOND // 2 * _SECOND
-            low, high = (low, middle) if self._offset(middle) == after else (middle, high)
-        return high.replace(microsecond=0)
 
-    def _offset(self, at: datetime) -> timedelta:
-        return at.astimezone(self.zone).utcoffset() or timedelta()
+@lru_cache(_MOMENTS)
+def _change(at: datetime, zone: ZoneInfo) -> datetime | None:
+    """Return when the clock was changed within the day before ``at``, or None. No change is of more than a day."""
+    low, high = at - _DAY, at
+    after = _offset(high, zone)
+    if _offset(low, zone) == after:
+        return None
+    while high - low > _SECOND:
+        middle = low + (high - low) // _SECOND // 2 * _SECOND
+        low, high = (low, middle) if _offset(middle, zone) == after else (middle, high)
+    return high.replace(microsecond=0)
+
+
+@lru_cache(_MOMENTS)
+def _offset(at: datetime, zone: ZoneInfo) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta()
 
 
 @lru_cache(1_000)
