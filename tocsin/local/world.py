@@ -253,7 +253,7 @@ class World:
         }
 
 
-CLOCK = "TOCSIN_PRACTICE_CLOCK"
+CLOCK = "PRACTICE_CLOCK"
 """The setting by which a second process reads the clock of a world that runs in another; only the command line does."""
 
 
