@@ -18,7 +18,7 @@ from tocsin.connections.arm import ContainerApps, Progress, Sent, State
 from tocsin.connections.identity import StaticToken
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
-from tocsin.core.container import App, Look, verify
+from tocsin.core.container import SECRET, App, Look, verify
 from tocsin.local.container_apps import ContainerAppsStandIn, merged
 from tocsin.local.revisions import Refused
 from tocsin.local.serve import Served
@@ -127,7 +127,7 @@ def test_values_of_secrets_never_leave_the_platform_and_never_go_missing(here: H
 
 def test_the_variables_of_the_watched_container_are_read_and_secrets_only_by_reference(here: Here) -> None:
     here.arm.set_template(TARGET, RICH)
-    assert here.read().env == {"KEY": "(secret reference)", "NUMBER": "007"}
+    assert here.read().env == {"KEY": SECRET, "NUMBER": "007"}
 
 
 def test_a_target_without_an_app_is_not_asked_for(here: Here) -> None:
@@ -424,4 +424,24 @@ def test_in_single_mode_the_old_revision_serves_until_the_new_is_ready(here: Her
 def test_provisioning_writes_back_the_variables_and_keeps_references_to_secrets(here: Here) -> None:
     here.arm.provision(TARGET, {"A": "1", "B": "2"})
     env = here.arm.template_env(TARGET)
-    assert env == {"APPLICATIONINSIGHTS_CONNECTION_STRING": "(secret reference)", "A": "1", "B": "2"}
+    assert env == {"APPLICATIONINSIGHTS_CONNECTION_STRING": SECRET, "A": "1", "B": "2"}
+
+
+# What is read is bounded
+
+
+def test_an_app_of_more_revisions_than_are_read_is_unknown_and_never_read_in_part(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.deploy(terminationGracePeriodSeconds=40)
+    monkeypatch.setattr("tocsin.connections.arm._MOST_REVISIONS", 1)
+    assert here.apps.get(TARGET) == NoAnswer(Why.FAILED, "TooMuch: the app has more than 1 revisions")
+    monkeypatch.setattr("tocsin.connections.arm._MOST_REVISIONS", 2)
+    assert len(here.read().revisions) == 2
+
+
+def test_an_answer_of_more_bytes_than_are_read_is_no_answer(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tocsin.connections.arm._LARGEST", 2_000)
+    here.arm.set_template(TARGET, {**RICH, "ofTomorrow": "x" * 2_000})
+    apps = ContainerApps(StaticToken("t"), here.url)
+    assert apps.get(TARGET) == NoAnswer(Why.FAILED, "TooMuch: the answer is more than 2000 bytes")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from math import inf, isnan
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from tocsin.connections.bucket import Bucket
@@ -441,6 +443,45 @@ def answering(status: int, body: bytes, headers: dict[str, str] | None = None) -
 def heard(app: Starlette) -> Rows | NoAnswer:
     with Served(app) as server:
         return ask(LogAnalyticsTelemetry(StaticToken(SECRET), server.url), "AppTraces")
+
+
+def longest(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr("tocsin.telemetry.log_analytics.LARGEST_ANSWER", count)
+
+
+def test_an_answer_of_more_bytes_than_are_read_is_a_partial_one_and_asked_once(
+    world: World, remote: LogAnalyticsTelemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest(monkeypatch, 50_000)
+    world.traces(*("x" * 1_000 for _ in range(100)))
+    assert ask(remote, "AppTraces | project Message") == NoAnswer(Why.PARTIAL, "the answer is more than 50000 bytes")
+    assert len(world.workspace.asked) == 1
+    assert rows(remote, "AppTraces | count") == [(100,)], "the next query is answered as ever"
+
+
+@pytest.mark.parametrize("status", [200, 400, 502])
+def test_a_packed_answer_counts_as_what_it_unpacks_to(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    longest(monkeypatch, 50_000)
+    packed = gzip.compress(b" " * 50_000_000)
+    assert len(packed) < 50_000
+    answer = heard(answering(status, packed, {"content-encoding": "gzip", "content-type": "application/json"}))
+    assert answer == NoAnswer(Why.PARTIAL, "the answer is more than 50000 bytes")
+
+
+def test_an_answer_that_never_ends_is_left_after_its_time() -> None:
+    async def drops() -> AsyncIterator[bytes]:
+        for _ in range(600):
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    async def answer(_: Request) -> Response:
+        return StreamingResponse(drops(), media_type="application/json")
+
+    app = Starlette(routes=[Route("/v1/workspaces/{id}/query", answer, methods=["POST"])])
+    with Served(app) as server:
+        adapter = LogAnalyticsTelemetry(StaticToken(SECRET), server.url, server_timeout=1, grace=0)
+        assert ask(adapter, "AppTraces") == NoAnswer(Why.PARTIAL, "the answer is longer than 1 s")
+        adapter.close()
 
 
 def test_a_gateway_page_that_is_not_json_keeps_its_status() -> None:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from tocsin.connections.bounded import TooMuch, transport
 from tocsin.connections.identity import refuse_leak, request_options
 from tocsin.connections.refusal import no_answer, unhurried, words
 from tocsin.core.answer import NoAnswer
@@ -40,6 +42,12 @@ _UP = _RUNNING | {"Degraded", "Unknown"}
 
 _PERMISSIONS = "/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
 _MOST_PAGES = 20
+_MOST_REVISIONS = 1_000
+"""An app keeps a hundred inactive revisions, and is deployed to less often than that within a day."""
+
+_LARGEST, _LONGEST = 8 * 1024 * 1024, 30.0
+"""Bytes and seconds of one answer: a page of revisions with hundreds of variables each is some hundred thousand."""
+
 
 _TIMEOUTS = {"connection_timeout": 10, "read_timeout": 30}
 
@@ -89,7 +97,10 @@ class ContainerApps:
             revisions = client.container_apps_revisions.list_revisions(
                 target.resource_group, target.container_app, **self._options(2)
             )
-            return _app(app.as_dict(), [each.as_dict() for each in revisions], target)
+            found = [each.as_dict() for each in islice(revisions, _MOST_REVISIONS + 1)]
+            if len(found) > _MOST_REVISIONS:
+                raise TooMuch(f"the app has more than {_MOST_REVISIONS} revisions")
+            return _app(app.as_dict(), found, target)
 
         return self._safely(target, read)
 
@@ -200,7 +211,11 @@ class ContainerApps:
             from azure.mgmt.appcontainers import ContainerAppsAPIClient
 
             self._clients[subscription] = ContainerAppsAPIClient(
-                self._credential, subscription, self._endpoint, retry_policy=unhurried()
+                self._credential,
+                subscription,
+                self._endpoint,
+                retry_policy=unhurried(),
+                transport=transport(_LARGEST, _LONGEST),
             )
         return self._clients[subscription]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tocsin.connections.bounded import transport
 from tocsin.connections.identity import refuse_leak, request_options
 from tocsin.connections.refusal import no_answer, unhurried
 from tocsin.core.answer import NoAnswer
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from azure.monitor.querymetrics import MetricsClient
 
 _MOST_SERIES = 500
+_LARGEST = 32 * 1024 * 1024
+"""Bytes of an answer: as many series of a day's minutes take about so much."""
+
 _GRAINS = ((timedelta(days=1), 1), (timedelta(days=7), 15), (timedelta(days=36500), 60))
 """How long a stretch may be → the minutes one value stands for."""
 
@@ -86,6 +90,7 @@ class Metrics:
                     permit_redirects=False,
                     connection_timeout=10,
                     read_timeout=20,
+                    transport=transport(_LARGEST, 20),
                 )
             return self._clients[where]
 

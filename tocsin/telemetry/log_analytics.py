@@ -11,6 +11,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from tocsin.connections.bounded import TooMuch, transport
 from tocsin.connections.bucket import Bucket
 from tocsin.connections.identity import refuse_leak, request_options
 from tocsin.connections.refusal import unsigned
@@ -44,6 +45,8 @@ _AGAIN = frozenset({Why.FAILED, Why.UNREACHABLE})
 _QUICK = 5.0
 _PAUSE = 0.2
 _CONNECT_WITHIN = 10
+LARGEST_ANSWER = 32 * 1024 * 1024
+"""Bytes of an answer that are read: ``MOST_ROWS`` rows of 335. The service itself would send a hundred million."""
 _UNRESOLVED = re.compile(r"Failed to resolve table or column expression named '(\w+)'")
 _ADDRESS = re.compile(r"(https?://[^/\s'\"?#]+)[^\s'\"]*")
 _TOKEN = re.compile(r"(?i)\b(bearer\s+\S+|eyJ[\w-]+\.[\w.-]+)")
@@ -125,6 +128,8 @@ class LogAnalyticsTelemetry:
                 **request_options(self._endpoint),
             )
             return _read(result)
+        except TooMuch as error:
+            return NoAnswer(Why.PARTIAL, str(error))
         except (AzureError, ValueError, TypeError, LookupError, AttributeError) as error:
             if heard:
                 return _answered(heard[-1], error, text)
@@ -144,6 +149,7 @@ class LogAnalyticsTelemetry:
                     retry_total=0,
                     permit_redirects=False,
                     connection_timeout=_CONNECT_WITHIN,
+                    transport=transport(LARGEST_ANSWER, self._server_timeout + self._grace),
                 )
             return self._client
 

@@ -1,0 +1,55 @@
+"""How much of an answer an Azure SDK reads: so many bytes, as unpacked, for so long. By itself it knows no limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from azure.core.pipeline.transport import RequestsTransport
+
+
+class TooMuch(ValueError):
+    """The answer is longer than is read, in bytes or in seconds. Asking again would bring no less."""
+
+
+def transport(largest: int, within: float) -> RequestsTransport:
+    """Return a transport for one client: it reads ``largest`` bytes of a body and ``within`` seconds at most.
+
+    Requests that are sent by it raise ``TooMuch``. Packed bodies count as what they unpack to.
+    """
+    import requests
+    from azure.core.pipeline.transport import RequestsTransport
+
+    def bounded(answer: Any, **_: Any) -> None:
+        answer.raw = _Bounded(answer.raw, largest, within)
+
+    session = requests.Session()
+    session.hooks["response"].append(bounded)
+    return RequestsTransport(session=session)
+
+
+class _Bounded:
+    """A body as urllib3 streams it, up to a limit. All else is the body's own."""
+
+    def __init__(self, raw: Any, largest: int, within: float) -> None:
+        self._raw, self._largest, self._within = raw, largest, within
+
+    def stream(self, amount: int, decode_content: bool | None = None) -> Iterator[bytes]:
+        """Yield the body in pieces. Raises ``TooMuch``, and closes the connection, where it is over the limit."""
+        until, read = time.monotonic() + self._within, 0
+        for piece in self._raw.stream(amount, decode_content=decode_content):
+            read += len(piece)
+            if read > self._largest:
+                self._refuse(f"more than {self._largest} bytes")
+            if time.monotonic() > until:
+                self._refuse(f"longer than {self._within:g} s")
+            yield piece
+
+    def _refuse(self, why: str) -> None:
+        self._raw.close()
+        raise TooMuch(f"the answer is {why}")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
