@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,24 @@ import tocsin.core
 import tocsin.engine
 import tocsin.stores
 from tests.stage import CONFIG, ERRORS, MINUTE, MISCONFIGURED, STOP, T0, TARGET, Platform, Receiver, Stage
+from tocsin.core import native as natives
 from tocsin.core.ack import Acknowledgement
 from tocsin.core.action import Order, Preview
 from tocsin.core.alert import Alert
 from tocsin.core.answer import NoAnswer, Query, Rows
 from tocsin.core.config import Target
 from tocsin.core.container import App
-from tocsin.core.group import Group
+from tocsin.core.failing import PATIENCE
+from tocsin.core.group import Group, Member
+from tocsin.core.instance import texts
 from tocsin.core.matching import parse
-from tocsin.core.message import OWN_ERROR, Delivery, Notice
+from tocsin.core.message import NEWS, OWN_ERROR, Delivery, Notice
 from tocsin.core.mute import Silence
 from tocsin.core.policy import Policy
-from tocsin.core.remedy import Applied, Execution
+from tocsin.core.remedy import Applied, Consent, Execution, Phase, Planned
 from tocsin.core.rule import Rule
+from tocsin.engine.react import enter
+from tocsin.ports import Kept
 from tocsin.stores.sqlite import SqliteStore
 
 TARGETS = ("alpha", "bravo", "charlie")
@@ -40,8 +45,17 @@ POLICIES = ("stop_alpha", "stop_bravo", "stop_charlie")
 RECEIVERS = ("oncall", "team", "duty")
 SILENCES = ("silence-one", "silence-two", "silence-three")
 
-KINDS = {"target": TARGETS, "rule": RULES, "policy": POLICIES, "receiver": RECEIVERS, "silence": SILENCES}
-"""What is walked. Groups, executions, alerts, messages and acknowledgements each belong to one target."""
+INBOUND = ("disk-one", "disk-two", "disk-three")
+"""Alerts of Azure Monitor's own, all in one group: about what nobody watches, so that one target has three alerts."""
+
+PAST, LAPSED = ("past_one", "past_two", "past_three"), ("lapsed_one", "lapsed_two", "lapsed_three")
+"""Executions that are over and count against limits, and those that somebody consented to and nothing needs now."""
+
+NAMED = {"target": TARGETS, "rule": RULES, "policy": POLICIES, "receiver": RECEIVERS, "silence": SILENCES}
+"""What is walked by the names in a call."""
+
+Words = tuple[str, ...]
+"""What tells one item from the others: all of them stand in whatever is about it."""
 
 NOW = T0 + 6 * MINUTE
 """The tick that is walked: policies act in it, messages wait, and a silence has just ended."""
@@ -59,22 +73,43 @@ ONE_WRITE = (
     "a group and its messages are saved together or not at all: one message that cannot be saved waits with them"
 )
 STORED = "a stored row that cannot be read: none of its kind can be, which is notified, and nothing is decided by them"
-LIMITS = "limits count every execution: with one that cannot be read no policy acts, rather than once too often"
 ISOLATES = "it is what isolates, and does nothing else"
+NAMES = "it names an item for what isolates: it reads attributes, and no item can make it fail"
 CALLS = {
-    ("tocsin.stores.keys.out_key", "receiver"): ONE_WRITE,
-    ("tocsin.stores.keys.out_row", "receiver"): ONE_WRITE,
-    ("tocsin.engine.acting.Actor._alone", "target"): ISOLATES,
-    ("tocsin.engine.acting.Actor._safely", "target"): ISOLATES,
-    ("tocsin.engine.acting.Actor._safely", "policy"): ISOLATES,
-    ("tocsin.core.message.Delivery.queue", "receiver"): ONE_WRITE,
+    **{
+        (f"tocsin.{name}", kind): ONE_WRITE
+        for name in (
+            "core.message.Delivery.queue",
+            "stores.codec.dump",
+            "stores.keys.digest",
+            "stores.keys.out_key",
+            "stores.keys.out_row",
+            "stores.rows._units",
+            "stores.rows.size_of",
+        )
+        for kind in ("receiver", "message")
+    },
+    **{
+        (f"tocsin.{name}", kind): ISOLATES
+        for name in (
+            "core.guard._age",
+            "core.guard._within",
+            "engine.acting.Actor._alone",
+            "engine.acting.Actor._safely",
+            "engine.telling.Teller._take",
+        )
+        for kind in ("execution", "alert", "message", "policy", "target", "rule")
+    },
+    **{
+        (f"tocsin.engine.{name}", kind): NAMES
+        for name in ("telling._news", "telling._about", "muting._subject")
+        for kind in ("message", "group", "silence", "target", "rule", "receiver")
+    },
     **{
         (f"tocsin.{name}", kind): STORED
         for name in ("stores.codec.load", "stores.codec.unite", "core.group_rows.united")
-        for kind in ("policy", "target", "rule", "receiver", "silence")
+        for kind in ("policy", "target", "rule", "receiver", "silence", "group")
     },
-    ("tocsin.core.remedy.Execution.first_intended", "policy"): LIMITS,
-    ("tocsin.core.remedy.Execution.first_intended", "target"): LIMITS,
 }
 """Calls of which others come out differently, each with the reason. That they fail is notified all the same."""
 
@@ -111,6 +146,20 @@ class Answered:
         if key not in self._known:
             self._known[key] = self._stage.telemetry.ask(query, target)
         return self._known[key]
+
+
+def common_alert(name: str, at: datetime) -> dict[str, Any]:
+    """Return an alert of Azure Monitor about a disk that no target has."""
+    essentials = {
+        "alertRule": name,
+        "severity": "Sev1",
+        "signalType": "Metric",
+        "monitorCondition": "Fired",
+        "originAlertId": name,
+        "alertTargetIDs": [f"/subscriptions/x/resourceGroups/y/providers/Microsoft.Compute/disks/{name}"],
+        "firedDateTime": at.isoformat(),
+    }
+    return {"schemaId": "azureMonitorCommonAlertSchema", "data": {"essentials": essentials, "alertContext": {}}}
 
 
 def _config() -> Any:
@@ -161,7 +210,39 @@ class Walk:
         for number, name in enumerate(SILENCES):
             silence = Silence(name, (parse(f"app=none-{number}"),), "ops", "x", T0, T0 + timedelta(minutes=60 + number))
             self.base.keep(Silence, name, silence, None)
+        self._take_on()
+        self._begin_and_end()
+        self._hear()
         self.base.close()
+
+    def _take_on(self) -> None:
+        """Somebody has taken on an episode of each target: nobody is called because of it."""
+        for alert in self.base.open_alerts():
+            if alert.rule == "late_rule":
+                given = Acknowledgement(alert.episode, "kim", T0 + MINUTE, T0 + 60 * MINUTE)
+                self.base.keep(Acknowledgement, alert.episode, given, None)
+
+    def _begin_and_end(self) -> None:
+        for number, name in enumerate((*PAST, *LAPSED)):
+            episode, begun = f"before/alpha/{name}", T0 - (60 + number) * MINUTE
+            plan = Planned("killswitch.engage", {"scope": "tools"}, "step 1", 10 * MINUTE)
+            execution = Execution(
+                f"{name}/{episode}", name, "alpha", episode, plan.action, plan.args, Phase.VERIFIED, plan=(plan,)
+            )
+            execution = replace(execution, begun=begun, intended=begun, ended=begun + MINUTE)
+            if name in LAPSED:
+                asked = {"phase": Phase.ASKED, "intended": None, "ended": None}
+                execution = replace(execution, consent=Consent("kim", T0 + 5 * MINUTE), **asked)
+            self.base.record(execution, ())
+
+    def _hear(self) -> None:
+        """Alerts come from outside, after the last tick."""
+        engine = replace(self.stage.engine, store=self.base)
+        at = T0 + 5 * MINUTE + timedelta(seconds=30)
+        for name in INBOUND:
+            native = natives.read(common_alert(name, at), at)
+            assert native is not None
+            enter(engine, native, at)
 
     def copy(self) -> SqliteStore:
         """Return a store that stands where the fixture does."""
@@ -198,10 +279,11 @@ class Came:
     alerts: Counter[tuple[str, ...]]
     failures: int
 
-    def without(self, name: str) -> tuple[Counter[tuple[str, ...]], ...]:
+    def without(self, one: Words) -> tuple[Counter[tuple[str, ...]], ...]:
         """Return it without what is about one item."""
+        about = lambda key: all(any(word in part for part in key) for word in one)  # noqa: E731
         return tuple(
-            Counter({key: count for key, count in some.items() if not any(name in part for part in key)})
+            Counter({key: count for key, count in some.items() if not about(key)})
             for some in (self.messages, self.executions, self.alerts)
         )
 
@@ -211,12 +293,19 @@ def came(got: Mapping[str, Receiver], store: SqliteStore) -> Came:
     notices = [(name, each) for name, receiver in got.items() for each in receiver.got]
     return Came(
         Counter(
-            (name, each.rule, each.target, each.kind.value, each.id) for name, each in notices if each.rule != OWN_ERROR
+            (name, each.rule, each.target, each.kind.value, each.id, each.labels.get("alert", ""))
+            for name, each in notices
+            if each.rule != OWN_ERROR
         ),
         Counter((each.target, each.policy, each.episode, each.phase.value) for each in store.executions()),
-        Counter((each.target, each.rule, str(each.by), each.state.value) for each in store.open_alerts()),
-        sum(each.rule == OWN_ERROR for _, each in notices),
+        Counter((each.target, each.rule, str(each.by), each.episode, each.state.value) for each in store.open_alerts()),
+        told_of_failures(got),
     )
+
+
+def told_of_failures(got: Mapping[str, Receiver]) -> int:
+    """Return how many notices of Tocsin's own failures the receivers got."""
+    return sum(each.rule == OWN_ERROR for receiver in got.values() for each in receiver.got)
 
 
 # Which calls handle one item
@@ -247,11 +336,40 @@ def names_in(given: Any) -> str:
     return ""
 
 
-def item(kind: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """Return the one item of the kind that a call handles, or an empty text."""
-    text = " ".join(filter(None, (names_in(each) for each in (*args, *kwargs.values()))))
-    found = [name for name in KINDS[kind] if name in text]
-    return found[0] if len(found) == 1 else ""
+def _of_alert(given: Alert | Notice | Member) -> Words:
+    if isinstance(given, Alert):
+        return tuple(filter(None, (given.rule, given.target, texts(given.by).get("alert", ""))))
+    return ((given.notice if isinstance(given, Member) else given).episode,)
+
+
+def _of_message(given: Delivery) -> Words:
+    return (*([] if given.receiver == NEWS else [given.receiver]), given.notice.episode)
+
+
+HELD: dict[str, tuple[tuple[type, ...], Callable[[Any], Words]]] = {
+    "alert": ((Alert, Notice, Member), _of_alert),
+    "group": ((Group,), lambda given: tuple(value for _, value in given.labels)),
+    "message": ((Delivery,), _of_message),
+    "execution": ((Execution,), lambda given: (given.episode,)),
+    "acknowledgement": ((Acknowledgement,), lambda given: tuple(given.episode.split("/")[:2])),
+}
+"""What is walked by the values that a call holds, each as the types of it and what tells one from the others."""
+
+KINDS = (*NAMED, *HELD)
+
+
+def item(kind: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Words:
+    """Return the one item of the kind that a call handles, or nothing."""
+    given = (*args, *kwargs.values())
+    found: set[Words] = set()
+    if kind in NAMED:
+        text = " ".join(filter(None, (names_in(each) for each in given)))
+        found = {(name,) for name in NAMED[kind] if name in text}
+    else:
+        types_, words = HELD[kind]
+        values = (each.value if isinstance(each, Kept) else each for each in given)
+        found = {words(each) for each in values if isinstance(each, types_)}
+    return found.pop() if len(found) == 1 else ()
 
 
 def functions() -> Iterator[tuple[str, types.FunctionType]]:
@@ -307,9 +425,9 @@ def watched(given: Mapping[str, tuple[types.FunctionType, Watch]]) -> Iterator[N
             del function.__globals__[f"__fault_walk_{number}"]
 
 
-def handled(walk: Walk) -> dict[tuple[str, str], str]:
+def handled(walk: Walk) -> dict[tuple[str, str], Words]:
     """Return every call of the tick that handles one item, as function and kind → an item of several."""
-    seen: dict[tuple[str, str], set[str]] = {}
+    seen: dict[tuple[str, str], set[Words]] = {}
 
     def noting(name: str) -> Watch:
         def note(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -327,7 +445,7 @@ def handled(walk: Walk) -> dict[tuple[str, str], str]:
     return {key: sorted(found)[len(found) // 2] for key, found in sorted(seen.items()) if len(found) > 1}
 
 
-def failing(walk: Walk, name: str, kind: str, one: str, error: Exception) -> Came:
+def failing(walk: Walk, name: str, kind: str, one: Words, error: Exception) -> Came:
     """Return what comes of the tick when the function fails for one item."""
     function = dict(functions())[name]
 
@@ -339,5 +457,8 @@ def failing(walk: Walk, name: str, kind: str, one: str, error: Exception) -> Cam
     with watched({name: (function, fail)}):
         got = walk.tick(store, NOW)
     found = came(got, store)
+    if not found.failures:  # the store may refuse one item for a moment before somebody is told
+        with watched({name: (function, fail)}):
+            found = replace(found, failures=told_of_failures(walk.tick(store, NOW + PATIENCE)))
     store.close()
     return found

@@ -332,6 +332,23 @@ def test_an_action_an_hour_ago_is_out_of_the_budget() -> None:
     assert refused(permit(a_case(history=(*others, earlier(59, target="c", policy="y")))), "budget")
 
 
+# What cannot be judged
+
+_WITHOUT_ZONE = replace(earlier(600), intended=NOW.replace(day=19, tzinfo=None))
+"""An execution whose age nobody can tell, though it is an old one."""
+
+
+def test_an_execution_that_cannot_be_judged_counts_against_every_limit() -> None:
+    elsewhere = replace(_WITHOUT_ZONE, target="support", id="x", policy="another")
+    assert refused(permit(a_case(history=(_WITHOUT_ZONE,))), "cooldown")
+    assert refused(permit(a_case(history=(elsewhere,), actions_per_hour=1)), "budget")
+
+
+def test_an_execution_that_cannot_be_judged_stops_no_other_policy_within_its_limits() -> None:
+    elsewhere = replace(_WITHOUT_ZONE, target="support", id="x", policy="another")
+    assert permit(a_case(history=(elsewhere,))).ruling is Ruling.PERMIT
+
+
 # Every refusal outranks every answer
 
 _BUSY = {"history": (earlier(45, Phase.APPLIED, policy="another"),)}

@@ -6,6 +6,7 @@ A refusal by any check outranks every other answer, so nobody is asked about an 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -222,11 +223,8 @@ def _deployment(case: Case) -> Check:
 
 def _blast_radius(case: Case) -> Check:
     radius, own = case.policy.guard.blast_radius, case.target.name
-    touched = {
-        each.target
-        for each in case.history
-        if each.policy == case.policy.id and each.first_intended and case.now - each.first_intended < radius.per
-    }
+    of_policy = [each for each in case.history if each.policy == case.policy.id]
+    touched = {each.target for each in of_policy if _within(each, radius.per, case.now)}
     most = radius.most(case.targets)
     words = f"{len(touched | {own})} of {case.targets} targets within {spell(radius.per)}, at most {most}"
     return Check("blast radius", Ruling.REFUSE if len(touched | {own}) > most else None, words)
@@ -248,16 +246,17 @@ def in_storm(answer: Answer) -> bool:
 
 
 def _cooldown(case: Case) -> Check:
-    newest = max((each.first_intended for each in _own_acts(case) if each.first_intended), default=None)
-    if newest is not None and case.now - newest < case.policy.guard.cooldown:
-        left = case.policy.guard.cooldown - (case.now - newest)
+    cooldown, own = case.policy.guard.cooldown, _own_acts(case)
+    newest = min((age for age in (_age(each, case.now) for each in own) if age is not None), default=None)
+    if newest is not None and newest < cooldown:
+        left = cooldown - newest
         return Check("cooldown", Ruling.REFUSE, f"acted on {case.target.name} already; cooling down for {spell(left)}")
     return Check("cooldown", None, "not cooling down")
 
 
 def _at_most(case: Case) -> Check:
     rate = case.policy.guard.at_most
-    recent = sum(1 for each in _own_acts(case) if each.first_intended and case.now - each.first_intended < rate.per)
+    recent = sum(_within(each, rate.per, case.now) for each in _own_acts(case))
     if recent >= rate.count:
         return Check("at most", Ruling.REFUSE, f"acted {recent} times within {spell(rate.per)}, at most {rate.count}")
     return Check("at most", None, f"acted {recent} times within {spell(rate.per)}")
@@ -273,14 +272,31 @@ def _this(case: Case) -> str:
 
 
 def _budget(case: Case) -> Check:
-    hour = case.now - timedelta(hours=1)
-    others = (each for each in case.history if each.id != _this(case))
-    recent = sum(1 for each in others if each.first_intended and each.first_intended > hour and not each.by)
+    others = [each for each in case.history if each.id != _this(case) and not each.by]
+    recent = sum(_within(each, timedelta(hours=1), case.now) for each in others)
     if recent >= case.actions_per_hour:
         return Check(
             "budget", Ruling.REFUSE, f"{recent} actions within the hour, the budget is {case.actions_per_hour}"
         )
     return Check("budget", None, f"{recent} actions within the hour")
+
+
+def _within(execution: Execution, per: timedelta, now: datetime) -> bool:
+    """Return whether an execution first set out to change something within ``per``."""
+    age = _age(execution, now)
+    return age is not None and age < per
+
+
+def _age(execution: Execution, now: datetime) -> timedelta | None:
+    """Return how long ago an execution first set out to change something; None when it has not.
+
+    One that cannot be judged counts as begun now: a limit may hold back one action too many, and never one too few.
+    The engine notifies somebody of it.
+    """
+    with suppress(Exception):
+        begun = execution.first_intended
+        return None if begun is None else now - begun
+    return timedelta()
 
 
 def _one_at_a_time(case: Case) -> Check:

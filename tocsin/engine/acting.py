@@ -83,10 +83,11 @@ class Actor:
         changed = sum(self._alone(self._consider, alert, known[alert.target], now) for alert in alerts)
         episodes = {alert.episode for alert in self._fit(alerts, "alert", lambda alert: bool(alert.episode))}
 
-        unclear = {each.subject.target for each in self.failures.failed if each.subject.what == "alert"}
+        failed = [each.subject for each in self.failures.failed if each.subject.what == "alert"]
+        unclear = tuple(f"{each.name}/{each.target}/" for each in failed)
 
         def lapses(one: Execution) -> bool:
-            over = one.episode not in episodes and one.target not in unclear
+            over = one.episode not in episodes and not one.episode.startswith(unclear)
             return one.phase.waiting and one.consent is not None and over
 
         late = self._fit(executions, "execution", lapses)

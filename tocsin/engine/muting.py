@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from itertools import compress
 from typing import Any
 
 from tocsin.core.ack import Acknowledgement, in_force
@@ -59,7 +60,9 @@ def careful(config: Config, store: Store, firing: Sequence[Labels], now: datetim
     ]
     kept = failures.attempt(Subject("silence", "(stored)"), lambda: store.kept(Silence), {})
     stored = [each.value for each in kept.values()]
-    silences = [each for each in (*written, *stored) if each is not None and _lasts(each, now, failures)]
+    known = [each for each in (*written, *stored) if each is not None]
+    lasting = failures.each(known, _subject, lambda each: now < Muting(silences=[each]).silences[0].ends, False)
+    silences = list(compress(known, lasting))
     inhibits, quiet = [each.rule for each in config.inhibit], [each.hours for each in config.quiet_hours]
     return Careful(inhibits, quiet, silences, firing, failures=failures)
 
@@ -74,8 +77,5 @@ def acknowledged(store: Store, now: datetime, failures: Failures) -> frozenset[s
     )
 
 
-def _lasts(silence: Silence, now: datetime, failures: Failures) -> bool:
-    """Return whether a silence can be asked about, and has not ended."""
-    return failures.attempt(
-        Subject("silence", silence.id), lambda: now < Muting(silences=[silence]).silences[0].ends, False
-    )
+def _subject(silence: Silence) -> Subject:
+    return Subject("silence", silence.id)
