@@ -258,3 +258,40 @@ def test_halving_finds_the_one_part_that_fails(telemetry: EmbeddedTelemetry) -> 
     (first, second) = sorted(fuse(asks, TARGET, apart={asks[4].part}), key=lambda each: len(each.asks))
     assert set(first.asks) == {4}
     assert isinstance(telemetry.ask(second.query, TARGET), Rows)
+
+
+# Too many rows
+
+
+@pytest.mark.parametrize(
+    ("compared", "kept"), [("above", ["a2", "a1"]), ("at_most", ["a0", "a1"])], ids=["the highest", "the lowest"]
+)
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_part_with_too_many_rows_keeps_its_worst_and_cuts_no_other(
+    monkeypatch: pytest.MonkeyPatch, compared: str, kept: list[str], raw: bool
+) -> None:
+    for module in ("compile", "fuse"):
+        monkeypatch.setattr(f"tocsin.core.{module}.MOST_IN_PART", 1)
+    flooded = EmbeddedTelemetry()
+    flooded.load("AppDependencies", [each for at in range(3) for each in _calls(f"a{at}", failed=1 + at)])
+    text = "AppDependencies | summarize value = countif(Success == false) by host = Target"
+    many = {"kql": text} if raw else {"signal": "dependency_failures"}
+    when = {"over": "5m", "by": ["host"], compared: "1", **many}
+    flood = Rule.model_validate({"id": "flood", "summary": "x", "severity": "P2", "when": when})
+    other = rule("other", kql="AppDependencies | summarize value = count()", over="5m")
+    asks = numbered(flood, other)
+    fused = fuse(asks, TARGET)
+    assert len(fused) == 1
+    found = answered(flooded, fused)
+    assert [found[number].cut for number in sorted(found)] == [True, False]
+    assert [row["host"] for row in found[0].dicts()] == kept
+    assert [row["value"] for row in found[1].dicts()] == [12.0]
+    (alone,) = fuse({0: asks[0]}, TARGET)
+    assert answered(flooded, [alone])[0].cut, "asked by itself, too"
+    flooded.close()
+
+
+def _calls(host: str, failed: int) -> list[dict[str, Any]]:
+    """Four calls, of which so many failed."""
+    row = {"TimeGenerated": AT - MINUTE, "AppRoleName": "sales-api", "Target": host}
+    return [{**row, "Success": number >= failed} for number in range(4)]

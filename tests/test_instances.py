@@ -104,3 +104,18 @@ def test_more_rows_than_are_read_leave_what_was_not_read_unknown_and_tell(monkey
     assert not [each for each in told(stage) if each.kind is Kind.RESOLVED]
     blind = [each for each in stage.oncall.got if each.rule == "rule_blind"]
     assert "more rows than are read" in str(blind)
+
+
+def test_a_flood_of_one_rule_leaves_the_others_of_its_query_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tocsin.telemetry.embedded.MOST_ROWS", 10)
+    spread = {"kql": "AppTraces | summarize value = dcount(Message)", "above": "20", "over": "1m"}
+    other = Rule.model_validate(
+        {"id": "widespread", "summary": "{value} agents", "severity": "P1", "when": spread, "offset": "0s"}
+    )
+    stage = Stage(ERRORS, other)
+    errors(stage, range(3), 30)
+    stage.run(range(1, 4))
+    assert "widespread" in {each.rule for each in stage.oncall.got}
+    assert not [
+        each for each in stage.inner.open_alerts() if each.rule == "widespread" and each.last.value == "unknown"
+    ]

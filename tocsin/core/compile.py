@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from tocsin.core import kql
 from tocsin.core.answer import Query
 from tocsin.core.config import Target
-from tocsin.core.rule import Rule, When
+from tocsin.core.rule import Op, Rule, When
 from tocsin.core.schema import TABLES
 from tocsin.core.signal import TOOLS, Logs, Signal
 
@@ -27,6 +27,9 @@ ARRIVED = "ingestion_time()"
 
 LATEST, EARLIEST = timedelta(days=2), timedelta(days=1)
 """How long before its arrival, and how long after it, a row can say that it was emitted."""
+
+MOST_IN_PART = 20_000
+"""Rows of one part. A flood of values is cut in the query itself, so that the other parts of its answer stay whole."""
 
 _SECOND = timedelta(seconds=1)
 
@@ -54,6 +57,14 @@ class Part:
     raw: str = ""
     arrivals: bool = False
     """Whether windows are of when rows arrived, and not of when they were emitted."""
+    lowest: bool = False
+    """Whether the lowest values are the worst, which stay when there are too many rows."""
+
+    @property
+    def most(self) -> str:
+        """Return the line that keeps the worst rows, one more than are read; nothing where there is one a window."""
+        order = "asc nulls last" if self.lowest else "desc"
+        return f"top {MOST_IN_PART + 1} by value {order}" if self.by or self.raw else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +116,7 @@ def compile_logs(
     Raises ValueError for raw ``kql`` that reads past its window, KeyError for a ``by`` the signal has no dimension for.
     """
     if signal is None or source is None:
-        raw = Part(tuple((name, name) for name in rule.when.by), raw=author(rule))
+        raw = Part(tuple((name, name) for name in rule.when.by), raw=author(rule), lowest=_lowest(rule))
         return tuple(Ask(_raw(raw, target, window), (window,), raw) for window in spans)
     part = measured_by(rule, signal, source, target)
     alike = {window.end - window.start: None for window in spans}
@@ -116,7 +127,11 @@ def compile_logs(
 def measured_by(rule: Rule, signal: Signal, source: Logs, target: Target) -> Part:
     """Return what one source of the rule's signal measures. Raises KeyError for a ``by`` it has no dimension for."""
     part = _part(source, {name: signal.dimensions[name] for name in rule.when.by}, target)
-    return replace(part, arrivals=rule.counting == "arrivals")
+    return replace(part, arrivals=rule.counting == "arrivals", lowest=bool(part.by) and _lowest(rule))
+
+
+def _lowest(rule: Rule) -> bool:
+    return rule.when.limit is not None and rule.when.limit[0] in (Op.BELOW, Op.AT_MOST)
 
 
 def compile_signal(source: Logs, target: Target, start: datetime, end: datetime) -> Query:
@@ -178,6 +193,7 @@ def _measured(part: Part, target: Target, spans: Sequence[Window]) -> Query:
     else:
         lines += [f"where {_arrived(first - start, end - last)}"] if part.arrivals else []
         lines += [summary(part, by), "where events > 0", f"extend _window = {(first - start) // _SECOND}"]
+    lines += [part.most] if part.most else []
     return Query(let(start, end) + "\n| ".join(lines), start, end)
 
 
@@ -232,5 +248,5 @@ def shape(part: Part, *labels: str) -> str:
 def _raw(part: Part, target: Target, window: Window) -> Query:
     """Wrap an author's text: the tables it names are bound to the window and the target before it sees them."""
     lets = "".join(f"let {table} = {table} | where {bounds(target)};\n" for table in tables(part.raw))
-    body = f"{lets}{part.raw}\n| project {shape(part, '_window = 0')}"
+    body = f"{lets}{part.raw}\n| project {shape(part, '_window = 0')}\n| {part.most}"
     return Query(let(window.start, window.end) + body, window.start, window.end)

@@ -8,13 +8,14 @@ name no table or several, windows that reach back differently, and what would ma
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tocsin.core import kql
 from tocsin.core.answer import Query, Rows
-from tocsin.core.compile import ARRIVED, Ask, Part, bounds, let, shape, stretch, summary, tables
+from tocsin.core.compile import ARRIVED, MOST_IN_PART, Ask, Part, bounds, let, shape, stretch, summary, tables
 from tocsin.core.config import Target
 from tocsin.core.schema import TABLES
 
@@ -60,7 +61,8 @@ class Fused:
     def rows(self, answer: Rows) -> dict[int, Rows]:
         """Return the rows of every ask, as its own query would have given them."""
         if len(self.asks) == 1 and next(iter(self.asks.values())).query == self.query:
-            return dict.fromkeys(self.asks, answer)
+            return dict.fromkeys(self.asks, replace(answer, cut=answer.cut or len(answer.rows) > MOST_IN_PART))
+        full = self._full(answer)
         found: dict[int, list[tuple[object, ...]]] = {number: [] for number in self.asks}
         for row in answer.dicts():
             share = self.shares[int(row["_part"])]
@@ -72,7 +74,19 @@ class Fused:
                     offset = (start - ask.query.start) // _SECOND
                     found[number].append((offset, *values, row["value"], row.get("events"), row.get("detail")))
         columns = {number: _columns(ask.part) for number, ask in self.asks.items()}
-        return {number: Rows(columns[number], tuple(rows), cut=answer.cut) for number, rows in found.items()}
+        return {
+            number: Rows(columns[number], tuple(rows), cut=answer.cut or number in full)
+            for number, rows in found.items()
+        }
+
+    def _full(self, answer: Rows) -> set[int]:
+        """Return the asks whose part has more rows than are read: what is not among its worst is not known."""
+        counted: Counter[tuple[int, object]] = Counter()
+        for row in answer.dicts():
+            label = int(row["_part"])
+            counted[label, row["_window"] if self.shares[label].part.raw else None] += 1
+        cut = {label for (label, _), count in counted.items() if count > MOST_IN_PART}
+        return {number for label in cut for number in self.shares[label].asks}
 
 
 def _columns(part: Part) -> tuple[str, ...]:
@@ -216,7 +230,8 @@ def _measured(label: int, share: Share, hoisted: Mapping[str, str], end: datetim
     by = [f"_by{at} = {through(expression, hoisted)}" for at, (_, expression) in enumerate(part.by)]
     line = through(summary(part, ["_window", *by]), hoisted)
     lines = ["_rows", f"where {through(part.where, hoisted)}", *_windows(share, end), line, "where events > 0"]
-    return " | ".join([*lines, f"extend _part = {label}"])
+    most = [part.most] if part.most else []
+    return " | ".join([*lines, *most, f"extend _part = {label}"])
 
 
 def _windows(share: Share, end: datetime) -> list[str]:
@@ -261,7 +276,7 @@ def _raw(label: int, share: Share, target: Target, end: datetime) -> tuple[list[
         lets.append(f"let {names[table]} = {table} | where {bounds(target)} | {_within(span, end)}")
         lets += [f"let {names[name]} = {kql.renamed(text, names)}" for name, text in found[0]]
         body = kql.renamed(found[1], names)
-        parts.append(f"{body}\n| project {_shape(share.part, label, number)}")
+        parts.append(f"{body}\n| project {_shape(share.part, label, number)}\n| {share.part.most}")
     return lets, parts
 
 

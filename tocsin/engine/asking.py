@@ -87,7 +87,9 @@ class Asker:
         if isinstance(answer, Rows):
             used = {"statistics": dict(answer.statistics)} if answer.statistics else {}
             self.log.info("asked", target=target.name, parts=len(fused.shares), rows=len(answer.rows), **used)
-            self.guilty.difference_update(share.part for share in fused.shares if fused.alone)
+            if answer.cut and not fused.alone:
+                return halves(fused, target)
+            self._judge(fused, answer)
             answers.update(fused.rows(answer))
             return []
         if answer.why in _SPLIT and not fused.alone:
@@ -98,6 +100,11 @@ class Asker:
                 return fuse(fused.asks, target, self.guilty)
         answers.update(dict.fromkeys(fused.asks, answer))
         return []
+
+    def _judge(self, fused: Fused, answer: Rows) -> None:
+        """Ask what filled a whole answer by itself the next time; what did not may join the others again."""
+        change = self.guilty.update if answer.cut else self.guilty.difference_update
+        change(share.part for share in fused.shares if fused.alone)
 
 
 def affordable(asks: Sequence[Sequence[Ask]], budget: int, least: int, target: Target) -> int:
