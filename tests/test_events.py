@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.stage import MINUTE, T0, Stage
+from tocsin.app import App
 from tocsin.core.event import read
 from tocsin.engine.react import react
+from tocsin.engine.tick import Engine
+from tocsin.testing import FrozenClock
+from tocsin.webhook import answer
 
 APP = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.App/containerApps/sales-api"
 WRITE = "Microsoft.Resources.ResourceWriteSuccess"
@@ -96,6 +101,37 @@ def test_an_event_whose_evaluation_failed_is_looked_at_when_it_comes_again(monke
 
 def _fails(*_: Any) -> Any:
     raise RuntimeError("down")
+
+
+def posted(engine: Engine, *events: Any) -> int:
+    return answer("POST", {}, json.dumps(events).encode(), App(engine, FrozenClock(T0))).status
+
+
+def test_a_hundred_events_in_one_request_are_one_tick() -> None:
+    stage = misconfigured()
+    engine = stage.engine
+    assert posted(engine, *(form(at) for at in range(50) for form in (grid, cloud))) == 200
+    assert len(stage.log.named("tick")) == 1
+    assert [alert.state.value for alert in stage.inner.open_alerts()] == ["pending"]
+    assert posted(engine, *(grid(at) for at in range(50))) == 200
+    assert len(stage.log.named("tick")) == 1, "all of them were seen"
+
+
+def test_one_event_that_fails_leaves_the_others_of_its_request_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = misconfigured()
+    engine = stage.engine
+
+    def fails(given: Any) -> Any:
+        if given["id"] == "e1":
+            raise RecursionError
+        return read(given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tocsin.core.event.read", fails)
+        assert posted(engine, grid(1), grid(2)) == 503, "its sender sends all of them again"
+    assert [alert.state.value for alert in stage.inner.open_alerts()] == ["pending"]
+    assert posted(engine, grid(1), grid(2)) == 200
+    assert list(engine.events) == ["e2", "e1"]
 
 
 def test_what_is_remembered_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from tests.test_native import posted, schema
 from tocsin.app import App
 from tocsin.core import body as bodies
 from tocsin.core.alert import STORM
+from tocsin.core.instance import texts
 from tocsin.core.native import read
 from tocsin.core.route import Route
 from tocsin.testing import FrozenClock
@@ -269,6 +270,20 @@ def test_more_alerts_than_may_be_open_alone_are_one_storm_which_ends_when_they_d
     for start in range(0, 200, 50):
         post(stage, T0 + 9 * MINUTE, *over[start : start + 50])
     assert still_open(stage) == []
+
+
+def test_ended_alerts_are_kept_up_to_a_number_and_the_newest_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tocsin.core.native._MOST_ENDED", 20)
+    stage = Stage()
+    for number in range(60):
+        now = T0 + MINUTE + timedelta(seconds=number)
+        about = {"originAlertId": f"o{number}", "alertRule": f"rule {number}", "resolvedDateTime": now.isoformat()}
+        post(stage, now, schema("Resolved", **about))
+    kept = [texts(alert.by)["alert"] for alert in stage.inner.open_alerts() if alert.rule.startswith("azure_alert")]
+    assert len(kept) == 20
+    assert sorted(kept) == sorted(f"rule {number}" for number in range(40, 60))
+    post(stage, T0 + 3 * MINUTE, schema(originAlertId="burning", alertRule="burning"))
+    assert still_open(stage) == ["azure_alert_p1"], "one that fires is never forgotten"
 
 
 # Bodies

@@ -21,7 +21,7 @@ from tocsin.core.message import NEWS, Delivery, Settled
 from tocsin.core.native import Native
 from tocsin.core.sight import BUILT_IN
 from tocsin.engine.counting import CountedTelemetry, counted
-from tocsin.engine.react import enter, react, take
+from tocsin.engine.react import Concern, concern, enter, look, react, take
 from tocsin.engine.releasing import Gate
 from tocsin.engine.tick import Engine, Ticked
 from tocsin.engine.unstored import LastResort, Outage
@@ -111,6 +111,14 @@ class App:
     def react(self, event: Mapping[str, Any]) -> Ticked | None:
         """Evaluate what an event concerns, now."""
         return counted(self.engine.tally, "event", lambda: react(self.engine, event, self.clock.now()))
+
+    def concern(self, event: Mapping[str, Any]) -> Concern | None:
+        """Return what an event asks to be looked at, if anything; ``look`` does so, for many events at once."""
+        return concern(self.engine, event, self.clock.now())
+
+    def look(self, concerns: Sequence[Concern]) -> Ticked:
+        """Evaluate what these events concern, in one tick."""
+        return counted(self.engine.tally, "event", lambda: look(self.engine, concerns, self.clock.now()))
 
     def take(self, native: Native) -> Ticked | None:
         """Enter an alert of Azure Monitor's own, and tell and act at once."""

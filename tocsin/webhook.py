@@ -12,6 +12,7 @@ from tocsin import app as composition
 from tocsin.app import App
 from tocsin.core import body as bodies
 from tocsin.core import native as natives
+from tocsin.engine.react import Concern
 from tocsin.ports import StoreUnavailable
 
 _MOST = 100
@@ -58,23 +59,38 @@ def answer(method: str, headers: Mapping[str, str], body: bytes, app: App | None
 
 
 def _taken(events: list[dict[str, Any]], app: App) -> Answer:
-    """Take each event by itself: one that fails leaves the others in, and its sender sends all of them again."""
-    looked, failed = [], ""
+    """Take each event by itself, then look once at all that they concern.
+
+    One that fails leaves the others in, and its sender sends all of them again.
+    """
+    taken, failed, concerns = 0, "", list[Concern]()
     for event in events:
         try:
-            looked.append(_looked(event, app))
+            found = _entered(event, app)
+            concerns += [found] if isinstance(found, Concern) else []
+            taken += bool(found)
         except Exception as error:
-            app.engine.log.error("event failed", error=repr(error)[:200])
-            failed = failed or (str(error) if isinstance(error, StoreUnavailable) else type(error).__name__)
+            failed = failed or _failure(error, app)
+    try:
+        if concerns:
+            app.look(concerns)
+    except Exception as error:
+        failed = failed or _failure(error, app)
     if failed:
         return _again(failed)
-    return Answer(200, json.dumps({"taken": sum(looked), "ignored": len(looked) - sum(looked)}))
+    return Answer(200, json.dumps({"taken": taken, "ignored": len(events) - taken}))
 
 
-def _looked(event: dict[str, Any], app: App) -> bool:
+def _entered(event: dict[str, Any], app: App) -> Concern | bool | None:
+    """Enter an alert and return whether it was taken; of any other event, return what it asks to be looked at."""
     now = app.clock.now()
     native = natives.read(event, now) or natives.unread(event, now)
-    return app.react(event) is not None if native is None else app.enter(native)
+    return app.concern(event) if native is None else app.enter(native)
+
+
+def _failure(error: Exception, app: App) -> str:
+    app.engine.log.error("event failed", error=repr(error)[:200])
+    return str(error) if isinstance(error, StoreUnavailable) else type(error).__name__
 
 
 def _again(why: str) -> Answer:

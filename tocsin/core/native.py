@@ -27,6 +27,11 @@ OLDEST, EARLIEST = timedelta(days=1), timedelta(minutes=5)
 _LASTS, _EVENT_LASTS, _KEPT = timedelta(days=7), timedelta(days=1), timedelta(days=2)
 """How long an alert stays open after its last report, the same of what has no end, and how long it is kept after."""
 
+_MOST_ENDED = 500
+"""Ended alerts of one rule and target that are kept, so that a late firing is known. Every message reads them."""
+
+_FORGOTTEN_AT_ONCE = 50
+
 _SECOND = timedelta(seconds=1)
 _APP = "/providers/microsoft.app/containerapps/"
 
@@ -277,6 +282,14 @@ def begun_by(alert: Alert, native: Native) -> Native | None:
 def remembered(alert: Alert, now: datetime) -> bool:
     """Return whether an alert of Azure Monitor is still worth keeping: while it is open, and for a time after."""
     return alert.state is not State.INACTIVE or (alert.slot is not None and now - alert.slot < _KEPT)
+
+
+def forgotten(alerts: Mapping[Instance, Alert]) -> dict[Instance, Alert]:
+    """Return the oldest of the ended alerts, where there are too many, as ones that the store forgets; some at once."""
+    ended = [(alert.slot, by) for by, alert in alerts.items() if alert.state is State.INACTIVE and alert.slot]
+    excess = max(0, len(ended) - _MOST_ENDED)
+    oldest = sorted(ended, key=lambda each: each[0])[: min(excess, _FORGOTTEN_AT_ONCE)]
+    return {by: replace(alerts[by], history=()) for _, by in oldest}
 
 
 def _near(native: Native, target: Target) -> bool:

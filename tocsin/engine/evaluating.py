@@ -18,7 +18,7 @@ from tocsin.core.failing import Subject
 from tocsin.core.fields import Severity
 from tocsin.core.labels import alert_labels
 from tocsin.core.message import NEWS, Delivery, Kind, Notice, outbox
-from tocsin.core.native import Ended, Native
+from tocsin.core.native import NATIVE, Ended, Native, forgotten
 from tocsin.core.notice import compose
 from tocsin.core.read import Project
 from tocsin.core.rule import Rule
@@ -222,6 +222,8 @@ class Evaluator:
                 before = alerts.get(by) or new_alert(rule, world.target, by)
                 alerts[by], change = machine.transition(before, observation, Timing.of(rule), slot)
                 changes.append((alerts[by], change))
+        if rule in NATIVE:
+            alerts |= forgotten(alerts)
         dirty = [each for by, each in alerts.items() if each != loaded.alerts.get(by) and _matters(each, loaded.alerts)]
         told = [delivery for each, change in changes for delivery in self._tell(each, change, rule, world, now)]
         if dirty or told:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,24 +18,44 @@ _REMEMBERED = 1_000
 """How many events this process remembers; one that another process saw costs an evaluation, and can do no more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """What one event asks to be looked at: targets by their names. ``event`` is its id, or empty for an alert."""
+
+    targets: tuple[str, ...]
+    event: str = ""
+
+
 def react(engine: Engine, given: Mapping[str, Any], now: datetime) -> Ticked | None:
-    """Evaluate the targets that an event concerns as a tick would; return None when it causes none.
+    """Evaluate the targets that an event concerns as a tick would; return None when it causes none."""
+    found = concern(engine, given, now)
+    return look(engine, [found], now) if found else None
+
+
+def concern(engine: Engine, given: Mapping[str, Any], now: datetime) -> Concern | None:
+    """Return what an event asks to be looked at; None, which is logged, when it causes no look.
 
     ``given`` is an EventGridEvent or a CloudEvent as a mapping. Nothing in it is believed but which resource it names,
-    except of an alert of Azure Monitor, which comes from a watched subscription.
+    except of an alert of Azure Monitor, which comes from a watched subscription and is entered here.
     """
     event = events.read(given)
     native = natives.read(given.get("data"), now)
     if native is not None and events.ours(event, engine.project.config.targets):
-        return take(engine, native, now)
+        names = enter(engine, native, now)
+        return Concern(tuple(names)) if names else None
     names = [target.name for target in engine.project.config.targets if events.concerns(event, target)]
     why = events.refusal(event, now) or ("" if names else "it concerns no target") or _repeated(engine, event.id)
     if why:
         engine.log.info("event ignored", type=event.kind[:100], id=event.id[:100], why=why)
         return None
-    ticked = engine.tick(now, only=names)
+    return Concern(tuple(names), event.id)
+
+
+def look(engine: Engine, concerns: Sequence[Concern], now: datetime) -> Ticked:
+    """Evaluate the targets of all these events in one tick, however many events name them."""
+    ticked = engine.tick(now, only=sorted({name for each in concerns for name in each.targets}))
     if not ticked.failed:  # one whose evaluation failed is looked at again when it comes again
-        engine.events[event.id] = None
+        engine.events.update((each.event, None) for each in concerns if each.event)
     while len(engine.events) > _REMEMBERED:
         del engine.events[next(iter(engine.events))]
     return ticked
