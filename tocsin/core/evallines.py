@@ -16,6 +16,7 @@ QUALITY, REDTEAM, RUN = "quality/results.jsonl", "redteam/results.jsonl", "run.j
 """The files of one run, relative to its folder."""
 
 _SUITES = {"quality": QUALITY, "redteam": REDTEAM}
+_MOST_LINES = 100_000
 _MOST = 20
 """How many lines of one file are said to be bad; one is enough to refuse."""
 
@@ -64,11 +65,16 @@ def read(data: bytes, suite: str, place: str) -> Lines:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
+        if number > _MOST_LINES:
+            problems.append(f"{place}:{number}: more than {_MOST_LINES} lines, none of the rest is read")
+            break
         try:
             cases.append(case(_object(line), suite))
         except ValueError as error:
             problems.append(f"{place}:{number}: {scrub(str(error), 200)}")
-    return Lines(tuple(cases), tuple(problems[:_MOST]))
+        if len(problems) >= _MOST:
+            break
+    return Lines(tuple(cases), tuple(problems))
 
 
 def read_run(data: bytes, place: str) -> tuple[Run | None, tuple[str, ...]]:

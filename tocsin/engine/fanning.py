@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
+from tocsin.core import body as bodies
 from tocsin.core.config import Target
 from tocsin.core.failing import Subject
 from tocsin.core.read import Project
@@ -34,10 +35,14 @@ def work(target: str, now: datetime) -> str:
     return json.dumps({"target": target, "asked": now.isoformat()})
 
 
+_LONGEST = 64 * 1024
+"""Bytes of a message: as many as a Storage queue takes."""
+
+
 def named(message: str) -> str:
     """Return the target that a message is about. Raises ValueError for one that no tick wrote."""
     try:
-        found = json.loads(message)["target"]
+        found = bodies.parsed(message.encode("utf-8", "replace"), _LONGEST)["target"]
     except (ValueError, TypeError, LookupError):
         found = None
     if not isinstance(found, str):
