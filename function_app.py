@@ -46,7 +46,7 @@ def evaluate(message: func.QueueMessage) -> None:
     """Evaluate one target that a tick handed out, where a fleet outgrows one instance."""
     from tocsin.app import current
 
-    current().work(message.get_body().decode())
+    current().work(message.get_body().decode("utf-8", "replace"))
 
 
 @app.function_name("given_up")
@@ -55,7 +55,7 @@ def given_up(message: func.QueueMessage) -> None:
     """Make an alert of work that failed again and again."""
     from tocsin.app import current
 
-    current().given_up(message.get_body().decode())
+    current().given_up(message.get_body().decode("utf-8", "replace"))
 
 
 @app.function_name("events")

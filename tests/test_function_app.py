@@ -208,3 +208,13 @@ def test_a_receiver_whose_secret_is_missing_is_named_and_silences_no_other(world
     app = composition.compose(Settings(ROOT, values))
     assert set(app.engine.notifiers) == {"oncall"}
     assert "the app setting TEAMS_WEBHOOK_URL is not set" in app.problems[0].message
+
+
+def test_a_message_of_the_queue_that_is_no_text_is_given_up_without_failing(
+    functions: dict[str, Any], world: World
+) -> None:
+    message = func.QueueMessage(body=b"\xff\xfe{")
+    with pytest.raises(ValueError, match="not a request to evaluate a target"):
+        user_function(functions, "evaluate")(message)
+    user_function(functions, "given_up")(message)
+    assert composition.current().engine.store.open_alerts() == []

@@ -283,6 +283,17 @@ def test_what_was_kept_before_the_store_went_away_is_not_done_twice(desk: Desk) 
     assert [each.value for each in desk.store.kept(Silence).values()] == [before.value]
 
 
+@pytest.mark.parametrize(
+    "more", [b"&name=" + b"x" * 10_000, b"&a=1" * 20, b"&" * 9_000 + b"a=1"], ids=["long", "many fields", "separators"]
+)
+def test_a_form_that_is_too_long_or_has_too_many_fields_does_nothing(desk: Desk, more: bytes) -> None:
+    given = desk.links()[ACK]
+    before = desk.dump()
+    assert answer("POST", {}, b"token=" + given.encode() + more, desk.app, OURS).status == 400
+    assert desk.dump() == before
+    assert desk.post(given).status == 200, "the link still works"
+
+
 def test_what_is_long_over_is_forgotten(desk: Desk) -> None:
     old = FIRED - timedelta(days=31)
     desk.store.keep(Used, "old", Used("old", old), None)
