@@ -225,9 +225,9 @@ def expired() -> Notice:
 
 
 CASES = {
+    "fired": fired,
     "storm": storm,
     "expired": expired,
-    "fired": fired,
     "resolved": resolved,
     "blind": blind,
     "acted": acted,
