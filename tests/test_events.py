@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.stage import MINUTE, T0, Stage
 from tocsin.app import App
 from tocsin.core.event import read
+from tocsin.core.failing import Failing
 from tocsin.engine.react import react
 from tocsin.engine.tick import Engine
 from tocsin.testing import FrozenClock
@@ -128,7 +129,8 @@ def test_one_event_that_fails_leaves_the_others_of_its_request_looked_at(monkeyp
 
     with monkeypatch.context() as patched:
         patched.setattr("tocsin.core.event.read", fails)
-        assert posted(engine, grid(1), grid(2)) == 503, "its sender sends all of them again"
+        assert posted(engine, grid(1), grid(2)) == 200, "somebody is notified, and its sender could only send the same"
+    assert [each.subject.name for each in stage.inner.kept(Failing)["all"].value.open.values()] == ["e1"]
     assert [alert.state.value for alert in stage.inner.open_alerts()] == ["pending"]
     assert posted(engine, grid(1), grid(2)) == 200
     assert list(engine.events) == ["e2", "e1"]

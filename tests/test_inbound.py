@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,12 @@ from tests.stage import CONFIG, MINUTE, T0, Stage
 from tests.test_native import posted, schema
 from tocsin.app import App
 from tocsin.core import body as bodies
+from tocsin.core import native as natives
 from tocsin.core.alert import STORM
 from tocsin.core.instance import texts
 from tocsin.core.native import read
 from tocsin.core.route import Route
+from tocsin.ports import StoreUnavailable, TooLarge
 from tocsin.testing import FrozenClock
 from tocsin.webhook import answer
 
@@ -235,9 +239,8 @@ def test_messages_that_cannot_be_read_are_one_alert_however_they_differ() -> Non
 # A store that takes nothing
 
 
-@pytest.mark.parametrize("error", [ValueError("a row holds 450000"), MemoryError(), RecursionError(), OSError("full")])
-def test_a_store_that_fails_answers_503_and_the_other_events_are_taken(error: Exception) -> None:
-    stage = Stage()
+def failing(stage: Stage, error: Exception) -> Callable[[], None]:
+    """Have a store that takes no P0; return what mends it."""
     commit = stage.inner.commit
 
     def fails(rule: str, *rest: Any) -> None:
@@ -246,12 +249,68 @@ def test_a_store_that_fails_answers_503_and_the_other_events_are_taken(error: Ex
         commit(rule, *rest)
 
     stage.inner.commit = fails  # type: ignore[method-assign, assignment]
+
+    def mend() -> None:
+        stage.inner.commit = commit  # type: ignore[method-assign]
+
+    return mend
+
+
+def own_errors(stage: Stage) -> list[str]:
+    return [notice.title for notice in stage.oncall.got if notice.rule == "tocsin_error"]
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("throttled"), OSError("full")])
+def test_a_store_that_takes_nothing_for_now_answers_503_and_the_other_events_are_taken(error: Exception) -> None:
+    stage = Stage()
+    mend = failing(stage, error)
     messages = [schema(severity="Sev0"), schema(originAlertId="other")]
     assert posted(stage, messages)[0] == 503
     assert still_open(stage) == ["azure_alert_p1"]
-    stage.inner.commit = commit  # type: ignore[method-assign]
+    mend()
     assert posted(stage, messages)[0] == 200
     assert sorted(still_open(stage)) == ["azure_alert_p0", "azure_alert_p1"]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), TooLarge("a row holds 480000"), MemoryError(), RecursionError()])
+def test_an_alert_that_can_never_be_entered_is_notified_and_its_sender_may_forget_it(error: Exception) -> None:
+    stage = Stage()
+    failing(stage, error)
+    messages = [schema(severity="Sev0"), schema(originAlertId="other")]
+    assert posted(stage, messages)[0] == 200
+    assert posted(stage, messages)[0] == 200
+    assert still_open(stage) == ["azure_alert_p1"]
+    stage.run(range(2, 4))
+    (title,) = own_errors(stage)
+    assert "inbound alert replicas-restart on sales" in title
+    assert "look at it where it came from" in stage.oncall.got[-1].text + stage.oncall.got[0].text
+
+
+def test_an_event_that_cannot_be_read_keeps_no_other_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, read = Stage(), natives.read
+
+    def reads(given: Any, now: datetime) -> natives.Native | None:
+        if "bad" in str(given):
+            raise RecursionError
+        return read(given, now)
+
+    monkeypatch.setattr(natives, "read", reads)
+    assert posted(stage, [{"id": "bad"}, schema()]) == (200, {"taken": 1, "ignored": 1})
+    stage.run(range(2, 4))
+    assert still_open(stage) == ["azure_alert_p1"]
+    (title,) = own_errors(stage)
+    assert "inbound alert bad" in title
+
+
+def test_an_alert_that_the_store_refuses_alone_is_notified_when_that_lasts() -> None:
+    stage = Stage()
+    failing(stage, StoreUnavailable("400"))
+    app = App(stage.engine, FrozenClock(T0))
+    for minute in (0, 1, 2, 3):
+        app = replace(app, clock=FrozenClock(T0 + minute * MINUTE))
+        assert answer("POST", {}, json.dumps(schema(severity="Sev0")).encode(), app).status == 503
+        stage.run(range(minute, minute + 1))
+    assert len(own_errors(stage)) == 1
 
 
 # Masses

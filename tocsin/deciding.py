@@ -17,7 +17,7 @@ from tocsin.core.remedy import Execution
 from tocsin.engine import consenting, personal
 from tocsin.engine.consenting import Over
 from tocsin.pages import button, page
-from tocsin.ports import Conflict, StoreUnavailable
+from tocsin.ports import Conflict
 from tocsin.signing_in import Person, sign_in
 from tocsin.tokens import PATH, Claim, Does
 from tocsin.webhook import Answer
@@ -59,7 +59,7 @@ def _question(press: str | None, claim: Claim, token: str, person: Person, app: 
         return page(410, "This link was used", "A link works once. Nothing was changed now.")
     try:
         decide(reporter, claim.episode, person.author, now)
-    except (Over, Conflict, StoreUnavailable):
+    except Exception:  # whatever it is: the person may press again
         personal.unuse(store, claim.id)
         raise
     if press == "decline":
@@ -127,7 +127,7 @@ def _release(press: str | None, claim: Claim, token: str, person: Person, app: A
         return page(410, "This link was used", "A link works once. Nothing was changed now.")
     try:
         consenting.release(app.engine.reporter, target, scope, person.name, claim.id, verdict.evidence(), now)
-    except StoreUnavailable:
+    except Exception:  # whatever it is: the person may press again
         personal.unuse(store, claim.id)
         raise
     return page(

@@ -132,7 +132,7 @@ def _do(claim: Claim, author: Author, store: Store, now: datetime) -> Answer:
         return _done(claim, author, store, now)
     except (LookupError, Conflict):
         return page(410, "This is over", f"{claim.rule} on {claim.target} has changed meanwhile. Nothing was changed.")
-    except StoreUnavailable:
+    except Exception:  # whatever it is: the person may press again
         personal.unuse(store, claim.id)
         raise
 

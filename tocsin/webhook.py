@@ -6,12 +6,15 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tocsin import app as composition
 from tocsin.app import App
 from tocsin.core import body as bodies
 from tocsin.core import native as natives
+from tocsin.core.failing import INBOUND, Subject
+from tocsin.core.text import scrub
 from tocsin.engine.react import Concern
 from tocsin.ports import StoreUnavailable
 
@@ -61,12 +64,13 @@ def answer(method: str, headers: Mapping[str, str], body: bytes, app: App | None
 def _taken(events: list[dict[str, Any]], app: App) -> Answer:
     """Take each event by itself, then look once at all that they concern.
 
-    One that fails leaves the others in, and its sender sends all of them again.
+    One that can never be taken is an alert of Tocsin's own, and its sender may forget it. One that the store could not
+    keep leaves the others in, and its sender sends all of them again.
     """
     taken, failed, concerns = 0, "", list[Concern]()
     for event in events:
         try:
-            found = _entered(event, app)
+            found = app.engine.alone(_subject(event), partial(_entered, event, app), app.clock.now())
             concerns += [found] if isinstance(found, Concern) else []
             taken += bool(found)
         except Exception as error:
@@ -79,6 +83,10 @@ def _taken(events: list[dict[str, Any]], app: App) -> Answer:
     if failed:
         return _again(failed)
     return Answer(200, json.dumps({"taken": taken, "ignored": len(events) - taken}))
+
+
+def _subject(event: Mapping[str, Any]) -> Subject:
+    return Subject(INBOUND, scrub(str(event.get("id") or event.get("schemaId") or ""), 100))
 
 
 def _entered(event: dict[str, Any], app: App) -> Concern | bool | None:

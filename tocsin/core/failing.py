@@ -30,7 +30,13 @@ FORGOTTEN = timedelta(hours=1)
 PATIENCE = timedelta(minutes=2)
 """How long the store may refuse one item before somebody is told: the next tick makes up for a moment's failure."""
 
+INBOUND = "inbound alert"
+"""What came from outside and could not be entered. It is tried again only if its sender sends it again."""
+
 _WORDS = 160
+
+_AGAIN = {INBOUND: "It is not kept here: look at it where it came from"}
+"""What becomes of what failed."""
 
 _NOTIFYING = frozenset({"telling", "delivering", "group", "news", "message", "receiver", "silence", "acknowledgement"})
 """What fails on the way to people. Its alert goes to the fallback directly, for the way itself may be broken."""
@@ -159,8 +165,8 @@ def _begins(known: Open, failure: Failure, crowd: Collection[Failure], now: date
         severity=Severity.P1,
         at=now,
         title=f"Tocsin failed at {subject.words}: {scrub(failure.error, 60)}.{left}",
-        text="This is a defect, or a stored or received value that should not be. Everything else goes on. It is tried "
-        "again every tick; the watcher's log says more.",
+        text="This is a defect, or a stored or received value that should not be. Everything else goes on. "
+        f"{_AGAIN.get(subject.what, 'It is tried again every tick')}; the watcher's log says more.",
         facts=(Fact("State", "failing, P1"), Fact("Failed", failure.words), *names),
         first_step="Open the runbook: docs/operations.md#tocsin-error",
         begins=True,

@@ -100,6 +100,11 @@ class Native:
         return (*began, max(self._ends, self.fired + _SECOND)) if self._ends else began
 
     @property
+    def name(self) -> str:
+        """What Azure Monitor calls its rule."""
+        return texts(self.by).get("alert", "")
+
+    @property
     def key(self) -> str:
         """What names the alert in every message about it."""
         return texts(self.by)["origin"]

@@ -129,10 +129,13 @@ class Evaluator:
     def enter(
         self, rule: Rule, seen: Native | Ended | Reached, slots: tuple[datetime, ...], target: Target, now: datetime
     ) -> bool:
-        """Commit what was heard from outside of one alert; return whether it could be. Raises ``StoreUnavailable``."""
+        """Commit what was heard from outside of one alert; return whether no other writer was faster each time.
+
+        Raises ``StoreUnavailable``, and whatever else keeps this one alert from being entered.
+        """
         stored = {rule.id: self.store.load(rule.id, target.name)}
         world = World(target, self.configuration, self.meters, failures=self.failures)
-        return self._judge(rule, Due(slots), seen, world, stored, now) is not None
+        return self._committed(rule, Due(slots), seen, world, stored, now) is not None
 
     def _known(self, mark: Mark) -> dict[str, datetime]:
         """Return the newest slots of rules that there are: those of all that ever were would be ever more."""

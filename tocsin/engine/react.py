@@ -10,7 +10,6 @@ from typing import Any
 from tocsin.core import event as events
 from tocsin.core import native as natives
 from tocsin.core.config import Target
-from tocsin.core.instance import texts
 from tocsin.core.native import Native
 from tocsin.engine.tick import Engine, Ticked
 
@@ -75,7 +74,7 @@ def enter(engine: Engine, native: Native, now: datetime) -> list[str]:
     """
     why = natives.refusal(native, now)
     if why:
-        engine.log.info("alert ignored", alert=texts(native.by).get("alert", ""), why=why)
+        engine.log.info("alert ignored", alert=native.name, why=why)
         return []
     concerned = natives.concerned(native, engine.project.config.targets)
     for target in concerned:

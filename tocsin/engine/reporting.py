@@ -78,5 +78,6 @@ class Reporter:
 
     def alert(self, execution: Execution) -> Alert | None:
         """Return the alert that an execution is about, while it is open."""
-        mine = (each for each in self.store.open_alerts() if each.target == execution.target)
-        return next((each for each in mine if each.episode == execution.episode), None)
+        of = execution.episode  # asked of the alerts alone that it can be about: another may be what fails
+        mine = (each for each in self.store.open_alerts() if of.startswith(f"{each.rule}/{each.target}/"))
+        return next((each for each in mine if each.episode == of), None)

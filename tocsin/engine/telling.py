@@ -269,15 +269,21 @@ class Teller:
     def _decided(self, group: Group, node: Node, told: _Round) -> tuple[Group, tuple[Decision, ...], frozenset[str]]:
         """Return the group after a flush, the decisions, and the alerts that had to be left out: they failed alone."""
 
-        def flushed(keys: Collection[str]) -> tuple[Group, tuple[Decision, ...]]:
+        def flushed(keys: Collection[str], to: Sequence[str] = node.to) -> tuple[Group, tuple[Decision, ...]]:
             members = {key: group.members[key] for key in keys}
             labels = {key: labels_of(member.notice) for key, member in members.items()}
-            only = replace(group, members=members)
-            return telling.flush(only, node, told.audience, told.muting, labels, told.now, told.acknowledged)
+            only, on = replace(group, members=members), replace(node, to=tuple(to))
+            return telling.flush(only, on, told.audience, told.muting, labels, told.now, told.acknowledged)
 
         try:
             return *flushed(group.members), frozenset()
         except Exception:
+            alone = {to: partial(flushed, group.members, [to]) for to in node.to}
+            good = [to for to, flush in alone.items() if _works(flush)]
+            if 0 < len(good) < len(node.to):  # it is the receiver that fails, and not an alert
+                for to in alone.keys() - good:
+                    self.failures.attempt(_about(group.id, f"for {to}"), alone[to], None)
+                return *flushed(group.members, good), frozenset()
             fine = [
                 key
                 for key in group.members
@@ -454,6 +460,15 @@ class Teller:
         elif not lost & set(taken.groups):  # else it is free again when this hold ends
             receipt = scrub("; ".join(taken.groups) or "no route takes it")
             self.store.settle(replace(held, state=Settled.DELIVERED, settled=told.now, receipt=receipt))
+
+
+def _works(step: Callable[[], object]) -> bool:
+    """Return whether it can be done, whatever it would come to."""
+    try:
+        step()
+    except Exception:
+        return False
+    return True
 
 
 def _about(group: str, key: str = "") -> Subject:

@@ -9,18 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from tocsin.core import native as natives
 from tocsin.core.action import Takes
 from tocsin.core.alert import Alert
 from tocsin.core.compile import Part
 from tocsin.core.config import Target
-from tocsin.core.failing import Subject, summary, unkept
+from tocsin.core.failing import INBOUND, Subject, summary, unkept
 from tocsin.core.native import Native
 from tocsin.core.read import Project
 from tocsin.core.schedule import newest_slot
 from tocsin.core.sight import UNEVALUATED, Reached
 from tocsin.core.signal import Signal
+from tocsin.core.text import scrub
 from tocsin.engine.acting import Actor
 from tocsin.engine.asking import Asker
 from tocsin.engine.counting import SILENT
@@ -54,6 +56,8 @@ from tocsin.ports import (
     no_links,
 )
 
+T = TypeVar("T")
+
 EVALUATE_WITHIN = 120.0
 """Seconds after which no further target is begun, so that the tick still tells and acts before the host ends it."""
 
@@ -64,6 +68,10 @@ _DELIVER_BEFORE, _DELIVER_AFTER = 20.0, 60.0
 """Seconds after which no further message is begun, before anything is evaluated and after everything was done."""
 
 _TARGETS_AT_ONCE = 8
+
+
+class _Noted(StoreUnavailable):
+    """The store refused something, which is noted already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +200,40 @@ class Engine:
     def _failed(self, target: Target, now: datetime) -> None:
         """Make an alert of a target that could not be evaluated; its next evaluation ends it."""
         slot = newest_slot(UNEVALUATED.every, timedelta(), now)
-        self._evaluator().enter(UNEVALUATED, Reached(failed=True), (slot,), target, now)
+        failed, subject = Reached(failed=True), Subject("evaluating", target=target.name)
+        self.alone(subject, lambda: self._evaluator().enter(UNEVALUATED, failed, (slot,), target, now), now)
 
     def enter(self, native: Native, target: Target, now: datetime) -> None:
-        """Enter an alert of Azure Monitor's own. Raises ``StoreUnavailable`` when it could not be kept."""
-        if not self._evaluator().enter(native.rule, native, native.slots, target, now):
-            raise StoreUnavailable("an alert of Azure Monitor could not be entered")
+        """Enter an alert of Azure Monitor's own. Raises ``StoreUnavailable`` when it should be sent again.
+
+        One that can never be entered becomes an alert of Tocsin's own: whoever sent it could only send the same.
+        """
+
+        def entered() -> None:
+            if not self._evaluator().enter(native.rule, native, native.slots, target, now):
+                raise StoreUnavailable("an alert of Azure Monitor could not be entered")
+
+        self.alone(Subject(INBOUND, scrub(native.name, 100), target.name), entered, now)
+
+    def alone(self, subject: Subject, step: Callable[[], T], now: datetime) -> T | None:
+        """Return what ``step`` makes of one thing that came from outside; None when it failed by itself.
+
+        Somebody is notified of that with the next tick. Raises ``StoreUnavailable`` when it may go well later: the
+        store is away or full, or refuses this one, of which somebody is notified when it lasts.
+        """
+        failures = Failures(self.log, self.store.last_beat)
+        later: Exception | None = None
+        try:
+            return step()
+        except _Noted:
+            raise
+        except Exception as error:
+            failures.add(subject, error)
+            later = error if isinstance(error, StoreUnavailable | OSError) else None
+        Alarm(self.store, self.project.config, self.log).tell(failures, now, whole=False)
+        if later is not None:
+            raise _Noted(str(later)) from later
+        return None
 
     def _expire(self, now: datetime, failures: Failures) -> None:
         """End what nothing is reported of any more. One that cannot be kept now is tried again in the next tick."""
