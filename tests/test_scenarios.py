@@ -318,7 +318,7 @@ def test_every_kind_and_phase_there_is_can_be_expected() -> None:
         ("rows: [{ event: a, from: 1m }]", (2, 8), "bad-stretch", "each"),
         ("rows: [{ table: Requests, at: 1m }]", (2, 17), "unknown-table", "AppRequests"),
         ("rows: [{ table: AppRequests, at: 1m, Success: nope }]", (2, 47), "wrong-kind", "true or false"),
-        ("rows: [{ event: a, to: 1000d, each: 1s }]", (2, 7), "too-many-rows", "less often"),
+        ("rows: [{ event: response.returned, to: 1000d, each: 1s }]", (2, 7), "too-many-rows", "less often"),
         ("readings: [{ meter: queues, reading: deep }]", (2, 38), "unknown-reading", "depth"),
         ("target: { nam: x }", (2, 11), "unknown-key", "name"),
         ("cases: [{ name: a, expect: [{ at: 2m }, { at: 1m }] }]", (2, 9), "bad-order", "order"),

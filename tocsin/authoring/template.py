@@ -31,7 +31,9 @@ class Draft:
 def usual(signal: Signal) -> tuple[str, str, bool]:
     """Return the limit and the window to begin with, and whether values below the limit are bad."""
     window = "15m" if any(isinstance(each, Logs) for each in signal.sources) else "5m"
-    return _LIMITS.get(signal.unit, "0"), window, signal.name in _SCARCE
+    scarce = signal.name in _SCARCE
+    limit = _LIMITS.get(signal.unit, "0")
+    return "1" if scarce and limit == "0" else limit, window, scarce  # nothing is below 0
 
 
 def rule(draft: Draft, signal: Signal, *, modeline: bool) -> str:

@@ -177,7 +177,7 @@ class SilenceOf(Selector):
 
 
 StateName = Literal["inactive", "pending", "firing", "recovering", "unknown"]
-KindName = Literal["fired", "resolved", "blind", "acted", "action failed", "acknowledged"]
+KindName = Literal["fired", "resolved", "blind", "acted", "action failed", "acknowledged", "no longer reported"]
 PhaseName = Literal[
     "refused", "asked", "observed", "intended", "applied", "undoing", "verified", "unverified", "failed",
     "stood down", "declined",
