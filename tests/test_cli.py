@@ -81,7 +81,7 @@ def test_ten_mistakes_are_all_reported_with_their_places(tmp_path: Path) -> None
 def test_a_tick_evaluates_and_says_what_it_did(world: World) -> None:
     assert "messages accepted" in run("tick", "--once")
     shown = json.loads(run("tick", "--once", "--output", "json"))
-    assert shown.keys() == {"slots", "unknown", "changes", "delivered", "acted"}
+    assert shown.keys() == {"slots", "unknown", "changes", "delivered", "acted", "failed"}
 
 
 def test_an_empty_list_of_which_nobody_knows_is_no_calm(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
