@@ -57,4 +57,4 @@ try {
     Remove-Item -Force $file
 }
 
-Write-Output "Whether it watches: $(Either 'TOCSIN_PUBLIC_URL' "https://$app.azurewebsites.net")/api/health"
+Write-Output "Whether it watches: $(Either 'TOCSIN_PUBLIC_URL' "https://$app.azurewebsites.net")/api/health (with a key, /api/health/details says why not)"

@@ -40,4 +40,4 @@ cat > "$file" <<END
 END
 az deployment group create --subscription "$subscription" --resource-group "$group" --name "tocsin-events" --template-file "$template" --parameters "@$file" --output none
 
-echo "Whether it watches: ${TOCSIN_PUBLIC_URL:-https://$app.azurewebsites.net}/api/health"
+echo "Whether it watches: ${TOCSIN_PUBLIC_URL:-https://$app.azurewebsites.net}/api/health (with a key, /api/health/details says why not)"

@@ -34,6 +34,7 @@ from tocsin.diagnosing.wiring import EVENTS, Sighted, blind, events_of, evidence
 from tocsin.local.world import World
 from tocsin.settings import Settings
 from tocsin.signals import known
+from tocsin.stores.sqlite import SqliteStore
 
 T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
 NAME, MINUTE = "sales-research", timedelta(minutes=1)
@@ -472,6 +473,14 @@ def test_a_watcher_whose_ticks_stopped_and_one_that_never_ticked_are_errors(prac
     assert re.search(r"the last tick ended \d+m", found.seen)
     (practice.root / "state.sqlite").unlink()
     assert practice.one("schedule").id == "never-ticked"
+
+
+def test_what_the_last_tick_failed_at_is_an_error_of_its_own(practice: Practice) -> None:
+    store = SqliteStore(practice.root / "state.sqlite")
+    store.beat(practice.world.clock.now(), ("rule a on sales: ValueError",))
+    store.close()
+    (found,) = [each for each in practice.found("schedule") if each.id == "tick-failed"]
+    assert found.seen == "the last tick failed at rule a on sales: ValueError"
 
 
 @pytest.mark.parametrize(

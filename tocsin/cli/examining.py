@@ -79,7 +79,7 @@ def examine(place: Place, begins: Callable[[str], object] = str) -> list[Finding
         *((f"target {each.name}", lambda target=each: _target(place, target)) for each in place.targets),
         ("store", lambda: _store(place)),
         ("receivers", lambda: _receivers(place)),
-        ("schedule", lambda: [_schedule(place)]),
+        ("schedule", lambda: _schedule(place)),
         ("clock", lambda: [_clock(place)]),
     ]
     found: list[Finding] = []
@@ -312,12 +312,12 @@ def unusable(app: App) -> dict[str, str]:
 # The schedule and the clock
 
 
-def _schedule(place: Place) -> Finding:
-    schedule = place.settings.get("TICK_SCHEDULE") or ""
+def _schedule(place: Place) -> list[Finding]:
+    schedule, store = place.settings.get("TICK_SCHEDULE") or "", place.app.engine.store
     try:
-        return running.ticking(schedule, place.app.engine.store.last_beat(), place.now)
+        return [running.ticking(schedule, store.last_beat(), place.now), *running.failed(store.last_failed())]
     except StoreUnavailable as error:
-        return bad("schedule", "tick", State.UNKNOWN, "receivers-unknown", str(error))
+        return [bad("schedule", "tick", State.UNKNOWN, "receivers-unknown", str(error))]
 
 
 def _clock(place: Place) -> Finding:

@@ -70,6 +70,7 @@ ADVICE: Mapping[str, str] = {
     "receivers-unknown": "Look at the store first: who was told stands in it.",
     "never-ticked": "Start the watcher: deploy the function, or `tocsin run`.",
     "tick-late": "The watcher does not watch: look at the function app, its timer and its log.",
+    "tick-failed": "Open the runbook: docs/operations.md#tocsin-error. Everything else goes on.",
     "beat-ahead": "Two clocks differ: look at the one that wrote the heartbeat, and at this one.",
     "clock-skew": "Set this machine's clock: windows are cut by it, and a token is refused by it.",
     "clock-unknown": "No service told the time: look at the network.",

@@ -47,6 +47,12 @@ def ticking(schedule: str, beat: datetime | None, now: datetime) -> Finding:
     return good("schedule", "tick", f"the last tick ended {_ago(beat, now)} ({schedule})")
 
 
+def failed(last: Sequence[str]) -> list[Finding]:
+    """Return a finding if the last tick failed at anything; ``last`` are its lines of that."""
+    words = f"the last tick failed at {'; '.join(last)}"
+    return [bad("schedule", "items", State.ERROR, "tick-failed", words)] if last else []
+
+
 def _ago(at: datetime, now: datetime) -> str:
     return f"{spell(max(now - at, timedelta()))} ago"
 

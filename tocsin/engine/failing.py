@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from tocsin.core.config import Config
-from tocsin.core.failing import Failing, Failure, Open, Subject, judge
+from tocsin.core.failing import Failing, Failure, Subject, judge
 from tocsin.core.message import NEWS, Delivery, Notice, outbox
 from tocsin.ports import Conflict, Kept, Log, Store, StoreUnavailable
 
@@ -129,12 +129,6 @@ class Alarm:
         if self.config.fallback not in ("", itself):
             return [self.config.fallback]
         return [name for name in self.config.receivers if name != itself] or [NEWS]
-
-
-def open_failures(store: Store) -> Mapping[str, Open]:
-    """Return what fails now and was told. Raises ``StoreUnavailable``."""
-    kept = store.kept(Failing).get(_KEY)
-    return {key: each for key, each in (kept.value.open if kept else {}).items() if each.told}
 
 
 def _words(error: BaseException) -> str:
