@@ -72,7 +72,7 @@ EXEMPT = {
 ONE_WRITE = (
     "a group and its messages are saved together or not at all: one message that cannot be saved waits with them"
 )
-STORED = "a stored row that cannot be read: none of its kind can be, which is notified, and nothing is decided by them"
+STORED = "a stored silence that cannot be read: it may have silenced actions, so that no policy acts"
 ISOLATES = "it is what isolates, and does nothing else"
 NAMES = "it names an item for what isolates: it reads attributes, and no item can make it fail"
 CALLS = {
@@ -81,7 +81,7 @@ CALLS = {
         for name in (
             "core.message.Delivery.queue",
             "stores.codec.dump",
-            "stores.keys.digest",
+            "core.unreadable.digest",
             "stores.keys.out_key",
             "stores.keys.out_row",
             "stores.rows._units",
@@ -96,7 +96,6 @@ CALLS = {
             "core.guard._within",
             "engine.acting.Actor._alone",
             "engine.acting.Actor._safely",
-            "engine.telling.Teller._take",
         )
         for kind in ("execution", "alert", "message", "policy", "target", "rule")
     },
@@ -108,7 +107,7 @@ CALLS = {
     **{
         (f"tocsin.{name}", kind): STORED
         for name in ("stores.codec.load", "stores.codec.unite", "core.group_rows.united")
-        for kind in ("policy", "target", "rule", "receiver", "silence", "group")
+        for kind in ("silence",)
     },
 }
 """Calls of which others come out differently, each with the reason. That they fail is notified all the same."""
@@ -359,12 +358,12 @@ KINDS = (*NAMED, *HELD)
 
 
 def item(kind: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Words:
-    """Return the one item of the kind that a call handles, or nothing."""
+    """Return the one item of the kind that a call handles, or nothing. What tells of failures is no item."""
     given = (*args, *kwargs.values())
     found: set[Words] = set()
     if kind in NAMED:
         text = " ".join(filter(None, (names_in(each) for each in given)))
-        found = {(name,) for name in NAMED[kind] if name in text}
+        found = {(name,) for name in NAMED[kind] if name in text and OWN_ERROR not in text}
     else:
         types_, words = HELD[kind]
         values = (each.value if isinstance(each, Kept) else each for each in given)

@@ -15,13 +15,15 @@ from tests.azurite.server import Azurite
 from tocsin.core.alert import Alert, instance
 from tocsin.core.group import Group
 from tocsin.core.message import Settled
+from tocsin.core.unreadable import Unreadable
 from tocsin.ports import Conflict, Store, StoreUnavailable
 from tocsin.stores import keys, tables
 from tocsin.stores.codec import dump
 from tocsin.stores.partition import Ledger
 from tocsin.stores.rows import Change
 from tocsin.stores.tables import TableStore, connect
-from tocsin.testing.store_contract import MINUTE, T0, StoreContract, a_delivery, a_group, an_alert
+from tocsin.testing.store_contract import MINUTE, T0, a_delivery, a_group, an_alert
+from tocsin.testing.unreadable_contract import UnreadableContract
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def table(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> str:
     return azurite.connection
 
 
-class TestTables(StoreContract):
+class TestTables(UnreadableContract):
     """The contract on one table, with a second client as the second writer."""
 
     @pytest.fixture(autouse=True)
@@ -51,6 +53,76 @@ class TestTables(StoreContract):
 
     def second(self, store: Store) -> Store:
         return connect(self.where)
+
+    def spoil(self, store: Store, holding: str, text: str) -> int:
+        assert isinstance(store, TableStore)
+        return spoiled(store, holding, {"Pieces": 1, "B0": text})
+
+
+def spoiled(store: TableStore, holding: str, changes: dict[str, Any]) -> int:
+    """Change every row whose text holds another; return how many rows do."""
+    found = [each for each in store._table.list_entities() if holding in str(each.get("B0"))]
+    for each in found:
+        store._table.update_entity({**each, **changes})
+    return len(found)
+
+
+@pytest.mark.parametrize("changes", [{"Pieces": 0}, {"Pieces": "many"}, {"B0": 7}, {"B0": "{", "Pieces": 2}], ids=str)
+def test_a_row_whose_pieces_are_missing_or_wrong_is_passed_over_alone(table: str, changes: dict[str, Any]) -> None:
+    store = connect(table)
+    store.commit("high_error_rate", "sales", [an_alert((("agent", "bad"),)), an_alert()], [a_delivery("n1")], None)
+    store.enqueue([a_delivery("n2", episode="e2")])
+    assert spoiled(store, '"bad"', changes) == 1
+    assert spoiled(store, '"n1"', changes) == 1
+    assert store.open_alerts() == [an_alert()]
+    assert [each.notice.id for each in store.waiting(T0)] == ["n2"]
+    assert sorted(each.what for each in store.unreadable()) == ["alert", "message"]
+
+
+@pytest.mark.parametrize("text", ["{", '{"owner": "a"}', '{"owner": "a", "until": "soon"}', "[]", "null"])
+def test_a_lock_that_cannot_be_read_is_held_by_nobody_known_for_one_ttl(table: str, text: str) -> None:
+    store = connect(table)
+    assert store.lock("act/sales", "a", T0, MINUTE)
+    assert spoiled(store, '"owner"', {"B0": text}) == 1
+    store.unlock("act/sales", "b")
+    assert not store.lock("act/sales", "b", T0, MINUTE)
+    assert [(each.what, each.where) for each in store.unreadable()] == [("lock", "act/sales")]
+    assert not store.lock("act/sales", "b", T0 + MINUTE / 2, MINUTE)
+    assert store.lock("act/sales", "b", T0 + MINUTE, MINUTE)
+    assert store.unreadable() == []
+
+
+def test_a_heartbeat_that_cannot_be_read_is_none(table: str) -> None:
+    store = connect(table)
+    store.beat(T0)
+    store._table.upsert_entity({"PartitionKey": "beat", "RowKey": "tick", "At": "soon"})
+    assert store.last_beat() is None
+    assert store.last_failed() == ["the stored heartbeat cannot be read: ValueError"]
+
+
+@pytest.mark.parametrize("changes", [{"B0": "{"}, {"B0": '[["put"]]'}], ids=str)
+def test_a_partition_that_nobody_can_finish_is_left_out_alone(table: str, changes: dict[str, Any]) -> None:
+    store = connect(table)
+    store.commit("p95_latency", "sales", [an_alert((("agent", "other"),))], [], None)
+    for point, dies in (
+        ("named", lambda: store.commit("high_error_rate", "sales", many(350), [], None)),
+        ("named", lambda: store.keep(Group, "g", a_group(300), None)),
+    ):
+        store._ledger.crash[:] = [point]
+        with pytest.raises(KeyboardInterrupt):
+            dies()
+    store.keep(Group, "h", a_group(1), None)
+    for each in store._table.query_entities("Kind eq 'staged'"):
+        store._table.update_entity({**each, "Pieces": 1, **changes})
+    store = connect(table)
+    assert [each.by for each in store.open_alerts()] == [(("agent", "other"),)]
+    assert set(store.load_all("sales")) == {"p95_latency"}
+    assert set(store.kept(Group)) == {"h"}
+    assert {each.what for each in store.unreadable()} == {"alert", "Group"}
+    with pytest.raises(Unreadable):
+        store.load("high_error_rate", "sales")
+    with pytest.raises(Conflict):
+        store.commit("high_error_rate", "sales", many(1), [], None)
 
 
 def many(count: int, value: float = 1.0) -> list[Alert]:

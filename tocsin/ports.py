@@ -21,6 +21,7 @@ from tocsin.core.evals import Results
 from tocsin.core.gauge import Reading
 from tocsin.core.message import Delivery, Notice, Outcome
 from tocsin.core.remedy import Applied, Execution
+from tocsin.core.unreadable import Unreadable
 
 T = TypeVar("T")
 
@@ -180,10 +181,14 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The stored alerts of one rule on one target, with the tag that a commit must present."""
+    """The stored alerts of one rule on one target, with the tag that a commit must present.
+
+    ``lost`` are the rows that could not be read, by the JSON text of their instance. Nothing is known of them.
+    """
 
     alerts: Mapping[Instance, Alert]
     etag: str | None
+    lost: Sequence[Unreadable] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +257,14 @@ class Store(Protocol):
     """Keeps state. Every method raises ``StoreUnavailable`` when the store does not answer.
 
     Every method that saves something raises ``TooLarge`` for a value that does not fit, and then saves nothing.
+
+    What reads many rows passes over those that cannot be decoded; ``unreadable`` names them until their kind is read
+    again. What reads one raises ``Unreadable`` for it. None is deleted or replaced but a mark, by whoever presents its
+    tag, a lock and the heartbeat: to keep or record something anew under its key is a ``Conflict``.
     """
+
+    def unreadable(self) -> list[Unreadable]:
+        """Return the rows that were passed over when their kind was read last."""
 
     def load(self, rule: str, target: str) -> Loaded:
         """Return the stored alerts of one rule on one target."""
@@ -269,7 +281,7 @@ class Store(Protocol):
         """Return every alert that is not idle."""
 
     def mark(self, target: str) -> Mark:
-        """Return the newest slots evaluated on ``target``."""
+        """Return the newest slots evaluated on ``target``. ``Unreadable`` has the tag for its replacement."""
 
     def save_mark(
         self, target: str, slots: Mapping[str, datetime], etag: str | None, lag: timedelta | None = None
@@ -331,7 +343,10 @@ class Store(Protocol):
         """Return the place of the newest audit record, 0 when there is none."""
 
     def lock(self, name: str, owner: str, now: datetime, ttl: timedelta) -> bool:
-        """Return whether ``owner`` now holds the lock ``name``; it frees itself after ``ttl``."""
+        """Return whether ``owner`` now holds the lock ``name``; it frees itself after ``ttl``.
+
+        One that cannot be read is held by somebody unknown for one ``ttl``, from when that is seen.
+        """
 
     def unlock(self, name: str, owner: str) -> None:
         """Free the lock if ``owner`` holds it."""
@@ -343,7 +358,7 @@ class Store(Protocol):
         """Write the heartbeat with what the tick failed at, in a few short lines: the last thing a tick does."""
 
     def last_beat(self) -> datetime | None:
-        """Return when the last tick ended."""
+        """Return when the last tick ended; None before the first, and when that cannot be read."""
 
     def last_failed(self) -> list[str]:
         """Return what the last tick that ended failed at."""

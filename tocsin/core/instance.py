@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from enum import Enum
 from typing import Annotated, Any
@@ -33,6 +34,11 @@ def written(by: Instance) -> list[list[str]]:
     No normalized text has one. Stores from before there were special values hold the same form.
     """
     return [[name, _written(value)] for name, value in by]
+
+
+def key_of(by: Instance) -> str:
+    """Return the text by which an instance is stored."""
+    return json.dumps(written(by))
 
 
 def _written(value: str | Special) -> str:

@@ -80,14 +80,17 @@ class Actor:
         alerts = self._fit(self.store.open_alerts(), "alert", lambda alert: alert.open and alert.target in known)
         executions = self._fit(self.store.executions(), "execution", lambda each: each.target in known)
         under_way = self._fit(executions, "execution", lambda each: each.phase.acting)
+        self.failures.unreadable(self.store.unreadable())
         changed = sum(self._alone(self._consider, alert, known[alert.target], now) for alert in alerts)
         episodes = {alert.episode for alert in self._fit(alerts, "alert", lambda alert: bool(alert.episode))}
 
         failed = [each.subject for each in self.failures.failed if each.subject.what == "alert"]
         unclear = tuple(f"{each.name}/{each.target}/" for each in failed)
+        lost = [each for each in self.store.unreadable() if each.what == "alert"]
 
         def lapses(one: Execution) -> bool:
             over = one.episode not in episodes and not one.episode.startswith(unclear)
+            over = over and not any(each.may_be_about(one.target) for each in lost)
             return one.phase.waiting and one.consent is not None and over
 
         late = self._fit(executions, "execution", lapses)

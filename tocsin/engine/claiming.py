@@ -52,6 +52,7 @@ def claims(engine: Engine, target: Target, scope: str, since: Since) -> list[str
         *_people(engine, target, scope, since),
         *_kept(engine, target, scope),
         *_alerts(engine, target, scope),
+        *_lost(engine, target),  # last: what was read above is known to be readable or not
     ]
 
 
@@ -96,6 +97,12 @@ def _alerts(engine: Engine, target: Target, scope: str) -> Iterator[str]:
             answers = remedy.answers(policy, rule, alert, alert_labels(rule, target, alert.by))
             if answers and mode in (Automation.ACT, Automation.ASK) and _engages(policy.do, scope):
                 yield f"{alert.rule} is {alert.state.value}, which policy {policy.id} answers"
+
+
+def _lost(engine: Engine, target: Target) -> Iterator[str]:
+    for each in engine.store.unreadable():
+        if each.what in ("execution", "alert", Engaged.__name__) and each.may_be_about(target.name):
+            yield str(each)
 
 
 def _engages(steps: Sequence[Planned | Step], scope: str) -> bool:

@@ -16,6 +16,7 @@ from tocsin.core.config import Target
 from tocsin.core.evaluate import CUT, TWO_ROWS, Measured
 from tocsin.core.failing import Subject
 from tocsin.core.fields import Severity
+from tocsin.core.instance import key_of
 from tocsin.core.labels import alert_labels
 from tocsin.core.message import NEWS, Delivery, Kind, Notice, outbox
 from tocsin.core.native import NATIVE, Ended, Native, forgotten
@@ -35,6 +36,7 @@ from tocsin.core.sight import (
     newest_only,
 )
 from tocsin.core.signal import Signal
+from tocsin.core.unreadable import Unreadable
 from tocsin.engine.counting import SILENT
 from tocsin.engine.failing import Failures
 from tocsin.engine.measuring import Measurer, World
@@ -47,6 +49,8 @@ _TRIES = 4
 
 _REFUSALS = frozenset({*(why.value for why in Why), NO_EVENTS, TWO_ROWS, CUT})
 """Reasons for which a rule is not judged though something could be known."""
+
+_LOST = "a stored alert of it cannot be read"
 
 _TOLD = {
     Change.FIRED: Kind.FIRED,
@@ -94,7 +98,7 @@ class Evaluator:
 
     def evaluate(self, target: Target, now: datetime) -> Evaluated:
         """Evaluate every slot due on ``target`` and commit what came of it."""
-        mark = self.store.mark(target.name)
+        mark = self._mark(target)
         target = target if mark.lag is None else target.model_copy(update={"lag": mark.lag})
         stored = self.store.load_all(target.name)
         rules = self._rules(target)
@@ -135,7 +139,16 @@ class Evaluator:
         """
         stored = {rule.id: self.store.load(rule.id, target.name)}
         world = World(target, self.configuration, self.meters, failures=self.failures)
-        return self._committed(rule, Due(slots), seen, world, stored, now) is not None
+        judged = self._committed(rule, Due(slots), seen, world, stored, now)
+        return judged is not None and judged.refused != _LOST
+
+    def _mark(self, target: Target) -> Mark:
+        """Return what was evaluated last. One that cannot be read is begun anew: to wait for it would be silence."""
+        try:
+            return self.store.mark(target.name)
+        except Unreadable as lost:
+            self.failures.add(lost.subject, lost)
+            return Mark(etag=lost.etag)
 
     def _known(self, mark: Mark) -> dict[str, datetime]:
         """Return the newest slots of rules that there are: those of all that ever were would be ever more."""
@@ -215,13 +228,16 @@ class Evaluator:
 
     def _decide(self, rule: Rule, due_: Due, seen: Seeing, world: World, loaded: Loaded, now: datetime) -> Evaluated:
         alerts, changes = self._adopt(rule, dict(loaded.alerts), due_, now)
-        unknown, refused, verdicts = 0, "", Counter[Verdict]()
+        unknown, refused, lost, verdicts = 0, "", "", Counter[Verdict]()
         for slot in due_.slots:
             found = seen.at(slot, alerts, world.fresh, world.target.fresh_within)
             verdicts.update(each.verdict for each in found.values())
             unknown += any(each.verdict is Verdict.UNKNOWN for each in found.values())
             refused = next((each.reason for each in found.values() if each.reason in _REFUSALS), "")
             for by, observation in found.items():
+                if any(each.stands_for(key_of(by)) for each in loaded.lost):
+                    lost = _LOST  # it may fire already: unknown, and neither begun anew nor overwritten
+                    continue
                 before = alerts.get(by) or new_alert(rule, world.target, by)
                 alerts[by], change = machine.transition(before, observation, Timing.of(rule), slot)
                 changes.append((alerts[by], change))
@@ -235,7 +251,7 @@ class Evaluator:
         if rule not in BUILT_IN:
             self._count(world.target, due_, verdicts)
         told_of = tuple(change for _, change in changes if change is not Change.STEADY)
-        return Evaluated(len(due_.slots), unknown, told_of, refused)
+        return Evaluated(len(due_.slots), unknown, told_of, refused or lost)
 
     def _adopt(
         self, rule: Rule, alerts: dict[Instance, Alert], due_: Due, now: datetime

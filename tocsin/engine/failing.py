@@ -13,6 +13,7 @@ from typing import TypeVar
 from tocsin.core.config import Config
 from tocsin.core.failing import Failing, Failure, Subject, judge
 from tocsin.core.message import NEWS, Delivery, Notice, outbox
+from tocsin.core.unreadable import Unreadable
 from tocsin.ports import Conflict, Kept, Log, Store, StoreUnavailable
 
 T = TypeVar("T")
@@ -72,6 +73,13 @@ class Failures:
             self._failed.setdefault(subject, failure)
         self._note("error", "failed", subject, error=_words(error), where=failure.where)
 
+    def unreadable(self, rows: Iterable[Unreadable]) -> None:
+        """Note stored rows that were passed over, each once."""
+        known = {each.subject for each in self.failed}
+        for each in rows:
+            if each.subject not in known:
+                self.add(each.subject, each)
+
     @property
     def failed(self) -> tuple[Failure, ...]:
         """Return every failure so far, in the order of their subjects."""
@@ -115,7 +123,12 @@ class Alarm:
         return 0
 
     def _kept(self) -> Kept[Failing] | None:
-        return self.store.kept(Failing).get(_KEY)
+        """Return what failed before. Raises ``Unreadable``: what was told is not known then, and is not replaced."""
+        found = self.store.kept(Failing).get(_KEY)
+        for each in self.store.unreadable() if found is None else ():
+            if each.what == Failing.__name__:
+                raise each
+        return found
 
     def _messages(self, subject: Subject, notice: Notice, now: datetime) -> list[Delivery]:
         """Address an alert to the routes, or past them where they may be what fails."""

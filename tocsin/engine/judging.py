@@ -17,10 +17,11 @@ from tocsin.core.failing import Subject
 from tocsin.core.fields import Automation
 from tocsin.core.guard import Answer, Case, Ruling, World
 from tocsin.core.labels import alert_labels
-from tocsin.core.mute import silencer
+from tocsin.core.mute import Silence, silencer
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import CONSENT_HOLDS, Execution, Phase
 from tocsin.core.rule import Rule
+from tocsin.core.unreadable import lost_executions
 from tocsin.engine import standing, storms
 from tocsin.engine.failing import Failures
 from tocsin.engine.recalling import released
@@ -54,10 +55,22 @@ class Judge:
             return Answer(Ruling.PERMIT, f"ordered by {execution.by}", ())
         policy, alert = self.reporter.policy(execution.policy), self.reporter.alert(execution)
         rule = self.reporter.rule(alert.rule) if alert else None
+        if self._lost("execution" if alert else "alert", target):
+            return None
         if not (policy and rule and alert):
             return Answer(Ruling.REFUSE, "its policy, rule or alert is gone", ())
         answer = guard.permit(self._case(policy, rule, alert, target, now, _as_consented(execution, now)))
         return None if answer.ruling is not Ruling.PERMIT and alert.last is Verdict.UNKNOWN else answer
+
+    def _lost(self, what: str, target: Target) -> bool:
+        """Return whether a stored alert or execution cannot be read that may be about the target."""
+        lost = self.reporter.store.unreadable()
+        return any(each.what == what and each.may_be_about(target.name) for each in lost)
+
+    def _history(self, target: Target, now: datetime) -> list[Execution]:
+        """Return every execution; one that cannot be read counts as under way, for the limits and for its target."""
+        found = self.reporter.store.executions()
+        return [*found, *lost_executions(self.reporter.store.unreadable(), target.name, now)]
 
     def _world(self, execution: Execution, target: Target) -> World:
         actuator = self.actuators[execution.action]
@@ -69,7 +82,7 @@ class Judge:
         return World(already, state if state in DEPLOYING else "")
 
     def _case(self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime, stored: Execution) -> Case:
-        config, history = self.reporter.project.config, self.reporter.store.executions()
+        config, history = self.reporter.project.config, self._history(target, now)
         return Case(
             policy,
             rule,
@@ -118,6 +131,8 @@ class Judge:
 
     def _silenced(self, labels: Mapping[str, str], now: datetime) -> str:
         silences = standing.silences(self.reporter.project.config, self.reporter.store, now)
+        if any(each.what == Silence.__name__ for each in self.reporter.store.unreadable()):
+            return "perhaps silenced: a stored silence cannot be read"
         found = silencer([each for each in silences if each.actions], labels, now)
         return f"silenced by {found.author}, actions too: {found.comment}" if found else ""
 

@@ -13,6 +13,7 @@ from tocsin.core.failing import Subject
 from tocsin.core.heartbeat import missed
 from tocsin.core.message import NEWS, Delivery, Kind, Outcome, Said, Settled
 from tocsin.core.text import cut
+from tocsin.core.unreadable import Unreadable
 from tocsin.engine.counting import SILENT
 from tocsin.engine.failing import Failures
 from tocsin.engine.watching import Receivers
@@ -142,20 +143,32 @@ class Courier:
         """Return whether it ends what the fallback was told of in this receiver's place."""
         if not delivery.notice.kind.ends or not self._another(delivery):
             return False
-        return delivery.queue in self.store.kept(StoodIn)
+        stood = delivery.queue in self.store.kept(StoodIn)
+        return stood or any(
+            each.what == StoodIn.__name__ and each.stands_for(delivery.queue) for each in self.store.unreadable()
+        )
 
     def _fall_back(self, dead: Delivery, now: datetime) -> None:
         """Notify the fallback in a receiver's place, once; note with it what it has to be notified of the end of."""
         identity = f"{dead.notice.id}/{self.config.fallback}"
-        if not self._another(dead) or self.store.delivery(identity) is not None:
+        if not self._another(dead) or self._is_there(identity):
             return
         copy = self._copy(identity, dead, now)
         kept = self.store.kept(StoodIn).get(dead.queue)
-        if dead.notice.begins or (kept and dead.notice.kind.ends):
+        lost = kept is None and any(
+            each.what == StoodIn.__name__ and each.stands_for(dead.queue) for each in self.store.unreadable()
+        )
+        if not lost and (dead.notice.begins or (kept and dead.notice.kind.ends)):
             stands = StoodIn(dead.queue, now) if dead.notice.begins else None
             self.store.keep(StoodIn, dead.queue, stands, kept.etag if kept else None, [copy])
         else:
             self.store.enqueue([copy])
+
+    def _is_there(self, identity: str) -> bool:
+        try:
+            return self.store.delivery(identity) is not None
+        except Unreadable:
+            return True
 
     def _copy(self, identity: str, dead: Delivery, now: datetime) -> Delivery:
         beat = dead.notice.kind is Kind.WATCHDOG

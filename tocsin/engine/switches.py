@@ -14,6 +14,7 @@ from tocsin.core.config import Target
 from tocsin.core.container import SCOPES, App
 from tocsin.core.gauge import Reading
 from tocsin.core.hold import Engaged, Standing
+from tocsin.core.unreadable import Unreadable
 from tocsin.ports import Configuration, Conflict, Store
 
 BY_HAND = "person (by hand)"
@@ -99,7 +100,15 @@ class Switches:
             for each in self.store.kept(Engaged).values()
             if each.value.target == target.name
         }
-        return [*readings, *(_drift(kept.get(scope), scope, app, target) for scope in SCOPES)]
+        lost = [each for each in self.store.unreadable() if each.what == Engaged.__name__]
+        drifts = [_drift(kept.get(scope), scope, app, target) for scope in SCOPES]
+        return [*readings, *(_unless_lost(each, lost, target) for each in drifts)]
+
+
+def _unless_lost(drift: Reading, lost: Sequence[Unreadable], target: Target) -> Reading:
+    """Return the reading; whether a switch was engaged is not known where its row cannot be read."""
+    found = next((each for each in lost if each.stands_for(f"{target.name}/{drift.labels['scope']}")), None)
+    return replace(drift, value=None, why=str(found)) if found else drift
 
 
 def _drift(since: Engaged | None, scope: str, app: App, target: Target) -> Reading:

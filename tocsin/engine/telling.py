@@ -29,6 +29,7 @@ from tocsin.core.route import Node, ends
 from tocsin.core.telling import Audience, News
 from tocsin.core.text import scrub
 from tocsin.core.units import spell
+from tocsin.core.unreadable import Unreadable
 from tocsin.engine import muting, standing
 from tocsin.engine.failing import Failures
 from tocsin.engine.notifying import HOLD, StoodIn, judge
@@ -56,6 +57,13 @@ class _Round:
     """The group that is saved with the digests: the others' news is in them, so they are not saved without it."""
     owed: set[tuple[str, str]] = field(default_factory=set)
     """Groups with the id of a notice that somebody was not notified of; with none, groups that could not be saved."""
+
+    lost: Sequence[Unreadable] = ()
+    """Stored groups that cannot be read."""
+
+    def is_lost(self, name: str) -> bool:
+        """Return whether a group is stored and cannot be read."""
+        return any(each.stands_for(name) for each in self.lost)
 
     def every(self) -> dict[str, Group]:
         """Return all groups as they stand."""
@@ -118,9 +126,11 @@ class Teller:
             muting.acknowledged(self.store, now, self.failures),
         )
         told = _Round(now, before, audience, telling.places(audience.tree), acknowledged, self.failures)
+        told.lost = [each for each in self.store.unreadable() if each.what == Group.__name__]
         self._adopt(told)
         asides: list[tuple[str, Node, Notice]] = []
-        taken = [each for each in (self._take(delivery, told, asides) for delivery in news) if each]
+        take = lambda delivery: self._take(delivery, told, asides)  # noqa: E731
+        taken = [each for each in self.failures.each(news, _news, take, None) if each]
         told.muting = muting.careful(self.project.config, self.store, self._firing(told), now, self.failures)
         for group in self._due(told.every().values(), now):
             if group.place in told.places:
@@ -176,14 +186,12 @@ class Teller:
 
     def _moves(self, source: Group, key: str, member: Member, told: _Round) -> bool:
         """Return whether an alert is in another group now."""
-        leads = self._leads(source.id, member, told)
-        if not leads:
-            self._move(source, key, member, told)
-        return not leads
-
-    def _leads(self, name: str, member: Member, told: _Round) -> bool:
         labels = labels_of(member.notice)
-        return any(telling.name_of(node, labels) == name for node in ends(told.audience.tree, labels))
+        leads = [telling.name_of(node, labels) for node in ends(told.audience.tree, labels)]
+        moves = source.id not in leads and not any(told.is_lost(name) for name in leads)
+        if moves:
+            self._move(source, key, member, told)
+        return moves
 
     def _move(self, source: Group, key: str, member: Member, told: _Round) -> None:
         """Put an alert into the groups of the routes that there are, with what was told of it."""
@@ -214,6 +222,7 @@ class Teller:
             names = self._into(telling.news_of(notice), told)
             if notice.kind.ends:
                 self._end_escalations(names, notice, told)
+            asides += self._past_lost(names, notice, told)
             return _Taken(held, names)
         beside = list(self._beside(notice, told))
         asides += beside
@@ -228,6 +237,14 @@ class Teller:
         entered = telling.enter(told.every(), told.audience, [news], told.now)
         told.groups |= entered.groups
         return tuple(entered.groups)
+
+    def _past_lost(self, names: Collection[str], notice: Notice, told: _Round) -> Iterator[tuple[str, Node, Notice]]:
+        """Take news out of the groups that cannot be read, and yield these: beside them it is told by itself."""
+        for node in ends(told.audience.tree, labels_of(notice)):
+            name = telling.name_of(node, labels_of(notice))
+            if name in names and told.is_lost(name):
+                told.groups.pop(name, None)
+                yield name, node, notice
 
     def _beside(self, notice: Notice, told: _Round) -> Iterator[tuple[str, Node, Notice]]:
         """Yield the groups beside which something is told at once; what waits there is told before it."""
@@ -324,7 +341,8 @@ class Teller:
         why = told.muting.reason(labels_of(notice), told.now)
         if why and not always_told(notice):
             self.log.info("held", group=name, alert=notice.episode, why=why)
-            told.owed.discard((name, notice.id))
+            if not told.is_lost(name):  # else no group tells it later: it is tried again
+                told.owed.discard((name, notice.id))
             return
         made = [
             self.failures.attempt(_about(name, f"for {each}"), partial(self._aside, name, each, notice, told), None)

@@ -340,6 +340,7 @@ class _Telling:
     def _alarm(self) -> int:
         """Return how many alerts began or ended. One that cannot even be kept is in the log and in the heartbeat."""
         alarm = Alarm(self.engine.store, self.engine.project.config, self.engine.log)
+        self.failures.unreadable(self.engine.store.unreadable())
         ask = lambda: alarm.tell(self.failures, self.now, whole=self.whole)  # noqa: E731
         begun = self.failures.attempt(Subject("telling of failures"), ask, None)
         hour = f"{self.now:%Y%m%dT%H}"

@@ -21,7 +21,10 @@ def write(table: TableClient, now: datetime, failed: Sequence[str]) -> None:
 
 
 def read(table: TableClient) -> tuple[datetime | None, list[str]]:
-    """Return when the last tick ended (None before the first) and what it failed at. Raises ``StoreUnavailable``."""
+    """Return when the last tick ended (None before the first) and what it failed at. Raises ``StoreUnavailable``.
+
+    A heartbeat that cannot be read is none: the watcher counts as dead until its next.
+    """
     from azure.core.exceptions import ResourceNotFoundError
 
     with reached():
@@ -29,4 +32,7 @@ def read(table: TableClient) -> tuple[datetime | None, list[str]]:
             found = table.get_entity("beat", "tick")
         except ResourceNotFoundError:
             return None, []
-    return datetime.fromisoformat(str(found["At"])), list(json.loads(str(found.get("Failed") or "[]")))
+    try:
+        return datetime.fromisoformat(str(found["At"])), list(json.loads(str(found.get("Failed") or "[]")))
+    except (ValueError, TypeError, KeyError) as error:
+        return None, [f"the stored heartbeat cannot be read: {type(error).__name__}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 from tocsin.core import audit
 from tocsin.core.alert import Alert
 from tocsin.core.audit import Record
-from tocsin.core.instance import written
+from tocsin.core.instance import key_of
 from tocsin.core.message import Delivery
 from tocsin.core.remedy import Execution
+from tocsin.core.unreadable import digest
 from tocsin.stores.codec import dump
 from tocsin.stores.rows import Row
 
@@ -48,11 +48,6 @@ def mark(target: str) -> str:
     return f"mark|{target}"
 
 
-def digest(text: str) -> str:
-    """Return text of any kind and length as a key can hold it."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def lock_body(owner: str, until: float) -> str:
     """Return what the head of a lock holds."""
     return json.dumps({"owner": owner, "until": until})
@@ -70,7 +65,7 @@ def alert_row(alert: Alert) -> Row:
 
 def alert_key(alert: Alert) -> str:
     """Return the row of an alert in its partition."""
-    return f"{ALERT}|{digest(json.dumps(written(alert.by)))}"
+    return f"{ALERT}|{digest(key_of(alert.by))}"
 
 
 def out_key(identity: str) -> str:
@@ -104,7 +99,9 @@ def audit_rows(since: int, most: int | None) -> tuple[str, str]:
 
 
 def chained(entries: Sequence[Record], newest: str) -> tuple[list[Row], str]:
-    """Return audit rows that continue the chain, and the head's text that names its new end."""
+    """Return audit rows that continue the chain, and the head's text that names its new end: as it is without any."""
+    if not entries:
+        return [], newest
     last: dict[str, Any] = json.loads(newest) if newest else {"sequence": 0, "hash": audit.START}
     rows = []
     for entry in entries:

@@ -14,7 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tocsin.core.unreadable import Unreadable
 from tocsin.ports import Conflict, StoreUnavailable, TooLarge
+from tocsin.stores.decoding import Passed, decoding
 from tocsin.stores.rows import HEAD, Change, Row, Step, transactions
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Ledger:
     """Names of points at which a test wants this writer to die."""
 
     def head(self, partition: str) -> Head:
-        """Return the head, after whatever a dead writer left undone has been finished."""
+        """Return the head, after whatever a dead writer left undone has been finished. Raises ``Unreadable``."""
         while True:
             with reached():
                 head = self._read(partition)
@@ -94,15 +96,16 @@ class Ledger:
             found = list(self.table.query_entities(text, parameters={"first": first, "last": last, "below": below}))
         return sorted(found, key=lambda entity: (str(entity["PartitionKey"]), str(entity["RowKey"])))
 
-    def unfinished(self) -> None:
-        """Finish what dead writers left in any partition."""
+    def unfinished(self) -> list[Unreadable]:
+        """Finish what dead writers left in any partition; return those where that cannot be read."""
         with reached():
             found = [
                 str(each["PartitionKey"])
                 for each in self.table.query_entities("Pending gt ''", select=["PartitionKey"])
             ]
-        for partition in found:
-            self.head(partition)
+        read = Passed()
+        read.each("", found, self.head, _partition)
+        return read.rows
 
     def write(self, partition: str, etag: str | None, change: Change) -> None:
         """Make the change, whole or not at all. Raises ``Conflict`` when the head is another than ``etag``.
@@ -140,7 +143,8 @@ class Ledger:
         for number, entity in enumerate(staged):
             if number < head.done:
                 continue
-            steps = [_unstaged(step) for step in json.loads(body_of(entity))]
+            with decoding(lambda: _partition(partition)):
+                steps = [_unstaged(step) for step in json.loads(body_of(entity))]
             with reached():
                 moved = _head(partition, etag, head.body, head.pending, number + 1)
                 etag = self._transact([moved, *_operations(partition, steps)])
@@ -163,7 +167,8 @@ class Ledger:
             entity = self.table.get_entity(partition, HEAD)
         except ResourceNotFoundError:
             return Head()
-        return Head(entity.metadata["etag"], body_of(entity), str(entity["Pending"]), int(entity["Done"]))
+        with decoding(lambda: _partition(partition)):
+            return Head(entity.metadata["etag"], body_of(entity), str(entity["Pending"]), int(entity["Done"]))
 
     def _transact(self, operations: list[Any]) -> str:
         """Make the operations together and return the ETag of the first."""
@@ -199,6 +204,15 @@ def reached() -> Iterator[None]:
         raise StoreUnavailable(f"the table cannot be used: {error.status_code}") from error
     except AzureError as error:
         raise StoreUnavailable(f"the table cannot be used: {type(error).__name__}") from error
+
+
+def _partition(partition: str) -> Unreadable:
+    """Return a partition whose head, or what is staged beside it, cannot be read."""
+    what, *names = partition.split("|")
+    if what == "kept":
+        return Unreadable(names[0], partition, names[1])
+    target = names[0] if what in ("alerts", "mark") else ""
+    return Unreadable("alert" if what == "alerts" else what, partition, target=target)
 
 
 def body_of(entity: Mapping[str, Any]) -> str:

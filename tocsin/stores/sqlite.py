@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tocsin.core import audit
-from tocsin.core.alert import Alert, Instance
+from tocsin.core.alert import Alert
 from tocsin.core.audit import Record
-from tocsin.core.instance import written
+from tocsin.core.instance import key_of
 from tocsin.core.message import Delivery
 from tocsin.core.remedy import Execution
 from tocsin.core.schedule import CLOCK_STEP, PUT_OFF, has_come
+from tocsin.core.unreadable import Unreadable, digest
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
 from tocsin.stores import keys
 from tocsin.stores.codec import Audited, divide, dump, load, unite
+from tocsin.stores.decoding import NOBODY, Passed, decoding, lost_execution
 from tocsin.stores.rows import Change, Row, transactions
 
 T = TypeVar("T")
@@ -49,10 +51,10 @@ CREATE TABLE IF NOT EXISTS beats (name TEXT PRIMARY KEY, at REAL NOT NULL);
 _NO_LAST = 2**62
 
 _WAITING = """
-SELECT body FROM deliveries d WHERE state = 'waiting' AND NOT (not_before > :now AND not_before <= :latest)
+SELECT id, body FROM deliveries d WHERE state = 'waiting' AND NOT (not_before > :now AND not_before <= :latest)
 AND NOT (held_until > :now AND held_until <= :latest) AND NOT EXISTS (
   SELECT 1 FROM deliveries e WHERE e.state = 'waiting' AND e.receiver = d.receiver AND e.episode = d.episode
-  AND (e.sequence, e.id) < (d.sequence, d.id))
+  AND (e.sequence, e.id) < (d.sequence, d.id) AND e.id NOT IN (SELECT value FROM json_each(:lost)))
 ORDER BY sequence, id
 """
 
@@ -64,6 +66,11 @@ class SqliteStore(Audited):
         self._path = str(path)
         self._mutex = threading.RLock()
         self._open: sqlite3.Connection | None = None
+        self._passed = Passed()
+
+    def unreadable(self) -> list[Unreadable]:
+        """Return the rows that were passed over when their kind was read last."""
+        return self._passed.rows
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
@@ -76,9 +83,8 @@ class SqliteStore(Audited):
         """Return the stored alerts of one rule on one target."""
         with self._transaction() as db:
             head = db.execute("SELECT etag FROM heads WHERE partition = ?", (_partition(rule, target),)).fetchone()
-            rows = db.execute("SELECT body FROM alerts WHERE partition = ?", (_partition(rule, target),)).fetchall()
-        alerts = [load(Alert, body) for (body,) in rows]
-        return Loaded({alert.by: alert for alert in alerts}, str(head[0]) if head else None)
+            rows = db.execute(f"{_ALERTS} WHERE partition = ?", (_partition(rule, target),)).fetchall()
+        return _loaded(rows, str(head[0]) if head else None)
 
     def load_all(self, target: str) -> Mapping[str, Loaded]:
         """Return what ``load`` would for every rule that has anything stored on ``target``."""
@@ -88,14 +94,11 @@ class SqliteStore(Audited):
             heads = db.execute(
                 "SELECT partition, etag FROM heads WHERE partition >= ? AND substr(partition, 1, ?) = ?", within
             ).fetchall()
-            rows = db.execute(
-                "SELECT partition, body FROM alerts WHERE partition >= ? AND substr(partition, 1, ?) = ?", within
-            ).fetchall()
-        alerts: dict[str, dict[Instance, Alert]] = {partition: {} for partition, _ in heads}
-        for partition, body in rows:
-            alert = load(Alert, body)
-            alerts[partition][alert.by] = alert
-        return {partition[len(first) :]: Loaded(alerts[partition], str(etag)) for partition, etag in heads}
+            rows = db.execute(f"{_ALERTS} WHERE partition >= ? AND substr(partition, 1, ?) = ?", within).fetchall()
+        alerts: dict[str, list[_Row]] = {partition: [] for partition, _ in heads}
+        for row in rows:
+            alerts[row[0]].append(row)
+        return {partition[len(first) :]: _loaded(alerts[partition], str(etag)) for partition, etag in heads}
 
     def commit(
         self, rule: str, target: str, alerts: Iterable[Alert], deliveries: Iterable[Delivery], etag: str | None
@@ -106,7 +109,7 @@ class SqliteStore(Audited):
         with self._transaction() as db:
             _advance_head(db, partition, etag, "")
             for alert in alerts:
-                key = (partition, json.dumps(written(alert.by)))
+                key = (partition, key_of(alert.by))
                 if alert.idle:
                     db.execute("DELETE FROM alerts WHERE partition = ? AND key = ?", key)
                 else:
@@ -116,8 +119,8 @@ class SqliteStore(Audited):
     def open_alerts(self) -> list[Alert]:
         """Return every alert that is not idle."""
         with self._transaction() as db:
-            rows = db.execute("SELECT body FROM alerts ORDER BY partition, key").fetchall()
-        return [load(Alert, body) for (body,) in rows]
+            rows = db.execute(f"{_ALERTS} ORDER BY partition, key").fetchall()
+        return self._passed.each("alerts", rows, lambda row: load(Alert, row[2]), _alert)
 
     def mark(self, target: str) -> Mark:
         """Return the newest slots evaluated on ``target``."""
@@ -125,7 +128,8 @@ class SqliteStore(Audited):
             row = db.execute("SELECT etag, body FROM heads WHERE partition = ?", (_mark(target),)).fetchone()
         if row is None:
             return Mark()
-        return replace(load(Mark, row[1]), etag=str(row[0]))
+        with decoding(lambda: Unreadable("mark", _mark(target), target=target, etag=str(row[0]))):
+            return replace(load(Mark, row[1]), etag=str(row[0]))
 
     def save_mark(
         self, target: str, slots: Mapping[str, datetime], etag: str | None, lag: timedelta | None = None
@@ -140,8 +144,17 @@ class SqliteStore(Audited):
         """Return unsettled deliveries whose time has come, oldest first; none that another writer holds."""
         with self._transaction() as db:
             latest = now + PUT_OFF + CLOCK_STEP  # beyond it is what a clock wrote that was ahead: see ``has_come``
-            rows = db.execute(_WAITING, {"now": now.timestamp(), "latest": latest.timestamp()}).fetchall()
-        return [load(Delivery, body) for (body,) in rows]
+            at = {"now": now.timestamp(), "latest": latest.timestamp()}
+            lost: list[Unreadable] = []
+            while True:  # what cannot be read is in nobody's way: what comes after it in its lane is read next
+                read = Passed()
+                rows = db.execute(_WAITING, {**at, "lost": json.dumps([each.id for each in lost])}).fetchall()
+                found = read.each("", rows, _delivery, _message)
+                if len(read.rows) == len(lost):
+                    break
+                lost = read.rows
+        self._passed.note("waiting", lost)
+        return found
 
     def claim(self, delivery: Delivery, until: datetime) -> Delivery:
         """Hold a delivery against other writers until ``until``. Raises ``Conflict``."""
@@ -176,14 +189,14 @@ class SqliteStore(Audited):
     def delivery(self, identity: str) -> Delivery | None:
         """Return one delivery, wherever it was committed; None when there is none, or none any more."""
         with self._transaction() as db:
-            row = db.execute("SELECT body FROM deliveries WHERE id = ?", (identity,)).fetchone()
-        return load(Delivery, row[0]) if row else None
+            row = db.execute("SELECT id, body FROM deliveries WHERE id = ?", (identity,)).fetchone()
+        return _delivery(row) if row else None
 
     def deliveries(self, limit: int = 100) -> list[Delivery]:
         """Return the newest deliveries, newest first."""
         with self._transaction() as db:
-            rows = db.execute("SELECT body FROM deliveries ORDER BY created DESC, id LIMIT ?", (limit,)).fetchall()
-        return [load(Delivery, body) for (body,) in rows]
+            rows = db.execute("SELECT id, body FROM deliveries ORDER BY created DESC, id LIMIT ?", (limit,)).fetchall()
+        return self._passed.each("deliveries", rows, _delivery, _message)
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
         """Add deliveries that belong to no alert partition; one that is there already is left alone."""
@@ -195,14 +208,14 @@ class SqliteStore(Audited):
     def execution(self, identity: str) -> Execution | None:
         """Return one execution."""
         with self._transaction() as db:
-            row = db.execute("SELECT body FROM executions WHERE id = ?", (identity,)).fetchone()
-        return load(Execution, row[0]) if row else None
+            row = db.execute("SELECT id, body FROM executions WHERE id = ?", (identity,)).fetchone()
+        return _execution(row) if row else None
 
     def executions(self) -> list[Execution]:
         """Return every execution, oldest first."""
         with self._transaction() as db:
-            rows = db.execute("SELECT body FROM executions ORDER BY rowid").fetchall()
-        return [load(Execution, body) for (body,) in rows]
+            rows = db.execute("SELECT id, body FROM executions ORDER BY rowid").fetchall()
+        return self._passed.each("executions", rows, _execution, _lost_execution)
 
     def record(
         self, execution: Execution | None, entries: Sequence[Record], deliveries: Iterable[Delivery] = ()
@@ -226,7 +239,15 @@ class SqliteStore(Audited):
         texts: dict[str, list[str]] = {}
         for whole, body in parts:
             texts.setdefault(whole, []).append(body)
-        return {key: Kept(unite(kind, body, texts.get(key, ())), str(etag)) for key, etag, body in rows if body}
+
+        def one(row: _Row) -> tuple[str, Kept[T]]:
+            key, etag, body = row
+            return key, Kept(unite(kind, body, texts.get(key, ())), str(etag))
+
+        def named(row: _Row) -> Unreadable:
+            return Unreadable(kind.__name__, row[0], digest(row[0]))
+
+        return dict(self._passed.each(f"kept {kind.__name__}", rows, one, named))
 
     def keep(
         self, kind: type[T], key: str, value: T | None, etag: str | None, deliveries: Iterable[Delivery] = ()
@@ -269,11 +290,18 @@ class SqliteStore(Audited):
         until = (now + ttl).timestamp()
         _check(keys.lock(name), keys.lock_body(owner, until))
         with self._transaction() as db:
-            held = db.execute("SELECT owner, until FROM locks WHERE name = ?", (name,)).fetchone()
-            if held and held[0] != owner and not has_come(datetime.fromtimestamp(held[1], UTC), now, PUT_OFF):
+            rows = db.execute("SELECT owner, until FROM locks WHERE name = ?", (name,)).fetchall()
+            free = self._passed.each(
+                f"lock {name}",
+                rows,
+                lambda held: bool(_free(held[1], now) or held[0] == owner),
+                lambda _: Unreadable("lock", name),
+            )
+            if False in free:
                 return False
-            db.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?)", (name, owner, until))
-        return True
+            lost = len(free) < len(rows)
+            db.execute("INSERT OR REPLACE INTO locks VALUES (?, ?, ?)", (name, NOBODY if lost else owner, until))
+        return not lost
 
     def unlock(self, name: str, owner: str) -> None:
         """Free the lock if ``owner`` holds it."""
@@ -296,13 +324,19 @@ class SqliteStore(Audited):
         """Return when the last tick ended."""
         with self._transaction() as db:
             row = db.execute("SELECT at FROM beats WHERE name = 'tick'").fetchone()
-        return datetime.fromtimestamp(row[0], UTC) if row else None
+        try:
+            return datetime.fromtimestamp(row[0], UTC) if row else None
+        except (TypeError, ValueError, OverflowError):
+            return None
 
     def last_failed(self) -> list[str]:
         """Return what the last tick that ended failed at."""
         with self._transaction() as db:
             row = db.execute("SELECT body FROM heads WHERE partition = 'beat'").fetchone()
-        return list(json.loads(row[0])) if row else []
+        try:
+            return list(json.loads(row[0])) if row else []
+        except (TypeError, ValueError) as error:
+            return [f"the stored heartbeat cannot be read: {type(error).__name__}"]
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -324,6 +358,7 @@ class SqliteStore(Audited):
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
+        db.text_factory = _text
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.executescript(_SCHEMA)
@@ -334,6 +369,49 @@ class SqliteStore(Audited):
 def _check(partition: str, body: str, rows: Sequence[Row] = (), deliveries: Sequence[Delivery] = ()) -> None:
     """Raise ``TooLarge`` for what Table Storage would not hold, by the function that cuts changes up for it."""
     transactions(partition, Change(body, [*rows, *map(keys.out_row, deliveries)]))
+
+
+_ALERTS = "SELECT partition, key, body FROM alerts"
+
+_Row = tuple[Any, ...]
+
+
+def _text(stored: bytes) -> str:
+    """Return stored text; what is no UTF-8 is kept as it is, for whoever decodes the one row to refuse."""
+    return stored.decode(errors="surrogateescape")
+
+
+def _loaded(rows: Iterable[_Row], etag: str | None) -> Loaded:
+    read = Passed()
+    alerts = read.each("", rows, lambda row: load(Alert, row[2]), _alert)
+    return Loaded({alert.by: alert for alert in alerts}, etag, read.rows)
+
+
+def _alert(row: _Row) -> Unreadable:
+    partition, key, _ = row
+    return Unreadable("alert", f"{partition} {key}", digest(key), partition.split("/")[1])
+
+
+def _message(row: _Row) -> Unreadable:
+    return Unreadable("message", row[0], digest(row[0]), id=row[0])
+
+
+def _delivery(row: _Row) -> Delivery:
+    with decoding(lambda: _message(row)):
+        return load(Delivery, row[1])
+
+
+def _lost_execution(row: _Row) -> Unreadable:
+    return lost_execution(row[0], digest(row[0]), row[1], row[0])
+
+
+def _execution(row: _Row) -> Execution:
+    with decoding(lambda: _lost_execution(row)):
+        return load(Execution, row[1])
+
+
+def _free(until: float, now: datetime) -> bool:
+    return has_come(datetime.fromtimestamp(until, UTC), now, PUT_OFF)
 
 
 def _partition(rule: str, target: str) -> str:
@@ -382,6 +460,7 @@ def _save_execution(db: sqlite3.Connection, execution: Execution) -> None:
 
 def _append(db: sqlite3.Connection, entry: Record) -> None:
     last = db.execute("SELECT body FROM audit ORDER BY sequence DESC LIMIT 1").fetchone()
-    newest: dict[str, Any] = json.loads(last[0]) if last else {"sequence": 0, "hash": audit.START}
-    body = audit.chained(entry, newest["sequence"] + 1, newest["hash"])
+    with decoding(lambda: Unreadable("audit", "its newest record")):
+        newest: dict[str, Any] = json.loads(last[0]) if last else {"sequence": 0, "hash": audit.START}
+        body = audit.chained(entry, newest["sequence"] + 1, newest["hash"])
     db.execute("INSERT INTO audit VALUES (?, ?)", (body["sequence"], audit.canonical(body)))

@@ -14,14 +14,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, starmap
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tocsin.core.alert import Alert, Instance
+from tocsin.core.alert import Alert
 from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
 from tocsin.core.schedule import PUT_OFF, has_come
+from tocsin.core.unreadable import Unreadable, digest
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
 from tocsin.stores import beats, keys
 from tocsin.stores.codec import Audited, divide, dump, has_parts, load, unite
+from tocsin.stores.decoding import NOBODY, Passed, decoding, lost_execution, said
 from tocsin.stores.partition import Ledger, body_of, reached
 from tocsin.stores.rows import HEAD, Change, Row
 
@@ -46,6 +48,11 @@ class TableStore(Audited):
         self._parts: dict[type[Any], dict[str, tuple[str, dict[str, str]]]] = {}
         """By kind and partition the ETag of the head and the digests of the parts, as they were last read."""
         self._prepared = False
+        self._passed = Passed()
+
+    def unreadable(self) -> list[Unreadable]:
+        """Return the rows that were passed over when their kind was read last."""
+        return self._passed.rows
 
     def prepare(self) -> None:
         """Make the table unless it is there, once."""
@@ -66,23 +73,28 @@ class TableStore(Audited):
         """Return the stored alerts of one rule on one target."""
         partition = keys.partition(rule, target)
         head = self._ledger.head(partition)
-        alerts = [load(Alert, body_of(each)) for each in self._rows(partition, keys.ALERT)]
-        return Loaded({alert.by: alert for alert in alerts}, head.etag)
+        return _loaded(self._rows(partition, keys.ALERT), head.etag)
 
     def load_all(self, target: str) -> Mapping[str, Loaded]:
-        """Return what ``load`` would for every rule that has anything stored on ``target``, in one query."""
-        self._ledger.unfinished()
+        """Return what ``load`` would for every rule that has anything stored on ``target``, in one query.
+
+        A rule is left out whose partition a dead writer left half written in a way that nobody can finish.
+        """
+        stuck = {each.where for each in self._ledger.unfinished()}
         first = keys.partition("", target)
         etags: dict[str, str] = {}
-        alerts: dict[str, dict[Instance, Alert]] = {}
+        rows: dict[str, list[Any]] = {}
         for entity in self._ledger.across(first, f"{first}~", f"{keys.ALERT}~"):
-            rule = str(entity["PartitionKey"])[len(first) :]
+            partition = str(entity["PartitionKey"])
             if entity["RowKey"] == HEAD:
-                etags[rule] = entity.metadata["etag"]
+                etags[partition] = entity.metadata["etag"]
             else:
-                alert = load(Alert, body_of(entity))
-                alerts.setdefault(rule, {})[alert.by] = alert
-        return {rule: Loaded(alerts.get(rule, {}), etag) for rule, etag in etags.items()}
+                rows.setdefault(partition, []).append(entity)
+        return {
+            partition[len(first) :]: _loaded(rows.get(partition, []), etag)
+            for partition, etag in etags.items()
+            if partition not in stuck
+        }
 
     def commit(
         self, rule: str, target: str, alerts: Iterable[Alert], deliveries: Iterable[Delivery], etag: str | None
@@ -98,15 +110,16 @@ class TableStore(Audited):
 
     def open_alerts(self) -> list[Alert]:
         """Return every alert that is not idle."""
-        self._ledger.unfinished()
-        return [load(Alert, body_of(each)) for each in self._found(keys.ALERT)]
+        self._finish()
+        return self._passed.each("alerts", self._found(keys.ALERT), lambda each: load(Alert, body_of(each)), _alert)
 
     # Marks
 
     def mark(self, target: str) -> Mark:
         """Return the newest slots evaluated on ``target``."""
         head = self._ledger.head(keys.mark(target))
-        return replace(load(Mark, head.body), etag=head.etag) if head.etag else Mark()
+        with decoding(lambda: Unreadable("mark", keys.mark(target), target=target, etag=head.etag)):
+            return replace(load(Mark, head.body), etag=head.etag) if head.etag else Mark()
 
     def save_mark(
         self, target: str, slots: Mapping[str, datetime], etag: str | None, lag: timedelta | None = None
@@ -119,10 +132,10 @@ class TableStore(Audited):
     def waiting(self, now: datetime) -> list[Delivery]:
         """Return unsettled deliveries whose time has come, oldest first; none that another writer holds."""
         self.prepare()  # a tick begins here: what could not be done when the app was composed is done now
-        self._ledger.unfinished()
-        rows = list(self._found(keys.OUT, Settled.WAITING.value))
-        found = [(load(Delivery, body_of(each)), float(each["Held"])) for each in rows]
-        self._places = {each.id: str(row["PartitionKey"]) for (each, _), row in zip(found, rows, strict=True)}
+        self._finish()
+        rows = self._passed.each("waiting", self._found(keys.OUT, Settled.WAITING.value), _waiting, _message)
+        self._places = {each.id: partition for each, _, partition in rows}
+        found = [(each, held) for each, held, _ in rows]
         found.sort(key=lambda each: (each[0].sequence, each[0].id))
         first: dict[tuple[str, str], str] = {}
         for delivery, _ in found:
@@ -132,13 +145,13 @@ class TableStore(Audited):
             for delivery, held in found
             if first[delivery.receiver, delivery.queue] == delivery.id
             and has_come(delivery.not_before, now, PUT_OFF)
-            and has_come(datetime.fromtimestamp(held, UTC), now, PUT_OFF)
+            and has_come(held, now, PUT_OFF)
         ]
 
     def claim(self, delivery: Delivery, until: datetime) -> Delivery:
         """Hold a delivery against other writers until ``until``. Raises ``Conflict``."""
         entity = self._place(delivery.id)
-        stored = load(Delivery, body_of(entity))
+        stored = _delivery(entity)
         if stored.state is not Settled.WAITING or stored.attempts != delivery.attempts:
             raise Conflict(delivery.id)
         held = replace(delivery, attempts=delivery.attempts + 1)
@@ -149,7 +162,7 @@ class TableStore(Audited):
         """Replace a delivery that this writer claimed; one that another has settled meanwhile stays as it is."""
         while True:
             entity = self._place(delivery.id)
-            if load(Delivery, body_of(entity)).state is not Settled.WAITING:
+            if _delivery(entity).state is not Settled.WAITING:
                 return None
             try:
                 return self._replace(entity, delivery, 0.0)
@@ -159,13 +172,13 @@ class TableStore(Audited):
     def delivery(self, identity: str) -> Delivery | None:
         """Return one delivery, wherever it was committed; None when there is none, or none any more."""
         try:
-            return load(Delivery, body_of(self._place(identity)))
+            return _delivery(self._place(identity))
         except Conflict:
             return None
 
     def deliveries(self, limit: int = 100) -> list[Delivery]:
         """Return the newest deliveries, newest first."""
-        found = [load(Delivery, body_of(each)) for each in self._found(keys.OUT)]
+        found = self._passed.each("deliveries", self._found(keys.OUT), _delivery, _message)
         return sorted(found, key=lambda each: (-each.created.timestamp(), each.id))[:limit]
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
@@ -178,15 +191,14 @@ class TableStore(Audited):
         """Return one execution."""
         self._ledger.head(keys.ACTING)
         found = self._ledger.rows(keys.ACTING, keys.execution_key(identity), f"{keys.execution_key(identity)}~")
-        return load(Execution, body_of(found[0])) if found else None
+        with decoding(lambda: lost_execution(identity, keys.execution_key(identity), "", identity)):
+            return load(Execution, body_of(found[0])) if found else None
 
     def executions(self) -> list[Execution]:
         """Return every execution, oldest first."""
         self._ledger.head(keys.ACTING)
-        found = [
-            load(Execution, body_of(each))
-            for each in self._ledger.rows(keys.ACTING, f"{keys.EXECUTION}|", f"{keys.EXECUTION}~")
-        ]
+        rows = self._ledger.rows(keys.ACTING, f"{keys.EXECUTION}|", f"{keys.EXECUTION}~")
+        found = self._passed.each("executions", rows, lambda each: load(Execution, body_of(each)), _execution)
         return sorted(found, key=lambda each: (each.begun or each.intended or _EVER, each.id))
 
     def record(
@@ -197,7 +209,8 @@ class TableStore(Audited):
         while True:
             head = self._ledger.head(keys.ACTING)
             puts = self._execution_row(execution)
-            rows, body = keys.chained(entries, head.body)
+            with decoding(lambda: Unreadable("audit", f"{keys.ACTING} {HEAD}")):
+                rows, body = keys.chained(entries, head.body)
             try:
                 return self._ledger.write(
                     keys.ACTING, head.etag, Change(body, [*puts, *rows, *self._new(keys.ACTING, given)])
@@ -207,15 +220,23 @@ class TableStore(Audited):
 
     def kept(self, kind: type[T]) -> Mapping[str, Kept[T]]:
         """Return every value of a kind, by its key."""
-        found: dict[str, Kept[T]] = {}
         there: dict[str, tuple[str, dict[str, str]]] = {}
-        for partition, (head, *parts) in groupby(self._whole(kind), key=lambda each: str(each["PartitionKey"])):
+
+        def one(rows: Sequence[Any]) -> tuple[str, Kept[T]] | None:
+            head, *parts = rows
             etag, texts = head.metadata["etag"], {str(each["RowKey"]): body_of(each) for each in parts}
-            there[partition] = etag, {key: keys.digest(text) for key, text in texts.items()}
-            if body := json.loads(body_of(head) or "{}"):
-                found[body["key"]] = Kept(unite(kind, body["value"], texts.values()), etag)
+            body = json.loads(body_of(head) or "{}")
+            value = unite(kind, body["value"], texts.values()) if body else None
+            there[str(head["PartitionKey"])] = etag, {key: digest(text) for key, text in texts.items()}
+            return None if value is None else (str(body["key"]), Kept(value, etag))
+
+        def named(rows: Sequence[Any]) -> Unreadable:
+            partition = str(rows[0]["PartitionKey"])
+            return Unreadable(kind.__name__, partition, partition.rpartition("|")[2])
+
+        found = self._passed.each(f"kept {kind.__name__}", self._whole(kind), one, named)
         self._parts[kind] = there
-        return found
+        return dict(each for each in found if each)
 
     def keep(
         self, kind: type[T], key: str, value: T | None, etag: str | None, deliveries: Iterable[Delivery] = ()
@@ -231,19 +252,29 @@ class TableStore(Audited):
             etag = head.etag if not head.body else None
         text, parts = ("", {}) if value is None else divide(value)
         rows = {row.key: row for row in starmap(keys.part_row, parts.items())}
-        changed = [row for row in rows.values() if there.get(row.key) != keys.digest(row.body)]
+        changed = [row for row in rows.values() if there.get(row.key) != digest(row.body)]
         body = "" if value is None else keys.kept_body(key, text)
         puts = [*changed, *self._new(partition, deliveries)]
         self._ledger.write(partition, etag, Change(body, puts, sorted(there.keys() - rows.keys())))
 
-    def _whole(self, kind: type[Any]) -> list[Any]:
-        """Return the heads and parts of a kind, after whatever a dead writer left undone has been finished."""
-        first = keys.kept(kind.__name__, "")
+    def _whole(self, kind: type[Any]) -> list[list[Any]]:
+        """Return the head and parts of each value, after whatever a dead writer left undone has been finished.
+
+        One that nobody can finish is left out.
+        """
+        first, stuck = keys.kept(kind.__name__, ""), set[str]()
         while True:
             rows = self._ledger.across(first, f"{first}~", f"{keys.PART}~")
-            if not any(each.get("Pending") for each in rows):
-                return rows
-            self._ledger.unfinished()
+            if not {str(each["PartitionKey"]) for each in rows if each.get("Pending")} - stuck:
+                every = groupby(rows, key=lambda each: str(each["PartitionKey"]))
+                return [list(some) for partition, some in every if partition not in stuck]
+            stuck = self._finish()
+
+    def _finish(self) -> set[str]:
+        """Finish what dead writers left; return the partitions in which nobody can."""
+        lost = self._ledger.unfinished()
+        self._passed.note("unfinished", lost)
+        return {each.where for each in lost}
 
     def _there(self, kind: type[Any], partition: str, etag: str | None) -> Mapping[str, str]:
         """Return the parts that lie in a partition, each with the digest of its text: as read last, or read now."""
@@ -252,7 +283,7 @@ class TableStore(Audited):
         read, there = self._parts.get(kind, {}).get(partition, ("", {}))
         if read == etag:
             return there
-        return {str(each["RowKey"]): keys.digest(body_of(each)) for each in self._rows(partition, keys.PART)}
+        return {str(each["RowKey"]): digest(body_of(each)) for each in self._rows(partition, keys.PART)}
 
     def audit_lines(self, since: int = 0, most: int | None = None) -> list[str]:
         """Return the audit chain's lines of the ``most`` places after record ``since``, oldest first."""
@@ -261,12 +292,17 @@ class TableStore(Audited):
 
     def audit_end(self) -> int:
         """Return the place of the newest audit record, 0 when there is none."""
-        return int(json.loads(self._ledger.head(keys.ACTING).body or '{"sequence": 0}')["sequence"])
+        head = self._ledger.head(keys.ACTING)
+        with decoding(lambda: Unreadable("audit", f"{keys.ACTING} {HEAD}")):
+            return int(json.loads(head.body or '{"sequence": 0}')["sequence"])
 
     def _execution_row(self, execution: Execution | None) -> list[Row]:
         if execution is None:
             return []
-        stored = self.execution(execution.id)
+        try:
+            stored = self.execution(execution.id)
+        except Unreadable as lost:
+            raise Conflict(execution.id) from lost
         if (stored.version if stored else 0) != execution.version - 1:
             raise Conflict(execution.id)
         return [keys.execution_row(execution)]
@@ -276,20 +312,31 @@ class TableStore(Audited):
     def lock(self, name: str, owner: str, now: datetime, ttl: timedelta) -> bool:
         """Return whether ``owner`` now holds the lock ``name``; it frees itself after ``ttl``."""
         head = self._ledger.head(keys.lock(name))
-        held = json.loads(head.body) if head.body else {}
-        if held and held["owner"] != owner and not has_come(datetime.fromtimestamp(held["until"], UTC), now, PUT_OFF):
+        held = [head.body] if head.body else []
+        free = self._passed.each(
+            f"lock {name}",
+            held,
+            lambda body: _free(json.loads(body), owner, now),
+            lambda _: Unreadable("lock", name),
+        )
+        if False in free:
             return False
-        body = keys.lock_body(owner, (now + ttl).timestamp())
+        lost = len(free) < len(held)
+        body = keys.lock_body(NOBODY if lost else owner, (now + ttl).timestamp())
         try:
             self._ledger.write(keys.lock(name), head.etag, Change(body))
         except Conflict:
             return False
-        return True
+        return not lost
 
     def unlock(self, name: str, owner: str) -> None:
         """Free the lock if ``owner`` holds it."""
         head = self._ledger.head(keys.lock(name))
-        if head.body and json.loads(head.body)["owner"] == owner:
+        try:
+            mine = bool(head.body) and json.loads(head.body)["owner"] == owner
+        except (ValueError, TypeError, LookupError):
+            mine = False  # whoever wants the lock next sees that it cannot be read
+        if mine:
             with suppress(Conflict):
                 self._ledger.write(keys.lock(name), head.etag, Change(""))
 
@@ -309,13 +356,13 @@ class TableStore(Audited):
 
     def sweep(self, now: datetime) -> int:
         """Forget messages that were settled more than thirty days ago; return how many."""
-        gone = 0
-        for entity in [*self._found(keys.OUT, Settled.DELIVERED.value), *self._found(keys.OUT, Settled.DEAD.value)]:
-            if now - load(Delivery, body_of(entity)).created > KEPT:
-                with reached():
-                    self._table.delete_entity(str(entity["PartitionKey"]), str(entity["RowKey"]))
-                gone += 1
-        return gone
+        settled = [*self._found(keys.OUT, Settled.DELIVERED.value), *self._found(keys.OUT, Settled.DEAD.value)]
+        old = self._passed.each("settled", settled, lambda each: (now - _delivery(each).created > KEPT, each), _message)
+        gone = [entity for is_old, entity in old if is_old]
+        for entity in gone:
+            with reached():
+                self._table.delete_entity(str(entity["PartitionKey"]), str(entity["RowKey"]))
+        return len(gone)
 
     # Rows
 
@@ -359,6 +406,44 @@ class TableStore(Audited):
             return []
         there = self._ledger.keys_of(partition, keys.OUT, list(given))
         return [keys.out_row(each) for key, each in given.items() if key not in there]
+
+
+def _loaded(rows: Iterable[Mapping[str, Any]], etag: str | None) -> Loaded:
+    read = Passed()
+    alerts = read.each("", rows, lambda each: load(Alert, body_of(each)), _alert)
+    return Loaded({alert.by: alert for alert in alerts}, etag, read.rows)
+
+
+def _alert(entity: Mapping[str, Any]) -> Unreadable:
+    partition, key = str(entity["PartitionKey"]), str(entity["RowKey"])
+    return Unreadable("alert", f"{partition} {key}", key.rpartition("|")[2], partition.split("|")[1])
+
+
+def _message(entity: Mapping[str, Any]) -> Unreadable:
+    partition, key = str(entity["PartitionKey"]), str(entity["RowKey"])
+    identity = said(entity.get("B0"), "id")
+    return Unreadable("message", identity or f"{partition} {key}", key.rpartition("|")[2], id=identity)
+
+
+def _execution(entity: Mapping[str, Any]) -> Unreadable:
+    key = str(entity["RowKey"])
+    return lost_execution(f"{keys.ACTING} {key}", key.rpartition("|")[2], entity.get("B0"))
+
+
+def _delivery(entity: Mapping[str, Any]) -> Delivery:
+    with decoding(lambda: _message(entity)):
+        return load(Delivery, body_of(entity))
+
+
+def _waiting(entity: Mapping[str, Any]) -> tuple[Delivery, datetime, str]:
+    """Return a message, until when it is held, and in which partition it is."""
+    return _delivery(entity), datetime.fromtimestamp(float(entity["Held"]), UTC), str(entity["PartitionKey"])
+
+
+def _free(held: Mapping[str, Any], owner: str, now: datetime) -> bool:
+    """Return whether the owner may take a lock that is held like this."""
+    come = has_come(datetime.fromtimestamp(held["until"], UTC), now, PUT_OFF)
+    return bool(held["owner"] == owner) or come
 
 
 def connect(where: str, client_id: str | None = None, static_token: str | None = None) -> TableStore:
