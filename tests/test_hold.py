@@ -230,7 +230,7 @@ def test_what_a_person_releases_by_hand_is_no_drift_and_no_policy_acts_in_this_e
     held.run(3)
     assert not held.on
     (second,) = [each for each in held.stage.inner.executions() if each.policy == "b"]
-    assert (second.phase, second.stopped_by) == (Phase.REFUSED, "held off")
+    assert (second.phase, second.stopped_by) == (Phase.REFUSED, "held off, told")
 
 
 def test_a_release_by_hand_after_a_deployment_under_the_switch_is_a_release_all_the_same(held: Held) -> None:
