@@ -199,7 +199,10 @@ def test_no_text_is_a_link_in_a_mail(text: str) -> None:
 # Ids and secrets
 
 
-def test_a_table_breaks_no_id_where_nobody_looks_at_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_breaks_no_id_where_nobody_looks_at_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     identity = "worker_failures/sales-research/" + "a" * 300
     console().print(table("", ["id", "why"], [["x", identity]]))
     assert identity in capsys.readouterr().out
