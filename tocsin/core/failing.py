@@ -177,7 +177,7 @@ def _begins(known: Open, failure: Failure, crowd: Collection[Failure], now: date
 def unkept(failed: Collection[Failure], now: datetime) -> Notice:
     """Return what is told past the store of failures that could not even be kept, under one episode an hour."""
     hour = now.replace(minute=0, second=0, microsecond=0)
-    failure = Failure(MANY, f"{len(failed)} failures, which could not be kept")
+    failure = Failure(MANY, f"{len(failed)} failures, which could not be kept or delivered")
     return replace(_begins(Open(MANY, hour, now), failure, failed, now), begins=False)
 
 

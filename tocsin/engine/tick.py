@@ -67,6 +67,9 @@ EXPIRIES_EVERY = 5
 _DELIVER_BEFORE, _DELIVER_AFTER = 20.0, 60.0
 """Seconds after which no further message is begun, before anything is evaluated and after everything was done."""
 
+_DELIVERING = Subject("delivering")
+"""Where nothing at all can be delivered, the failures are told past the store."""
+
 _TARGETS_AT_ONCE = 8
 
 
@@ -320,7 +323,7 @@ class _Telling:
     def deliver(self, within: float) -> int:
         """Deliver what waits for at most about so many seconds; return how many messages were accepted."""
         courier = self.engine.courier(self.failures)
-        return self.failures.attempt(Subject("delivering"), lambda: courier.deliver(self.now, within), 0)
+        return self.failures.attempt(_DELIVERING, lambda: courier.deliver(self.now, within), 0)
 
     def tell(self) -> int:
         """Make messages of the news and deliver them; return how many were accepted."""
@@ -338,13 +341,14 @@ class _Telling:
         return accepted
 
     def _alarm(self) -> int:
-        """Return how many alerts began or ended. One that cannot even be kept is in the log and in the heartbeat."""
+        """Return how many alerts began or ended. One that cannot be kept or delivered is told past the store."""
         alarm = Alarm(self.engine.store, self.engine.project.config, self.engine.log)
         self.failures.unreadable(self.engine.store.unreadable())
         ask = lambda: alarm.tell(self.failures, self.now, whole=self.whole)  # noqa: E731
         begun = self.failures.attempt(Subject("telling of failures"), ask, None)
         hour = f"{self.now:%Y%m%dT%H}"
-        if begun is None and self.failures.failed and hour not in self.engine.shouted:
+        stuck = begun is None or any(each.subject == _DELIVERING for each in self.failures.failed)
+        if stuck and self.failures.failed and hour not in self.engine.shouted:
             engine = self.engine
             anybody = LastResort(engine.notifiers, engine.project.config.fallback, engine.log)
             if anybody.tell(unkept(self.failures.failed, self.now)):
