@@ -55,10 +55,10 @@ GUARD, SWITCH = "tocsin/core/guard.py", "tocsin/actuators/steady.py"
 FAULTS = (
     Fault("an unknown verdict is acted on", GUARD, "alert.last is not Verdict.BREACHED:", "alert.last is Verdict.CLEAR:", 50),
     Fault("the intent is saved after the act", "tocsin/engine/acting.py", _SAVE, f"{_APPLY}\n            {_SAVE}", 0),
-    Fault("a message is settled before the receiver answered", "tocsin/engine/notifying.py", _HAND_OVER, f"{_SETTLE}\n        {_HAND_OVER}", 20),
-    Fault("a lock is given to two", "tocsin/stores/sqlite.py", "False in free:", "False:", 0),
-    Fault("a person's release is overruled", GUARD, "case.released is not None and since is not None and case.released >= since:", "False:", 34),
-    Fault("the highest switch decides", GUARD, "lowest = min(", "lowest = max(", 14),
+    Fault("a message is settled before the receiver answered", "tocsin/engine/notifying.py", _HAND_OVER, f"{_SETTLE}\n        {_HAND_OVER}", 16),
+    Fault("a lock is given to two", "tocsin/stores/sqlite.py", "False in free:", "False:", 15),
+    Fault("a person's release is overruled", GUARD, "case.released is not None and since is not None and case.released >= since:", "False:", 5),
+    Fault("the highest switch decides", GUARD, "lowest = min(", "lowest = max(", 0),
 )  # fmt: skip
 
 
