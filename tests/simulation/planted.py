@@ -53,7 +53,7 @@ _SETTLE = "self.store.settle(replace(held, state=Settled.DELIVERED, settled=now)
 GUARD, SWITCH = "tocsin/core/guard.py", "tocsin/actuators/steady.py"
 
 FAULTS = (
-    Fault("an unknown verdict is acted on", GUARD, "alert.last is not Verdict.BREACHED:", "alert.last is Verdict.CLEAR:", 50),
+    Fault("an unknown verdict is acted on", GUARD, "alert.last is not Verdict.BREACHED:", "alert.last is Verdict.CLEAR:", 209),
     Fault("the intent is saved after the act", "tocsin/engine/acting.py", _SAVE, f"{_APPLY}\n            {_SAVE}", 0),
     Fault("a message is settled before the receiver answered", "tocsin/engine/notifying.py", _HAND_OVER, f"{_SETTLE}\n        {_HAND_OVER}", 16),
     Fault("a lock is given to two", "tocsin/stores/sqlite.py", "False in free:", "False:", 15),
