@@ -19,6 +19,7 @@ from tocsin.core.notice import compose
 from tocsin.core.read import Project
 from tocsin.core.route import Node
 from tocsin.core.schedule import delay
+from tocsin.core.unreadable import Unreadable
 from tocsin.engine import standing
 from tocsin.engine.telling import Teller
 from tocsin.ports import Kept, Log, Notifier, Store
@@ -79,6 +80,10 @@ class Outbox:
     def empty(self) -> None:
         """Forget everything that waited."""
         self._deliveries.clear()
+
+    def unreadable(self) -> list[Unreadable]:
+        """Return none: nothing here was written by another version."""
+        return []
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
         """Add deliveries."""
