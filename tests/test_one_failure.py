@@ -1,4 +1,4 @@
-"""A store that refuses one item, and a receiver that hangs, end no tick and hold nothing up."""
+"""An item the store refuses and a receiver that hangs end no tick; many failures of one kind hide none of another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.stage import CONFIG, ERRORS, MINUTE, MISCONFIGURED, T0, Receiver, Stage
-from tocsin.core.message import Delivery, Notice, Outcome, Said, outbox
+from tocsin.core.failing import MANY, Failing, Failure, Subject, judge
+from tocsin.core.message import Delivery, Kind, Notice, Outcome, Said, outbox
 from tocsin.engine.failing import Failures
 from tocsin.engine.unstored import unavailable
 from tocsin.ports import StoreUnavailable
@@ -67,3 +68,30 @@ def test_a_receiver_that_hangs_is_not_called_again_in_that_round(monkeypatch: py
     stage.engine.courier(Failures()).deliver(T0 + 3 * MINUTE)
     assert len(stage.oncall.got) == 1
     assert len(stage.team.got) == 3, "the other receiver got everything"
+
+
+# Many failures at once
+
+
+def failures(*subjects: Subject) -> list[Failure]:
+    return [Failure(each, "ValueError") for each in subjects]
+
+
+def test_a_flood_of_failures_from_outside_hides_no_failure_to_act_and_none_to_notify() -> None:
+    flood = failures(*(Subject("inbound alert", str(number)) for number in range(50)))
+    flooded, (told,) = judge(Failing(), flood, (), T0)
+    assert (told[0], told[1].kind) == (MANY, Kind.FIRED)
+    to_act, to_notify = Subject("policy", "stop_unsafe_tools", "sales"), Subject("group", "by rule")
+    after, notices = judge(flooded, [*flood, *failures(to_act, to_notify)], (), T0 + MINUTE)
+    assert {subject: notice.kind for subject, notice in notices} == {to_act: Kind.FAILED, to_notify: Kind.FIRED}
+    assert len(after.open) == 3
+
+
+@pytest.mark.parametrize("what", ["policy", "group"])
+def test_many_failures_of_a_kind_are_one_alert_that_goes_the_way_of_its_kind(what: str) -> None:
+    one = Subject(what, "0")
+    after, ((many, notice),) = judge(Failing(), failures(*(Subject(what, str(each)) for each in range(11))), (), T0)
+    assert many.direct == one.direct
+    assert notice.kind is (Kind.FAILED if what == "policy" else Kind.FIRED)
+    assert len([fact for fact in notice.facts if fact.name == "Failed"]) == 12  # each of them, and how many
+    assert set(after.open) == {many.key}

@@ -16,7 +16,7 @@ from tocsin.core.text import scrub
 from tocsin.core.units import spell
 
 MOST = 10
-"""How many failures have an alert of their own; what fails beyond them is listed in one."""
+"""How many failures of a kind have an alert of their own; what fails beyond them is listed in one."""
 
 _LISTED = 20
 """How many subjects that one alert names."""
@@ -72,8 +72,13 @@ class Subject:
         return self.what in _NOTIFYING
 
 
-MANY = Subject("many parts")
-"""Stands for all that fail beyond the first ``MOST``."""
+MANY, MANY_NOTIFYING, MANY_ACTING = (
+    Subject("many parts"),
+    Subject("telling", "in many places"),
+    Subject("acting", "in many places"),
+)
+"""Each stands for all of its kind that fail beyond the first ``MOST``: a flood from outside hides no failure to act."""
+_CROWDS = (MANY, MANY_NOTIFYING, MANY_ACTING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """Everything that fails, by key: at most ``MOST`` subjects and ``MANY``, however much fails."""
+    """Everything that fails, by key: at most ``MOST`` subjects of a kind and its ``MANY``, however much fails."""
 
     open: Mapping[str, Open] = field(default_factory=dict)
 
@@ -122,19 +127,33 @@ def judge(
     many failures any more.
     """
     found = {each.subject.key: each for each in sorted(failed, key=lambda each: each.subject)}
-    new = [key for key in found if key not in before.open]
-    room = 0 if MANY.key in before.open else MOST - len(before.open)
-    crowd = [found.pop(key) for key in new] if len(new) > room else []
-    if crowd:
-        found[MANY.key] = Failure(MANY, f"{len(crowd)} failures at once")
-    works = {each.key for each in passed} | ({MANY.key} if whole else set())
+    crowds = {each.key: _crowd(each, before, found) for each in _CROWDS}
+    for many in _CROWDS:
+        if crowds[many.key]:
+            found[many.key] = Failure(many, f"{len(crowds[many.key])} failures at once")
+    works = {each.key for each in passed} | ({each.key for each in _CROWDS} if whole else set())
     after: dict[str, Open] = {}
     notices: list[tuple[Subject, Notice]] = []
     for key in dict.fromkeys([*before.open, *found]):
-        known, notice = _next(before.open.get(key), found.get(key), crowd, now, works=key in works)
+        known, notice = _next(before.open.get(key), found.get(key), crowds.get(key, ()), now, works=key in works)
         after |= {key: known} if known else {}
         notices += [notice] if notice else []
     return Failing(after), notices
+
+
+def _many(subject: Subject) -> Subject:
+    """Return what stands for this subject where too many of its kind fail."""
+    if subject.what in _ACTING:
+        return MANY_ACTING
+    return MANY_NOTIFYING if subject.what in _NOTIFYING else MANY
+
+
+def _crowd(many: Subject, before: Failing, found: dict[str, Failure]) -> list[Failure]:
+    """Take the new failures of one kind out of ``found`` and return them, if they are too many to be told alone."""
+    new = [key for key, each in found.items() if key not in before.open and _many(each.subject) == many]
+    alone = sum(_many(each.subject) == many for each in before.open.values())
+    crowded = many.key in before.open or len(new) > MOST - alone
+    return [found.pop(key) for key in new] if crowded else []
 
 
 def _next(
@@ -152,8 +171,8 @@ def _next(
 
 def _begins(known: Open, failure: Failure, crowd: Collection[Failure], now: datetime) -> Notice:
     subject = known.subject
-    listed = [each.words for each in crowd][:_LISTED] if subject == MANY else []
-    more = len(crowd) - len(listed) if listed else 0
+    listed = [each.words for each in crowd][:_LISTED]
+    more = len(crowd) - len(listed)
     names = (*(Fact("Failed", each) for each in listed), *((Fact("And", f"{more} more"),) if more else ()))
     left = " What a policy should do there is left to you." if subject.what in _ACTING else ""
     return Notice(
