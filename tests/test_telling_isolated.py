@@ -11,6 +11,7 @@ from tests.switchboard import HOUR, MINUTE, Switchboard
 from tocsin.core import group, mute, telling
 from tocsin.core.message import NEWS, OWN_ERROR, Delivery, Settled
 from tocsin.engine import muting, wording
+from tocsin.engine import telling as engine_telling
 from tocsin.ports import TooLarge
 
 ERRORS = [ValueError, MemoryError, RecursionError]
@@ -60,6 +61,29 @@ def test_news_that_fails_is_in_nobodys_way_and_is_tried_less_and_less_often(
     assert news.attempts <= 12
     board.wait(11 * MINUTE)
     assert "bad" in rules(board.program.got), "once it works it is told"
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_group_that_fails_after_it_was_decided_is_not_saved_as_notified(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    board = board_of()
+    with monkeypatch.context() as defect:
+        right: Callable[..., Any] = engine_telling.Words
+
+        def maybe(one: group.Group, *given: Any) -> Any:
+            if "team=a" in one.id:
+                raise error("a defect")
+            return right(one, *given)
+
+        defect.setattr(engine_telling, "Words", maybe)
+        board.fires("bad", team="a")
+        board.fires("good", team="b")
+        board.tick()
+        assert rules(board.program.got) == ["good"]
+        assert any("team=a" in each for each in pages(board))
+    board.wait(6 * MINUTE)
+    assert rules(board.people.got) == rules(board.program.got) == ["good", "bad"]
 
 
 @pytest.mark.parametrize("error", ERRORS)

@@ -263,16 +263,16 @@ class Teller:
             return  # nothing that has to be written down: the next look is reckoned from this one
         for receiver in node.to if left else ():
             after = groups.untaken(group, after, receiver, left)
-        told.groups[group.id] = after
-        words = Words(group, told.now, told.every(), told.acknowledged, self.links)
+        words = Words(group, told.now, {**told.every(), group.id: after}, told.acknowledged, self.links)
+        messages: list[Delivery] = []
         for decision in decisions:
             if decision.receiver not in (*node.to, *self.notifiers):
                 continue  # it was told once, and is not there any more
             if decision.why.tells:
                 made, failed = self._worded(words, decision)
-                told.messages.setdefault(group.id, []).extend(made)
+                messages += made
                 if failed:
-                    told.groups[group.id] = groups.untaken(group, told.groups[group.id], decision.receiver, failed)
+                    after = groups.untaken(group, after, decision.receiver, failed)
             self.log.info(
                 "told" if decision.why.tells else "not told",
                 group=group.id,
@@ -282,6 +282,9 @@ class Teller:
         for key, member in after.members.items():
             if member.held and member.held != group.members[key].held:
                 self.log.info("held", group=group.id, alert=key, why=member.held)
+        # Together and last: a group that failed above must not be saved as one whose receivers were notified.
+        told.groups[group.id] = after
+        told.messages.setdefault(group.id, []).extend(messages)
 
     def _decided(self, group: Group, node: Node, told: _Round) -> tuple[Group, tuple[Decision, ...], frozenset[str]]:
         """Return the group after a flush, the decisions, and the alerts that had to be left out: they failed alone."""
