@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests.amount import CI
+from tests.azurite.server import Azurite
 from tests.ran import PAGE, Ran, named
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,3 +77,11 @@ LONGEST = (
     "acting",
 )
 """The files that take longest, the longest first."""
+
+
+@pytest.fixture(scope="module")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Run Azurite's Table service for the tests of one file."""
+    server = Azurite(tmp_path_factory.mktemp("azurite"))
+    yield server
+    server.stop()

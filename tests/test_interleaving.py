@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,13 +30,6 @@ def test_many_orders_on_sqlite(tmp_path: Path) -> None:
     for seed in range(often(500, 60)):
         store = SqliteStore(":memory:")
         right(play(seed, lambda store=store: store))  # type: ignore[misc]
-
-
-@pytest.fixture(scope="module")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    server = Azurite(tmp_path_factory.mktemp("azurite"))
-    yield server
-    server.stop()
 
 
 @pytest.mark.slow

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
-from tests.azurite.server import Azurite
 from tests.switchboard import HOUR, MINUTE, Switchboard
 from tocsin.core import group as groups
 from tocsin.core.group import Group
@@ -17,13 +15,6 @@ from tocsin.stores import tables
 from tocsin.stores.sqlite import SqliteStore
 
 ALL = {"to": ["people", "program"], "group_by": ["team"]}
-
-
-@pytest.fixture(scope="module")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    server = Azurite(tmp_path_factory.mktemp("azurite"))
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("tables", marks=pytest.mark.slow)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,6 @@ def test_four_engines_on_one_file_do_it_once(action: str, tmp_path: Path) -> Non
 
 def test_two_people_who_approve_at_once_have_it_done_once(tmp_path: Path) -> None:
     assert racing.Race("webhook.call", racing.on_sqlite(tmp_path), "asked", 5).run() == 0
-
-
-@pytest.fixture(scope="module")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    server = Azurite(tmp_path_factory.mktemp("azurite"))
-    yield server
-    server.stop()
 
 
 @pytest.mark.slow

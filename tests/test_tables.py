@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,6 @@ from tocsin.stores.rows import Change
 from tocsin.stores.tables import TableStore, connect
 from tocsin.testing.store_contract import MINUTE, T0, a_delivery, a_group, an_alert
 from tocsin.testing.unreadable_contract import UnreadableContract
-
-
-@pytest.fixture(scope="module")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    server = Azurite(tmp_path_factory.mktemp("azurite"))
-    yield server
-    server.stop()
 
 
 @pytest.fixture
