@@ -81,7 +81,7 @@ def problems(config: Config, rules: Sequence[Rule], node: Node) -> Iterator[Prob
             del entries[number]
     while circle := _circle(entries, known):
         shown = " → ".join(each.kind.words for each in (*circle, circle[0]))
-        words = f"alerts would inhibit each other in a circle, and nobody would hear of any: {shown}"
+        words = f"alerts would inhibit each other in a circle, and nobody would be notified of any of them: {shown}"
         last = max(each.hides for each in circle)
         yield node.at("inhibit", last).problem("inhibition-circle", words, "leave one of them out of `target`")
         del entries[last]
