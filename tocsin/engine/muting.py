@@ -12,7 +12,7 @@ from typing import Any
 from tocsin.core.ack import Acknowledgement, in_force
 from tocsin.core.config import Config
 from tocsin.core.failing import Subject
-from tocsin.core.matching import Labels
+from tocsin.core.matching import Labels, indexed
 from tocsin.core.mute import Muting, Silence
 from tocsin.engine.failing import Failures
 from tocsin.ports import Store
@@ -61,7 +61,7 @@ def careful(config: Config, store: Store, firing: Sequence[Labels], now: datetim
     kept = failures.attempt(Subject("silence", "(stored)"), lambda: store.kept(Silence), {})
     stored = [each.value for each in kept.values()]
     known = [each for each in (*written, *stored) if each is not None]
-    lasting = failures.each(known, _subject, lambda each: now < Muting(silences=[each]).silences[0].ends, False)
+    lasting = failures.each(known, _subject, partial(_lasts, now), False)
     silences = list(compress(known, lasting))
     inhibits, quiet = [each.rule for each in config.inhibit], [each.hours for each in config.quiet_hours]
     return Careful(inhibits, quiet, silences, firing, failures=failures)
@@ -79,3 +79,9 @@ def acknowledged(store: Store, now: datetime, failures: Failures) -> frozenset[s
 
 def _subject(silence: Silence) -> Subject:
     return Subject("silence", silence.id)
+
+
+def _lasts(now: datetime, silence: Silence) -> bool:
+    """Return whether a silence has not ended. Raises if its matchers cannot be indexed, which would fail all others."""
+    indexed([silence.matchers])
+    return now < silence.ends
