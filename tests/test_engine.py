@@ -11,7 +11,7 @@ from tests.stage import CONFIG, ERRORS, MINUTE, MISCONFIGURED, STOP, SWITCH, T0,
 from tocsin.core import audit
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.fields import Automation
-from tocsin.core.message import NEWS, Outcome, Said, Settled
+from tocsin.core.message import NEWS, Kind, Outcome, Said, Settled
 from tocsin.core.remedy import Applied, Did, Phase
 from tocsin.core.rule import Rule
 from tocsin.ports import Conflict
@@ -334,6 +334,23 @@ def test_a_rule_taken_away_resolves_what_it_had_told() -> None:
     stage.run(range(3, 5))
     assert stage.oncall.kinds() == ["fired", "resolved"]
     assert not stage.inner.open_alerts()
+
+
+def test_messages_are_read_once_however_many_alerts_of_a_rule_taken_away_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    when = {"signal": "hitl_rejections", "above": "0", "over": "5m", "by": ["tool"]}
+    stage = Stage(Rule.model_validate({"id": "rejections", "summary": "s", "severity": "P2", "when": when}))
+    for number in range(9):
+        stage.trace(T0 - MINUTE, "tool.hitl_rejected", external_system=f"tool{number}")
+    stage.run(range(2))
+    assert len(stage.inner.open_alerts()) == 9
+    stage.project = stage.project.__class__(config=CONFIG)
+    reads = []
+    right = stage.inner.deliveries
+    monkeypatch.setattr(stage.inner, "deliveries", lambda limit=100: reads.append(limit) or right(limit))
+    stage.run(range(2, 8))
+    assert not stage.inner.open_alerts()
+    assert sum(each.kind is Kind.RESOLVED for each in stage.oncall.got) == 9
+    assert reads == [10_000]
 
 
 def test_a_rule_that_measures_something_else_now_starts_afresh_and_resolves_the_old() -> None:

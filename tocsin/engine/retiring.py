@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import compress
 
 from tocsin.core.alert import Alert, rule_changed
 from tocsin.core.failing import Subject
@@ -31,10 +33,18 @@ class Retirer:
         if self.project.problems:
             return 0
         alerts = self.store.open_alerts()
-        return sum(self.failures.each(alerts, _subject, lambda alert: self._retired(alert, now), False))
+        orphaned = self.failures.each(alerts, _subject, lambda alert: not self._watched(alert, now), False)
+        orphans = list(compress(alerts, orphaned))
+        begun = self._begun() if orphans else {}
+        return sum(self.failures.each(orphans, _subject, lambda alert: self._end(alert, begun, now), False))
 
-    def _retired(self, alert: Alert, now: datetime) -> bool:
-        return not self._watched(alert, now) and self._end(alert, now)
+    def _begun(self) -> Mapping[str, list[Delivery]]:
+        """Return the news that began an episode, by episode. Read once: a rule that is taken away may have hundreds."""
+        found = defaultdict[str, list[Delivery]](list)
+        for each in self.store.deliveries(10_000):
+            if each.receiver == NEWS and each.notice.begins:
+                found[each.notice.episode].append(each)
+        return found
 
     def _watched(self, alert: Alert, now: datetime) -> bool:
         if any(each.id == alert.rule for each in NATIVE):
@@ -43,12 +53,12 @@ class Retirer:
         target = next((each for each in self.project.config.targets if each.name == alert.target), None)
         return rule is not None and target is not None and not asleep(rule, now) and selects(rule, target)
 
-    def _end(self, alert: Alert, now: datetime) -> bool:
+    def _end(self, alert: Alert, begun: Mapping[str, list[Delivery]], now: datetime) -> bool:
         etag = self.store.load(alert.rule, alert.target).etag
         ended, _ = rule_changed(alert, now)
-        told = [each for each in self.store.deliveries(10_000) if alert.open and each.notice.episode == alert.episode]
+        news = _resolutions(begun.get(alert.episode, []), now) if alert.open else []
         try:
-            self.store.commit(alert.rule, alert.target, [ended], _resolutions(told, now), etag)
+            self.store.commit(alert.rule, alert.target, [ended], news, etag)
         except Conflict:
             return False
         self.log.warning("alert retired", rule=alert.rule, target=alert.target, episode=alert.episode)
@@ -59,13 +69,12 @@ def _subject(alert: Alert) -> Subject:
     return Subject("retiring of", alert.rule, alert.target)
 
 
-def _resolutions(told: Iterable[Delivery], now: datetime) -> list[Delivery]:
-    """Return the end of what was told, for whoever was told of its beginning."""
+def _resolutions(begun: Iterable[Delivery], now: datetime) -> list[Delivery]:
+    """Return the end of an episode for each piece of news that began it."""
     found: list[Delivery] = []
-    for each in told:
-        if each.receiver == NEWS and each.notice.begins:
-            identity = f"{each.notice.episode}/{Kind.RESOLVED.value}/retired"
-            title = f"Resolved: its rule is gone, off, or not for this target. Before that: {each.notice.title}"
-            notice = replace(each.notice, id=identity, kind=Kind.RESOLVED, at=now, title=title, begins=False)
-            found += outbox(notice, [each.receiver], now)
+    for each in begun:
+        identity = f"{each.notice.episode}/{Kind.RESOLVED.value}/retired"
+        title = f"Resolved: its rule is gone, off, or not for this target. Before that: {each.notice.title}"
+        notice = replace(each.notice, id=identity, kind=Kind.RESOLVED, at=now, title=title, begins=False)
+        found += outbox(notice, [each.receiver], now)
     return found
