@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import statistics
@@ -19,9 +20,12 @@ from tocsin.authoring.schema import schemas
 from tocsin.core.config import Budgets, Config, Evals, Route, Target
 from tocsin.core.evals import Acceptance
 from tocsin.core.kpi import Kpi
+from tocsin.core.message import OWN_ERROR
+from tocsin.core.native import NATIVE
 from tocsin.core.policy import Check, Guard, Policy, Trigger
 from tocsin.core.rule import BurnRate, Change, Rule, Unusual, When
-from tocsin.core.sight import SIGHT
+from tocsin.core.selecting import OWN_RULES
+from tocsin.core.sight import BUILT_IN, SIGHT
 from tocsin.scenarios import schema as scenarios
 from tocsin.settings import KNOWN
 from tools import catalogue
@@ -201,3 +205,19 @@ def test_every_key_of_the_files_is_on_their_page() -> None:
     keys = {found.alias or name for model in models for name, found in model.model_fields.items()} - {"id", "file"}
     missing = {key for key in keys if f"`{key}`" not in page and f"`{key}:" not in page and f" {key}:" not in page}
     assert missing == set()
+
+
+def test_every_alert_that_tocsin_raises_about_itself_can_be_named_by_a_route() -> None:
+    """The list of them is written by hand, for the core cannot import the engine that raises some."""
+    raised = set[str]()
+    for path in MODULES:
+        if path.relative_to(PACKAGE).parts[0] in ("core", "engine"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            calls = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Call)]
+            notices = [each for each in calls if isinstance(each.func, ast.Name) and each.func.id == "Notice"]
+            rules = [keyword.value for each in notices for keyword in each.keywords if keyword.arg == "rule"]
+            raised |= {each.value for each in rules if isinstance(each, ast.Constant)}  # type: ignore[misc]
+            raised |= {getattr(importlib.import_module(name), each.id) for each in rules if isinstance(each, ast.Name)}
+    assert OWN_ERROR in raised
+    assert raised - set(OWN_RULES) == set()
+    assert set(OWN_RULES) - raised - {each.id for each in (*NATIVE, *BUILT_IN)} == set()

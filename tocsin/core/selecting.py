@@ -13,7 +13,7 @@ from tocsin.core.fields import Severity
 from tocsin.core.heartbeat import QUIET
 from tocsin.core.matching import Matcher
 from tocsin.core.meant import choice
-from tocsin.core.message import OVERRIDE
+from tocsin.core.message import OVERRIDE, OWN_ERROR
 from tocsin.core.native import NATIVE, UNWATCHED
 from tocsin.core.node import Node
 from tocsin.core.rule import Rule
@@ -23,8 +23,8 @@ LABELS = ("rule", "severity", "target", "unjudged")
 """Labels that every alert has, or those of the watcher's own rules."""
 
 OWN_RULES = (
-    *(each.id for each in (*NATIVE, *BUILT_IN)), NOT_MIRRORED, QUIET, OVERRIDE, "watchdog", "action_storm",
-    "acting_failed", "killswitch_drill", "state_unavailable",
+    *(each.id for each in (*NATIVE, *BUILT_IN)), NOT_MIRRORED, OVERRIDE, OWN_ERROR, QUIET, "watchdog", "action_storm",
+    "killswitch_drill", "state_unavailable",
 )  # fmt: skip
 """Rules of alerts that Tocsin tells of itself, which stand in no file."""
 
