@@ -83,7 +83,7 @@ def test_a_warning_keeps_nothing_from_being_used(path: Path, tmp_path: Path) -> 
 
 def test_every_warning_has_a_case_and_says_so_in_its_report() -> None:
     ids = {each.split()[1] for path in CASES for each in expected(path)}
-    others = {"policy-never-acts", "bad-snooze", "expired-snooze", "needless-snooze", "unknown-signal"}
+    others = {"policy-never-acts", "bad-snooze", "expired-snooze", "needless-snooze", "unknown-signal", "no-runbook"}
     assert ids - others == set(LINTS) - others
 
 
@@ -113,7 +113,7 @@ def test_a_policy_on_a_rule_that_cannot_fire_is_doubted(tmp_path: Path, line: st
 def test_a_policy_for_labels_that_no_rule_has_is_doubted(tmp_path: Path, area: str, doubted: bool) -> None:
     root = few(tmp_path)
     policy = f"summary: s\non: {{ severity: P1, labels: {{ source: {area} }} }}\nguard: {{ mode: act }}\n"
-    (root / "remediations" / "subject.yaml").write_text(f"{policy}do: [killswitch.engage: {{ scope: tools }}]\n")
+    (root / "remediations" / "subject.yaml").write_text(f"{policy}do: [killswitch.engage: {{ scope: workflow }}]\n")
     for path in (root / "rules").glob("*.yaml"):
         text = re.sub(r"^labels:.*\n", "", path.read_text(), flags=re.MULTILINE)
         path.write_text(f"{text}labels: {{ source: sales }}\n")

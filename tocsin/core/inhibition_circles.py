@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tocsin.core.config import Config
 from tocsin.core.errors import Problem
 from tocsin.core.inhibition import Inhibit
+from tocsin.core.labels import ALWAYS, alert_labels
 from tocsin.core.matching import Labels, Matcher
 from tocsin.core.native import NATIVE, UNWATCHED
 from tocsin.core.node import Node
@@ -55,9 +56,7 @@ def kinds(rules: Iterable[Rule], config: Config) -> list[Kind]:
     pairs += [(rule, target) for rule in NATIVE for target in (*targets, UNWATCHED)]
     found = []
     for rule, target in pairs:
-        own = {"rule": rule.id, "severity": rule.severity.value, "target": target.name}
-        labels = {**target.labels, **rule.labels, **own}
-        found.append(Kind(labels, frozenset(rule.when.by) - frozenset(own)))
+        found.append(Kind(alert_labels(rule, target), frozenset(rule.when.by) - ALWAYS))
     return found
 
 

@@ -9,6 +9,9 @@ from tocsin.core.config import Target
 from tocsin.core.instance import texts
 from tocsin.core.rule import Rule
 
+ALWAYS = frozenset({"rule", "severity", "target"})
+"""Labels that every alert has, whatever telemetry says."""
+
 
 def alert_labels(rule: Rule, target: Target, by: Instance = ()) -> dict[str, str]:
     """Return everything that can be matched on; what the rule and the target are called no other label can replace."""

@@ -9,6 +9,7 @@ from tocsin.core.config import Config, Target
 from tocsin.core.errors import Problem
 from tocsin.core.fields import AUTO
 from tocsin.core.inhibition import Inhibit
+from tocsin.core.labels import complete
 from tocsin.core.matching import accepted
 from tocsin.core.node import Node
 from tocsin.core.rule import Rule
@@ -89,9 +90,7 @@ def _repeats(rule: Rule, other: Rule, config: Config) -> bool:
 
 def _hides(rule: Rule, other: Rule, inhibit: Inhibit) -> bool:
     """Return whether one rule's alerts are not told while the other's fire."""
-    source, target = (
-        {**each.labels, "rule": each.id, "severity": each.severity.value, "target": ""} for each in (rule, other)
-    )
+    source, target = (complete(each.labels, each.id, each.severity.value, "") for each in (rule, other))
     return accepted(inhibit.source, source) and accepted(inhibit.target, target)
 
 
