@@ -55,13 +55,13 @@ def _free_port() -> int:
 
 
 def _wait_for(port: int) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.1)
-    raise TimeoutError("Azurite did not come up within 30 seconds")
+    raise TimeoutError("Azurite did not come up within two minutes")
 
 
 def _absent(why: str) -> NoReturn:
