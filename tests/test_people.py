@@ -249,6 +249,8 @@ def test_a_silence_is_added_listed_and_expired(place: Place) -> None:
         (["--comment", "x"], "--match or --matcher"),
         (["--match", "rule", "--comment", "x"], "not like rule=high_error_rate"),
         (["--match", "rule!=x", "--comment", "x"], "--matcher takes"),
+        (["--match", "severity==P3", "--comment", "x"], "write severity=P3"),
+        (["--match", "severity='P3'", "--comment", "x"], 'write severity="P3"'),
         (["--matcher", "severity=~P[", "--comment", "x"], "no regular expression"),
         (["--match", "rule=x", "--comment", " "], "must say why"),
         (["--match", "rule=x", "--comment", "x", "--for", "soon"], "not a duration"),

@@ -75,6 +75,10 @@ def test_a_missing_label_matches_only_the_empty_text() -> None:
         ('severity=~"P0|P1"', ["P0", "P1"], ["P2", "P0|P1"]),
         ('severity!~".+"', [""], ["P1"]),
         ('severity = "a \\"b\\""', ['a "b"'], ["a b"]),
+        (r'severity=~"a\\.b"', ["a.b"], ["axb"]),
+        (r'severity=~"a\.b"', ["a.b"], ["axb"]),
+        (r'severity="a\nb"', ["a b"], ["anb"]),
+        (r'severity="C:\x"', [r"C:\x"], ["C:x"]),
         ("severity=", [""], ["P1"]),
         ("severity=~x.*", ["x" + "y" * 5_000], ["y"]),
         ("severity=~a|ab", ["a", "ab"], ["b", "aab"]),
@@ -91,6 +95,23 @@ def test_matchers_are_written_as_the_alertmanager_writes_them(text: str, yes: li
 )
 def test_what_is_no_matcher_is_refused_with_the_way_to_write_one(text: str) -> None:
     with pytest.raises(ValueError, match=r"matcher|expression"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("env==prod", "write env=prod"),
+        ("env == prod", "write env=prod"),
+        ("env!==prod", "write env!=prod"),
+        ("agent='x'", 'write agent="x"'),
+        ('agent="x', 'write agent="x"'),
+        ('agent=x"', 'write agent="x"'),
+        ("agent=~`a.*`", 'write agent=~"a.*"'),
+    ],
+)
+def test_a_matcher_that_is_surely_meant_otherwise_is_refused_with_the_way_to_write_it(text: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(meant)):
         parse(text)
 
 

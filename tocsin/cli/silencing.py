@@ -153,17 +153,21 @@ def hidden(app: App, matchers: Sequence[Matcher], since: datetime) -> list[Deliv
 
 def matchers_of(match: Sequence[str], matcher: Sequence[str]) -> tuple[Matcher, ...]:
     """Return what the options say; exit 2 for what is no matcher, or for none at all."""
-    values: dict[str, list[str]] = {}
-    for each in match:
-        name, equals, value = each.partition("=")
-        if not name or not equals or name.endswith("!") or value.startswith("~"):
-            stop(Exit.USAGE, f"--match '{each}' is not like rule=high_error_rate; --matcher takes !=, =~ and !~")
-        values.setdefault(name.strip(), []).append(value.strip())
     try:
+        named = [_named(each) for each in match]
+        values = {name: [value for other, value in named if other == name] for name, _ in named}
         found = (*(one_of(name, given) for name, given in values.items()), *map(matching.parse, matcher))
     except ValueError as error:
-        stop(Exit.USAGE, f"--matcher: {error}")
+        stop(Exit.USAGE, str(error))
     return found or stop(Exit.USAGE, "say what is meant: --match or --matcher")
+
+
+def _named(text: str) -> tuple[str, str]:
+    """Return the label and the value of one ``--match``. Raises ValueError."""
+    name, equals, value = map(str.strip, text.partition("="))
+    if not name or not equals or name.endswith("!") or value.startswith("~"):
+        raise ValueError(f"--match '{text}' is not like rule=high_error_rate; --matcher takes !=, =~ and !~")
+    return name, matching.read_value(name, "=", value)
 
 
 @contextmanager

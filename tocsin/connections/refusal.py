@@ -23,7 +23,10 @@ STATUS: Mapping[int, Why] = {
 }
 """What a status means; any other is FAILED."""
 
-_SECRETS = re.compile(r"(?i)\b(bearer\s+\S+|eyJ[\w-]+\.[\w.-]+)|\b(sig|sv|se)=[^&\s]+")
+_SECRETS = re.compile(r"(?i)\b(bearer\s+\S+|eyJ[\w.-]+)|\b(sig|sv|se)=[^&\s]+")
+"""A beginning of a token is hidden like a whole one: what comes after it may have been cut off."""
+_READ = 10_000
+"""Letters of a provider's words that are looked at; 500 of them are shown."""
 _ACTION = re.compile(r"perform action '([\w./*]+)'")
 
 
@@ -50,7 +53,7 @@ def no_answer(error: Exception) -> NoAnswer:
 
 def words(error: object) -> str:
     """Return the provider's words on one line, without tokens and signatures."""
-    return _SECRETS.sub("…", " ".join(str(error).split()))[:500]
+    return _SECRETS.sub("…", " ".join(str(error)[:_READ].split()))[:500]
 
 
 def unsigned(error: object) -> str:

@@ -19,7 +19,11 @@ from tocsin.core.text import normalize
 if TYPE_CHECKING:
     import re2
 
-_SHAPE = re.compile(r'\s*([A-Za-z_][A-Za-z0-9_-]*)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|(.*?))\s*')
+_SHAPE = re.compile(r"(?s)([A-Za-z_][A-Za-z0-9_-]*+)\s*+(=~|!~|!=|=)\s*+(.*)")
+_QUOTED = re.compile(r'(?s)"((?:[^"\\]|\\.)*+)"')
+_ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
+"""What a backslash means within quotation marks, as in the Alertmanager; before any other letter it is one itself."""
+_MARKS = ('"', "'", "`")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MOST_MEMORY = 256 * 1024
 """Bytes that one compiled pattern may use. A pattern that needs more is refused."""
@@ -69,16 +73,30 @@ class Matcher:
 
 def parse(text: str) -> Matcher:
     """Return the matcher that ``text`` writes. Raises ValueError for one that is none, or has a bad expression."""
-    found = _SHAPE.fullmatch(text)
+    found = _SHAPE.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"'{text}' is no matcher; write it like severity=P1, env!=test or target=~\"sales-.*\"")
-    label, op, quoted, bare = found.groups()
-    value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare
-    if op in ("=~", "!~"):
-        value = quoted.replace('\\"', '"') if quoted is not None else bare
-        if isinstance(wrong := _compiled(value), str):
-            raise ValueError(f"'{value}' is no regular expression of RE2's dialect: {wrong}; {_DIALECT}")
+    label, op, written = found.groups()
+    value = read_value(label, op, written)
+    if op in ("=~", "!~") and isinstance(wrong := _compiled(value), str):
+        raise ValueError(f"'{value}' is no regular expression of RE2's dialect: {wrong}; {_DIALECT}")
     return Matcher(label, op, (value,))
+
+
+def read_value(label: str, op: str, written: str) -> str:
+    """Return the value that stands after a label and an operator, with or without quotation marks around it.
+
+    Raises ValueError for what is surely meant otherwise: ``==``, and quotation marks that are no pair of ``"``.
+    """
+    if quoted := _QUOTED.fullmatch(written):
+        return re.sub(r"(?s)\\(.)", lambda found: _ESCAPED.get(found[1], found[0]), quoted[1])
+    if written.startswith("="):
+        raise ValueError(f"'{label}{op}{written}' has one '=' too many; write {label}{op}{written.lstrip('= ')}")
+    if written.startswith(_MARKS) or written.endswith(_MARKS):
+        within = written.strip("".join(_MARKS)).replace('"', '\\"')
+        words = f"'{label}{op}{written}': the quotation marks around the value are no pair of \""
+        raise ValueError(f'{words}; write {label}{op}"{within}"')
+    return written
 
 
 def one_of(label: str, values: Sequence[str]) -> Matcher:

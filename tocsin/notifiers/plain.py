@@ -14,9 +14,14 @@ from tocsin.core import units
 from tocsin.core.message import Notice
 from tocsin.core.text import scrub
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)[:：](?=[^\s\d])")
-"""A scheme is any word before a colon and no space: which of them a phone follows, its apps decide."""
-_CALLING = re.compile(r"(?i)(?<![A-Za-z0-9])(tel|sms|sips?|callto|facetime|skype|ms-[a-z-]+|msteams|data)[:：](?=\S)")
+_SCHEME = re.compile(r"(?<![A-Za-z0-9+.-])([0-9+.-]*+[A-Za-z][A-Za-z0-9+.-]*+)[:：](?=[^\s\d])")
+"""A scheme is any word before a colon and no space: which of them a phone follows, its apps decide.
+
+A word is looked at from its beginning and once, so that a long one without a colon costs no more than its letters.
+"""
+_CALLING = re.compile(
+    r"(?i)(?<![A-Za-z0-9])(tel|sms|sips?|callto|facetime|skype|ms-[a-z-]{1,60}+|msteams|data)[:：](?=\S)"
+)
 """Schemes that a number may follow, which after any other word is a port or a time."""
 _DOT = "[.\uff0e\u3002\uff61\u2024]"
 """The dots that browsers take for one in a name of a host: full-width, ideographic, half-width, and a leader's."""
@@ -24,7 +29,8 @@ _WWW = re.compile(rf"(?i)(?<![A-Za-z0-9])(www){_DOT}")
 _OURS = "yaml|engage|release|call|publish|swap"
 """Endings of our own files and actions, which are no top-level domains."""
 _HOST = re.compile(
-    rf"(\bdocs/[\w/-]+\.md(?=#))|(?<=\w){_DOT}(?=(?!(?:{_OURS})(?![\w-]))(?:xn--[A-Za-z0-9-]+|[^\W\d_]{{2,63}})(?![\w-]))"
+    rf"(\bdocs/[\w/-]{{1,200}}+\.md(?=#))"
+    rf"|(?<=\w){_DOT}(?=(?!(?:{_OURS})(?![\w-]))(?:xn--[A-Za-z0-9-]+|[^\W\d_]{{2,63}})(?![\w-]))"
 )
 """A dot before a word of letters that may be a top-level domain, of which there are new ones every year.
 

@@ -19,7 +19,7 @@ ALERTS = frozenset({"microsoft.insights/metricalerts", "microsoft.insights/activ
 
 DEPLOYMENT = "microsoft.resources/deployments"
 _DEEPEST = 8
-_TOKEN = re.compile(r"\s*('(?:''|[^'])*'|-?\d+|[A-Za-z_]\w*|[().,\[\]])")
+_TOKEN = re.compile(r"('(?:''|[^'])*'|-?\d+|[A-Za-z_]\w*|[().,\[\]])")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ SEVERITIES = {
 }
 """Severities by what people call them in a label."""
 
-_TEMPLATE = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
+_TEMPLATE = re.compile(r"\{\{-?((?:(?!\{\{|\}\}).)*+)\}\}")
 
 
 def groups(document: Node) -> Node | None:
@@ -238,7 +238,7 @@ def _filled(text: str, notes: Fields, name: str, draft: Draft) -> str:
     lost = []
 
     def one(found: re.Match[str]) -> str:
-        said = found[1]
+        said = found[1].strip()
         label = re.match(r"\$labels\.(\w+)", said)
         if re.match(r"\$value\b|(?:printf|humanize)\b.*\$value", said) and not draft.turned:
             return "\0value\1"

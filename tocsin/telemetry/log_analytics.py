@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from tocsin.connections.bounded import TooMuch, transport
 from tocsin.connections.bucket import Bucket
 from tocsin.connections.identity import refuse_leak, request_options
-from tocsin.connections.refusal import unsigned
+from tocsin.connections.refusal import unsigned, words
 from tocsin.core.answer import MOST_ROWS, NoAnswer, Query, Rows, Why
 from tocsin.core.compile import tables
 from tocsin.core.config import Target
+from tocsin.core.text import scrub
 from tocsin.telemetry.values import bounds, plain
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ LARGEST_ANSWER = 32 * 1024 * 1024
 """Bytes of an answer that are read: ``MOST_ROWS`` rows of 335. The service itself would send a hundred million."""
 _UNRESOLVED = re.compile(r"Failed to resolve table or column expression named '(\w+)'")
 _ADDRESS = re.compile(r"(https?://[^/\s'\"?#]+)[^\s'\"]*")
-_TOKEN = re.compile(r"(?i)\b(bearer\s+\S+|eyJ[\w-]+\.[\w.-]+)")
 _NO_ROWS = Rows((), ())
 
 
@@ -226,8 +226,7 @@ def _reason(body: str) -> str:
 
 def _safe(text: str) -> str:
     """Return text fit for a log: one line, 300 characters, no tokens, and of addresses the host alone."""
-    shown = _TOKEN.sub("[token]", _ADDRESS.sub(r"\1/…", text))
-    return re.sub(r"[\x00-\x1f\x7f\s]+", " ", shown).strip()[:300]
+    return scrub(words(_ADDRESS.sub(r"\1/…", text[:10_000])), 300)
 
 
 def _retry_after(response: Any) -> float | None:
