@@ -11,7 +11,7 @@ from tocsin.core.action import Takes
 from tocsin.core.audience import Route
 from tocsin.core.config import Config, Target
 from tocsin.core.errors import Problem, nearest
-from tocsin.core.fields import Severity
+from tocsin.core.fields import POSTED, Severity
 from tocsin.core.guard import FOR_A_PERSON
 from tocsin.core.kql_shape import broken
 from tocsin.core.native import NATIVE
@@ -131,7 +131,7 @@ def policy_problems(
     native = {each.id for each in NATIVE}
     if policy.on.rule is not None and policy.on.rule not in {*rules, *native}:
         yield missing(node.at("on", "rule"), "unknown-rule", "rule", policy.on.rule, {*rules, *native})
-    if policy.on.rule in native and policy.on.firing_for:
+    if (policy.on.rule in native or POSTED in policy.on.labels.items()) and policy.on.firing_for:
         words = "nobody looks again while an alert of Azure Monitor's own fires: it is answered at once or never"
         yield node.at("on", "firing_for").problem("never-fires-so-long", words)
     names = nameable(config, rules, ())

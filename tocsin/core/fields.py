@@ -247,6 +247,10 @@ Some = Annotated[
 """A whole number of at least one."""
 
 
+POSTED = ("source", "azure-monitor")
+"""The label of alerts that somebody posted: what they say is not measured, and whoever has the key can say it."""
+
+
 class Severity(StrEnum):
     """P0 system down, P1 major, P2 degraded, P3 minor."""
 

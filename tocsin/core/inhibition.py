@@ -1,7 +1,8 @@
 """Alerts that suppress others while they fire: who is suppressed at one moment, also in a circle.
 
 A source that is suppressed itself suppresses nothing, unless its inhibition says ``suppressed``. ``check`` refuses
-circles; where one comes about all the same, its most severe alert is notified.
+circles; where one comes about all the same, its most severe alert is notified. An alert that somebody posted suppresses
+others only where the source names such alerts.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tocsin.core.fields import POSTED
 from tocsin.core.matching import Labels, Matcher, accepted
 
 
@@ -23,6 +25,16 @@ class Inhibit:
     target: tuple[Matcher, ...]
     equal: tuple[str, ...] = ()
     suppressed: bool = False
+
+    def begins(self, labels: Labels) -> bool:
+        """Return whether an alert with these labels is a source.
+
+        One of Azure Monitor is, only if a matcher says which by ``rule`` or ``source``: whoever has the key could post
+        a P0, and with it suppress every P1 of the target.
+        """
+        name, value = POSTED
+        names = (each for each in self.source if each.label in ("rule", name) and each.op in ("=", "in", "=~"))
+        return (labels.get(name) != value or any(names)) and accepted(self.source, labels)
 
     def shared(self, labels: Labels) -> tuple[str, ...]:
         """Return the values in which source and target have to agree."""
@@ -69,7 +81,7 @@ def inhibited(rules: Sequence[Inhibit], firing: Iterable[Labels], muted: Callabl
     sources: dict[tuple[int, tuple[str, ...]], list[Key]] = {}
     for number, rule in enumerate(rules):
         for key, labels in alerts.items():
-            if accepted(rule.source, labels):
+            if rule.begins(labels):
                 sources.setdefault((number, rule.shared(labels)), []).append(key)
     threats = {key: tuple(_threats(rules, sources, alerts, labels)) for key, labels in alerts.items()}
     inhibiting = {key for keys in sources.values() for key in keys}
@@ -88,7 +100,7 @@ def _threats(
         found = sources.get((number, rule.shared(labels)))
         if not found or not accepted(rule.target, labels):
             continue
-        if accepted(rule.source, labels):
+        if rule.begins(labels):
             found = [each for each in found if not accepted(rule.target, firing[each])]
         yield _Threat(rule, tuple(found))
 

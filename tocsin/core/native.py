@@ -16,7 +16,7 @@ from tocsin.core import common_alert as common
 from tocsin.core.alert import STORM, Alert, Instance, Seen, State, Verdict, instance
 from tocsin.core.config import Target
 from tocsin.core.evaluate import Freshness
-from tocsin.core.fields import Severity
+from tocsin.core.fields import POSTED, Severity
 from tocsin.core.instance import texts
 from tocsin.core.rule import OutOf, Rule, When
 from tocsin.core.text import normalize, scrub
@@ -47,7 +47,7 @@ def _rule(severity: Severity) -> Rule:
         in_=OutOf(hits=1, slots=100),
         every=timedelta(minutes=10),
         offset=timedelta(),
-        labels={"source": "azure-monitor"},
+        labels=dict([POSTED]),
         runbook="docs/operations.md#azure-monitor-alerts",
         owner="tocsin",
         file="built in",
@@ -56,6 +56,8 @@ def _rule(severity: Severity) -> Rule:
 
 NATIVE = tuple(_rule(severity) for severity in Severity)
 """The rules that Azure Monitor's alerts belong to, one a severity."""
+
+IDS = frozenset(rule.id for rule in NATIVE)
 
 _SEVERITIES = {"sev0": 0, "sev1": 1, "sev2": 2, "sev3": 3, "sev4": 3}
 """By the name in small letters; an unknown one counts as the second, so that somebody is paged."""
@@ -173,7 +175,7 @@ def end_of(alert: Alert, alerts: Iterable[Alert], now: datetime) -> Ended | None
 
     ``alerts`` are all there are, beside which a storm is judged. None for any other alert.
     """
-    if not alert.open or alert.rule not in {rule.id for rule in NATIVE}:
+    if not alert.open or alert.rule not in IDS:
         return None
     if alert.by == STORM:
         return None if _storms(alert, alerts) else Ended(STORM, Seen(Verdict.CLEAR, None, "storm is over"))

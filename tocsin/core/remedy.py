@@ -15,9 +15,9 @@ from tocsin.core import container
 from tocsin.core.action import Order, Undo
 from tocsin.core.alert import Alert
 from tocsin.core.config import Target
-from tocsin.core.fields import Automation
+from tocsin.core.fields import POSTED, Automation
 from tocsin.core.instance import texts
-from tocsin.core.policy import Policy, Step
+from tocsin.core.policy import Policy, Step, Trigger
 from tocsin.core.rule import Rule
 from tocsin.core.text import cut, fill
 from tocsin.core.units import spell
@@ -242,10 +242,20 @@ def answers(policy: Policy, rule: Rule, alert: Alert, labels: Mapping[str, str])
     return (
         policy.enabled
         and alert.open
-        and on.rule in (None, rule.id)
-        and on.severity in (None, rule.severity)
+        and means(on, rule)
         and all(labels.get(key) == value for key, value in on.labels.items())
     )
+
+
+def means(on: Trigger, rule: Rule) -> bool:
+    """Return whether a policy is about a rule, before its labels are compared.
+
+    Alerts of Azure Monitor are what somebody posted. A policy acts on them only if it names them, by ``rule`` or by the
+    label ``source``: a severity or a label of the target is not enough.
+    """
+    if POSTED in rule.labels.items() and on.rule is None and POSTED not in on.labels.items():
+        return False
+    return on.rule in (None, rule.id) and on.severity in (None, rule.severity)
 
 
 def begin(

@@ -11,7 +11,7 @@ from itertools import compress
 from tocsin.core.alert import Alert, rule_changed
 from tocsin.core.failing import Subject
 from tocsin.core.message import NEWS, Delivery, Kind, outbox
-from tocsin.core.native import NATIVE, remembered
+from tocsin.core.native import IDS, remembered
 from tocsin.core.read import Project
 from tocsin.core.schedule import asleep, selects
 from tocsin.core.sight import BUILT_IN
@@ -47,7 +47,7 @@ class Retirer:
         return found
 
     def _watched(self, alert: Alert, now: datetime) -> bool:
-        if any(each.id == alert.rule for each in NATIVE):
+        if alert.rule in IDS:
             return remembered(alert, now)
         rule = next((each for each in (*BUILT_IN, *self.project.rules) if each.id == alert.rule), None)
         target = next((each for each in self.project.config.targets if each.name == alert.target), None)

@@ -12,6 +12,7 @@ from tocsin.core.native import NATIVE
 from tocsin.core.node import Node
 from tocsin.core.policy import Policy, Step
 from tocsin.core.read import Project
+from tocsin.core.remedy import means
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import asleep, selects
 
@@ -59,10 +60,8 @@ def _meet(one: Policy, other: Policy) -> bool:
 def _answered(policy: Policy, rule: Rule) -> bool:
     """Return whether alerts of a rule can be meant; labels that only the target or telemetry gives may be."""
     on = policy.on
-    if on.rule is not None:
-        return on.rule == rule.id
-    given = all(rule.labels.get(name, value) == value for name, value in on.labels.items())
-    return given and on.severity in (None, rule.severity)
+    given = on.rule or all(rule.labels.get(name, value) == value for name, value in on.labels.items())
+    return means(on, rule) and bool(given)
 
 
 def _quiet(rule: Rule, project: Project, now: datetime) -> str:
