@@ -23,11 +23,16 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
+
+import typer
 
 from tests.interleaving import Steady
 from tests.stage import MINUTE, MISCONFIGURED, T0, TARGET
 from tocsin import actuators, signals
+from tocsin.cli import switching
+from tocsin.cli.output import Output
 from tocsin.connections import arm
 from tocsin.connections.arm import ContainerApps, Sent
 from tocsin.connections.http import Fetched, Http, Reply
@@ -79,6 +84,8 @@ class World:
 
     def __init__(self) -> None:
         self.now, self.deeds = T0 - 2 * MINUTE, Counter[str]()
+        self.answering = 0.0
+        """Seconds between what an app was and when it is known."""
         self.arm = ContainerAppsStandIn(lambda: self.now, ready_after=timedelta())
         self.runs: list[dict[str, Any]] = []
         self._mutex, self._lots = threading.Lock(), random.Random(7)
@@ -121,6 +128,7 @@ class Apps(ContainerApps):
             app = self.world.arm._settled(self.world.arm._app(target))
             document = json.loads(json.dumps(app.document(self.world.now)))
             revisions = [json.loads(json.dumps(app.revision(each, self.world.now))) for each in app.revisions]
+        time.sleep(self.world.answering)
         return arm._app(document, revisions, target)
 
     def act(self, target: Target, revision: str, verb: str) -> Sent | NoAnswer:
@@ -185,6 +193,9 @@ class Race:
     rounds: int = BATCH
     world: World = field(default_factory=World)
     lots: random.Random = field(default_factory=lambda: random.Random(1))
+    commands: bool = False
+    """Whether two people type the same into the command line at the same moment."""
+    side_by_side: threading.Barrier = field(default_factory=lambda: threading.Barrier(2))
 
     def __post_init__(self) -> None:
         self.targets = [self._target(number) for number in range(self.rounds)]
@@ -201,7 +212,7 @@ class Race:
         self.project = Project(rules=(MISCONFIGURED,), policies=tuple(policies), config=Config.model_validate(config))
         for target in self.targets:
             self._app(target)
-        self.world.now = T0
+        self.world.now, self.world.answering = T0, 0.005 if self.commands else 0.0
 
     def _target(self, number: int) -> Target:
         name = f"t{number}"
@@ -305,7 +316,8 @@ class Race:
         timers = [lambda engine=each: self._act(engine) for each in engines[:2]]
         if self.begins == "intended":
             timers = [lambda engine=each: self._act(engine) for each in engines]
-            return timers if self.action != RELEASE else [*timers, *self._people()]
+            typed = [lambda number=each: self._type(number) for each in (7, 8)] if self.commands else []
+            return timers + typed if self.action != RELEASE else [*timers, *typed, *self._people()]
         orders = [[each for each in self.targets for _ in range(2)], self.lots.sample(self.targets, self.rounds)]
         singles = [
             lambda engine=each, mine=some: [self._act(engine, [one]) for one in mine]
@@ -318,6 +330,16 @@ class Race:
 
     def _act(self, engine: Engine, targets: list[Target] | None = None) -> None:
         engine._actor(timedelta).act(self.world.now, targets or self.targets)
+
+    def _type(self, number: int) -> None:
+        """Type `tocsin killswitch engage --no-wait` for every target."""
+        app: Any = SimpleNamespace(engine=self._engine(number), clock=SimpleNamespace(now=lambda: self.world.now))
+        with closing(app.engine.store):
+            for target in self.targets:
+                self.side_by_side.wait()
+                with suppress(typer.Exit):
+                    order = switching.Order(target, self.action.partition(".")[2], "tools", "it burns", wait=False)
+                    switching.carry_out(app, order, Output.JSON)
 
     def _decide(self, name: str) -> None:
         """Press every button there is: on the same links as everybody else at this moment."""

@@ -143,6 +143,20 @@ def test_what_a_person_does_is_in_the_audit_before_and_after(world: World, tmp_p
     assert audit.broken(entries) is None
 
 
+def test_a_person_waits_while_a_policy_changes_the_app(world: World, tmp_path: Path) -> None:
+    from tocsin.stores.sqlite import SqliteStore
+
+    store = SqliteStore(tmp_path / "state.sqlite")
+    assert store.lock("act/sales-research", "a tick", datetime.now(UTC), timedelta(minutes=2))
+    said = run("killswitch", "engage", "-t", "sales-research", "--reason", "drill", "--no-wait", code=1)
+    assert "changing the app at this moment" in said
+    assert "KILLSWITCH_TOOLS" not in world.template_env()
+    store.unlock("act/sales-research", "a tick")
+    run("killswitch", "engage", "-t", "sales-research", "--reason", "drill", "--no-wait")
+    assert store.lock("act/sales-research", "a tick", datetime.now(UTC), timedelta(minutes=2)), "the lock is free again"
+    assert [each["event"] for each in store.audit()][1::2] == ["engage busy", "engage done"]
+
+
 def test_a_switch_that_cannot_be_changed_is_bad_news(world: World) -> None:
     world.arm.faults.add("forbidden", matching="PATCH", message="no Microsoft.App/containerApps/write")
     result = runner.invoke(program, ["killswitch", "engage", "-t", "sales-research", "--reason", "x"])

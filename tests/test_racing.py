@@ -29,6 +29,12 @@ def test_two_people_who_approve_at_once_have_it_done_once(tmp_path: Path) -> Non
     assert racing.Race("webhook.call", racing.on_sqlite(tmp_path), "asked", 5).run() == 0
 
 
+@pytest.mark.parametrize("action", ["killswitch.engage", racing.RELEASE])
+def test_people_at_the_command_line_and_ticks_change_a_switch_once(action: str, tmp_path: Path) -> None:
+    race = racing.Race(action, racing.on_sqlite(tmp_path), "intended", 5, commands=True)
+    assert race.run() == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("action", ["killswitch.engage", "webhook.call"])
 def test_four_engines_on_one_table_do_it_once(action: str, azurite: Azurite) -> None:

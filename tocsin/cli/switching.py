@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ from tocsin.engine import switches
 from tocsin.ports import StoreUnavailable
 
 _PATIENCE, _PAUSE = 600.0, 5.0
+_LOCK = timedelta(minutes=2)
+"""Longer than an action waits for answers, as for policies."""
 
 
 def status(root: Path | None, name: str, output: Output) -> None:
@@ -78,9 +83,8 @@ def carry_out(app: App, order: Order, output: Output) -> None:
     record(app, target, f"{verb} intended", {"scope": scope, "reason": order.reason, **order.evidence})
     if verb == "release":  # before it goes: that it does is no drift
         switches.released(app.engine.store, target, scope)
-    outcome = _apply(app, target, verb, scope, order.wait)
-    record(app, target, f"{verb} {outcome.did.value}", {"scope": scope, "detail": outcome.detail})
-    proven = outcome.did is not Did.FAILED and order.wait and _await(app, target, verb, scope)
+    outcome = _apply(app, order)
+    proven = outcome.did is not Did.FAILED and order.wait and _await(app, order)
     if proven:
         record(app, target, f"{verb} verified", {"scope": scope})
     if proven and verb == "engage":
@@ -123,32 +127,63 @@ def _switches(env: Any) -> dict[str, str]:
     return {variable: env.get(variable) or "-" for variable in SCOPES.values()}
 
 
-def _apply(app: App, target: Target, verb: str, scope: str, wait: bool) -> Applied:
-    """Apply until the platform is no longer busy, at most as long as a person is asked to wait."""
-    until = time.monotonic() + (_PATIENCE if wait else 0)
-    order = action.Order(f"person/{target.name}/{verb}", target, {"scope": scope})
+def _apply(app: App, order: Order) -> Applied:
+    """Apply until nobody else is at it, at most as long as a person is asked to wait; what came of it is recorded."""
+    until = time.monotonic() + (_PATIENCE if order.wait else 0)
     while True:
-        outcome = app.engine.actuators[f"killswitch.{verb}"].apply(order)
-        if outcome.did is not Did.BUSY or time.monotonic() >= until:
+        outcome = _once(app, order, unsaid={Did.BUSY})
+        if outcome.did is not Did.BUSY:
+            return outcome
+        if time.monotonic() >= until:
+            _record_outcome(app, order, outcome)
             return outcome
         time.sleep(_PAUSE)
 
 
-def _await(app: App, target: Target, verb: str, scope: str) -> bool:
+def _once(app: App, order: Order, unsaid: Collection[Did]) -> Applied:
+    """Apply under the lock that policies hold, and record the outcome before another may have the lock."""
+    target, store, owner = order.target, app.engine.store, f"{person()} {secrets.token_hex(4)}"
+    lock, wanted = (
+        f"act/{target.name}",
+        action.Order(f"person/{target.name}/{order.verb}", target, {"scope": order.scope}),
+    )
+    try:
+        mine = store.lock(lock, owner, app.clock.now(), _LOCK)
+    except StoreUnavailable as error:
+        return Applied(Did.BUSY, f"whether a policy is changing the app is not known: {error}")
+    if not mine:
+        return Applied(Did.BUSY, "a policy, a drill or another person is changing the app at this moment")
+    try:
+        outcome = app.engine.actuators[f"killswitch.{order.verb}"].apply(wanted)
+        if outcome.did not in unsaid:
+            _record_outcome(app, order, outcome)
+        return outcome
+    finally:
+        with suppress(StoreUnavailable):
+            store.unlock(lock, owner)
+
+
+def _record_outcome(app: App, order: Order, outcome: Applied) -> None:
+    detail = {"scope": order.scope, "detail": outcome.detail}
+    words = f"{order.verb}: {outcome.did.value} ({outcome.detail}), which could not be recorded"
+    record(app, order.target, f"{order.verb} {outcome.did.value}", detail, otherwise=words)
+
+
+def _await(app: App, order: Order) -> bool:
     """Return whether every serving revision was seen with the switch as wanted within the patience.
 
     Where traffic is shared out, it follows only once the new revision runs: the same is then applied once more.
     """
-    until = time.monotonic() + _PATIENCE
+    target, until = order.target, time.monotonic() + _PATIENCE
     with console(stderr=True).status(f"waiting for every serving revision of {target.name} …"):
         while True:
             read = _read(app, target)
-            if container.verify(read, SCOPES[scope], verb == "engage").holds:
+            if container.verify(read, SCOPES[order.scope], order.verb == "engage").holds:
                 return True
             if time.monotonic() >= until:
                 return False
             if read.multiple and read.traffic:
-                _apply(app, target, verb, scope, wait=False)
+                _once(app, order, unsaid={Did.BUSY, Did.ALREADY})
             time.sleep(_PAUSE)
 
 
@@ -158,11 +193,16 @@ def person() -> str:
 
 
 def record(
-    app: App, target: Target, event: str, detail: Mapping[str, str], deliveries: Iterable[Delivery] = ()
+    app: App,
+    target: Target,
+    event: str,
+    detail: Mapping[str, str],
+    deliveries: Iterable[Delivery] = (),
+    otherwise: str = "nothing was done: it could not be recorded",
 ) -> None:
-    """What a person does is recorded like what a policy does, and before it is done; who hears of it, with it."""
+    """Record what a person does as what a policy does, with who hears of it; exit 3 and say ``otherwise`` if not."""
     entry = Record(app.clock.now(), person(), event, target.name, "killswitch", detail)
     try:
         app.engine.store.record(None, [entry], deliveries)
     except StoreUnavailable as error:
-        stop(Exit.NO_ANSWER, f"nothing was done: it could not be recorded: {error}")
+        stop(Exit.NO_ANSWER, f"{otherwise}: {error}")
