@@ -255,3 +255,14 @@ def test_what_is_held_is_not_escalated_not_even_when_it_is_held_since_a_moment_a
     assert board.boss.got == []
     board.wait(10 * MINUTE)
     assert len(board.boss.got) == 1
+
+
+def test_a_group_whose_time_was_set_by_a_clock_that_was_ahead_is_notified_at_once() -> None:
+    board = Switchboard()
+    board.now += 40 * MINUTE
+    board.silence("target=sales", 5 * MINUTE, starts=board.now)
+    board.fires("errors")
+    board.tick()
+    board.now -= 40 * MINUTE
+    board.wait(2 * MINUTE)
+    assert titles(board.program) == ["errors fired on sales"]

@@ -168,6 +168,22 @@ def test_an_alert_that_cannot_be_read_is_unknown_and_neither_begun_anew_nor_acte
     assert [each.rule for each in stage.inner.open_alerts() if each.open] == ["rule_blind"]
 
 
+def test_a_target_s_alerts_inhibit_nothing_while_one_of_them_cannot_be_read() -> None:
+    board = board_of()
+    inhibit = {"source": {"match": {"rule": "errors"}}, "target": {"match": {"rule": "slow"}}, "equal": ["target"]}
+    board.configure(routes={"to": ["program"]}, inhibit=[inhibit])
+    assert isinstance(board.inner, SqliteStore)
+    with board.inner._transaction() as db:
+        db.execute("INSERT INTO alerts VALUES ('alerts/sales/errors', '[]', ?)", (BROKEN,))
+    for target in ("sales", "support"):
+        board.fires("errors", target=target)
+    board.tick()
+    for target in ("sales", "support"):
+        board.fires("slow", target=target)
+    board.wait(3 * MINUTE)
+    assert [each.target for each in board.program.got if each.rule == "slow"] == ["sales"]
+
+
 def test_what_was_begun_waits_while_its_alert_cannot_be_read() -> None:
     stage = misconfigured()
     stage.platform.outcomes = [Applied(Did.BUSY, "busy")] * 9

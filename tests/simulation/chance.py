@@ -9,7 +9,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
+T0 = datetime(2026, 10, 25, 0, 25, tzinfo=UTC)
+"""When every story begins: the clocks of Berlin are set back half an hour later."""
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation import platform, setting
+from tests.simulation import hostile, platform, setting
 from tests.simulation.chance import MINUTE
 from tests.simulation.platform import Apps
 from tests.simulation.seams import Process
@@ -48,7 +48,10 @@ class People:
             (2, self.silence),
             (1, self.lag),
             (3, self.receiver),
-            (1, self.hush),
+            (2, self.hush),
+            (2, self.fail),
+            (3, self.post),
+            (1, self.spoil),
         ]
         self.lots = [what for weight, what in often for _ in range(weight)]
 
@@ -127,7 +130,7 @@ class People:
         world, store = self.world, self.world.store
         apps = Apps(world, Process("ann", world.witness.moment, world.project, world.now))
         detail = {**_SCOPE, "reason": "the drill of this week"}
-        store.record(None, [Record(world.now, ANN, f"{verb} intended", target.name, "killswitch", detail)])
+        store.record(None, [Record(world.clock, ANN, f"{verb} intended", target.name, "killswitch", detail)])
         if verb == "release":
             switches.released(store, target, "tools")
             world.witness.released(target)
@@ -136,9 +139,9 @@ class People:
         if not container.engaged(world.arm.template_env(target).get(SWITCH)):
             world.witness.taken_away(target)
         done = {**_SCOPE, "detail": outcome.detail}
-        store.record(None, [Record(world.now, ANN, f"{verb} {outcome.did.value}", target.name, "killswitch", done)])
+        store.record(None, [Record(world.clock, ANN, f"{verb} {outcome.did.value}", target.name, "killswitch", done)])
         if verb == "engage" and container.verify(platform.read(world, target), SWITCH, True).holds:
-            switches.engaged(store, ContainerAppConfiguration(apps), target, "tools", ANN, world.now)
+            switches.engaged(store, ContainerAppConfiguration(apps), target, "tools", ANN, world.clock)
 
     # Who decides
 
@@ -147,9 +150,9 @@ class People:
         world = self.world
         for each in world.store.executions():
             if each.phase is Phase.ASKED and each.consent is None:
-                given = replace(each, version=each.version + 1, consent=Consent("ann", world.now))
+                given = replace(each, version=each.version + 1, consent=Consent("ann", world.clock))
                 detail = {"correlation": each.id, "episode": each.episode}
-                world.store.record(given, [Record(world.now, ANN, "consented", each.target, each.id, detail)])
+                world.store.record(given, [Record(world.clock, ANN, "consented", each.target, each.id, detail)])
                 world.tell("ann", f"consents to {each.id}")
                 world.story.count("consent")
                 return
@@ -174,16 +177,36 @@ class People:
         self.world.tell(name, "is away" if inbox.away else "is back")
 
     def hush(self, target: Target) -> None:
-        """Silence the target for a while, actions too."""
-        world = self.world
-        ends = world.now + world.chance.whole(4, 12) * MINUTE
-        number = f"s{len(world.witness.silences) + 1}"
-        matchers = (Matcher("target", "=", (target.name,)),)
-        given = Silence(number, matchers, "ann", "a test of load", world.now, ends, actions=True)
-        personal.silence(world.store, given, Author("ann", Via.CLI), world.now)
-        world.witness.silenced(target, ends)
-        world.tell("ann", f"silences {target.name} until {ends:%H:%M:%S}, actions too")
-        world.story.count("silence, actions too")
+        """Silence the target or one of its rules, actions too: for a while, or an hour's part again and again."""
+        world, chance = self.world, self.world.chance
+        ends, rule = world.clock + chance.whole(4, 12) * MINUTE, chance.one(("", "", "killswitch_drift"))
+        matchers = (Matcher("target", "=", (target.name,)), *([Matcher("rule", "=", (rule,))] if rule else []))
+        number = f"s{world.witness.moment}"
+        given = Silence(number, matchers, "ann", "a test of load", world.clock, ends, actions=True)
+        spans, kind = ((world.clock, ends),), chance.one(("once", "once", "recurring", "senseless"))
+        if kind == "recurring":
+            given, spans = hostile.recurring(world, given)
+        elif kind == "senseless":
+            given, spans = hostile.senseless(given), ()
+        personal.silence(world.store, given, Author("ann", Via.CLI), world.clock)
+        world.witness.silenced(target, rule, spans)
+        world.tell("ann", f"silences {rule or 'all'} of {target.name} from {given.starts:%d %H:%M} on, {kind}")
+        world.story.count(f"silence, {kind}")
+
+    # What nobody expects
+
+    def fail(self, target: Target) -> None:
+        """Let agents fail whose names are hostile, or that are too many."""
+        if setting.AGENTS in self.world.project.rules:
+            hostile.fail(self.world, target, self.world.chance.whole(2, 8))
+
+    def post(self, target: Target) -> None:
+        """Let Azure Monitor post an alert of its own."""
+        self.world.senders.act(target)
+
+    def spoil(self, target: Target) -> None:
+        """Let a row of the store become unreadable."""
+        hostile.spoil(self.world)
 
     def put_right(self) -> None:
         """End everything that is wrong."""

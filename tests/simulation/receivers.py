@@ -37,6 +37,7 @@ class Notified:
         """Hand it over, or not, or not know."""
         world, inbox = self.world, self.world.inboxes[self.name]
         world.seam(self.process, f"tell {self.name}")
+        world.witness.told(self.process, self.name, notice)
         if inbox.away or world.chance.fault(0.08):
             return self._refused()
         inbox.got.append(notice)
@@ -52,7 +53,8 @@ class Notified:
         self.world.tell(self.name, f"does not take a message: {how}")
         self.world.story.count("receiver away")
         if how == "drop":
-            raise self.world.planted(_Gone())
+            kind = self.world.chance.one((_Gone, ValueError, MemoryError, RecursionError))
+            raise self.world.planted(kind("planted"))
         if how == "429":
             return Outcome(Said.AGAIN, how, timedelta(seconds=90))
         return Outcome(Said.REFUSED if how == "410" else Said.AGAIN, how)

@@ -22,7 +22,7 @@ from tests.simulation.witness import Wrong
 from tests.simulation.world import World
 from tocsin.core.message import Settled
 
-TICKS = 24
+TICKS = 21
 
 _MANY = 100
 """Seeds from which on they are shared out among processes."""
@@ -44,6 +44,7 @@ def play(seed: int) -> Told:
         with pinned(world):
             _live(world)
             world.heal()
+            _burn_last(world)
             _until_quiet(world)
             world.witness.end()
     except Wrong as wrong:
@@ -63,6 +64,8 @@ def _live(world: World) -> None:
         if chance.fault(0.04):
             world.now += chance.whole(5, 18) * MINUTE
             world.tell("world", "nobody has watched for a while")
+        if chance.fault(0.03):
+            world.step()
         _tick(world)
 
 
@@ -83,6 +86,23 @@ def _until_quiet(world: World) -> None:
     while world.now < ends and (world.now < least or _busy(world)):
         world.now += 2 * MINUTE
         world.tick("one")
+
+
+_IN_TIME = 6
+"""Minutes in which a misconfiguration is notified and its policy has acted: two of them it has to last."""
+
+
+def _burn_last(world: World) -> None:
+    """Let one more target burn: whatever cannot be healed, it is notified and acted on in time."""
+    target = world.add_last()
+    for _ in range(_IN_TIME):
+        world.now += MINUTE
+        world.tick("one")
+        if not world.witness.missing(target):
+            break
+    else:
+        world.witness.must(False, f"{target.name} burns and {world.witness.missing(target)}")
+    world.people.put_right()
 
 
 def _busy(world: World) -> bool:

@@ -69,6 +69,8 @@ class Seamed:
             result = method(*args, **kwargs)
             if writes:
                 world.witness.wrote(name)
+                if name == "settle":
+                    world.witness.settled(args[0])
                 if world.chance.fault(0.0008):
                     self._fails(f"the store takes {name} and does not say so")
                 world.seam(process, f"{name} written", likely=_OFTEN.get(name, 1))

@@ -14,7 +14,25 @@ from tocsin.core.rule import Rule
 
 SWITCH = "KILLSWITCH_TOOLS"
 RECEIVERS = ("oncall", "team")
+NAMES, LAST = ("sales", "claims", "travel"), "fares"
+"""Targets, and the one that is added in the end, where nothing has gone wrong before."""
 APPROVER = {"HITL_APPROVER_ENDPOINT": "https://approver.example"}
+
+AGENTS = Rule.model_validate(
+    {
+        "id": "agent_fails",
+        "severity": "P3",
+        "summary": "{agent} of {target} failed {value} times.",
+        "when": {
+            "kql": "union AppTraces, AppRequests | summarize value = count(), events = count() by agent",
+            "above": "0",
+            "over": "1m",
+            "by": ["agent"],
+        },
+        "max_instances": 40,
+    }
+)
+"""Its instances have the names that telemetry gives them. Not in every story, for it costs a query a minute."""
 
 RULES = tuple(
     Rule.model_validate({"severity": "P1", **each})
@@ -55,6 +73,13 @@ _STEPS: dict[str, Any] = {
         {"partner.call": {}, "id": "tell_partner", "within": "6m"},
     ],
 }
+_INHIBITS: tuple[tuple[tuple[str, str], ...], ...] = (
+    (),
+    (("hitl_misconfigured", "killswitch_drift"),),
+    (("hitl_misconfigured", "killswitch_drift"), ("killswitch_drift", "hitl_misconfigured")),
+)
+"""Which rules suppress which: none, one the other, each other."""
+
 _HOLD: dict[str, Any] = {
     "id": "hold_killswitch",
     "summary": "Engage it again.",
@@ -67,7 +92,8 @@ _HOLD: dict[str, Any] = {
 
 def drawn(chance: Chance) -> Project:
     """Return a project of one to three targets, mostly one that acts."""
-    targets = tuple(_target(number) for number in range(chance.one((1, 1, 2, 2, 3))))
+    targets = tuple(_target(name) for name in NAMES[: chance.one((1, 1, 2, 2, 3))])
+    pairs = chance.one(_INHIBITS)
     config = Config.model_validate(
         {
             "automation": "act",
@@ -75,13 +101,17 @@ def drawn(chance: Chance) -> Project:
             "receivers": {name: {"type": "stdout"} for name in RECEIVERS},
             "routes": {"to": ["oncall"], "group_wait": "0s", "group_interval": "1s"},
             "fallback": "team",
+            "inhibit": [
+                {"source": {"match": {"rule": one}}, "target": {"match": {"rule": other}}, "equal": ["target"]}
+                for one, other in pairs
+            ],
         }
     )
-    return Project(rules=RULES, policies=policies(chance), config=config)
+    rules = (*RULES, AGENTS) if chance.fault(0.3) else RULES
+    return Project(rules=rules, policies=policies(chance), config=config)
 
 
-def _target(number: int) -> Target:
-    name = ("sales", "claims", "travel")[number]
+def _target(name: str) -> Target:
     return Target(
         name=name,
         workspace="w",
@@ -110,3 +140,19 @@ def automation(project: Project, word: str) -> Project:
     """Return the project with the switch above all set so."""
     config = Config.model_validate({**dict(project.config), "automation": word})
     return replace(project, config=config)
+
+
+_WIDE = {"mode": "act", "at_most": "100 per 1h", "cooldown": "0s", "blast_radius": "100 targets per 15m"}
+
+
+def last(project: Project) -> Project:
+    """Return the project with one more target and the policy that engages its killswitch, as far as limits allow."""
+    config = Config.model_validate(
+        {
+            **dict(project.config),
+            "targets": (*project.config.targets, _target(LAST)),
+            "budgets": {"actions_per_hour": 1000, "actions_at_once": 100},
+        }
+    )
+    stop = Policy.model_validate({**_STOP, "guard": _WIDE})
+    return replace(project, config=config, policies=(stop, *project.policies[1:]))

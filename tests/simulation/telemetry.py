@@ -36,6 +36,8 @@ class Truth:
     """The newest minute of it that anybody was shown."""
     signed: datetime = T0 - timedelta(days=1)
     """The newest time of which anybody was shown that it burned: such rows prove as well that it lives."""
+    agents: list[tuple[str, datetime, datetime]] = field(default_factory=list)
+    """Agents that fail, as telemetry spells them, with when they begin and end."""
     inspected: dict[str, datetime] = field(default_factory=dict)
     """Rule → when its app was last seen to be set as the rule judges, by whoever judged it."""
 
@@ -81,6 +83,8 @@ class Workspace:
             return NoAnswer(why)
         if "minute = bin" in query.text:
             return self._minutes(query, truth)
+        if "by agent" in query.text:
+            return self._agents(query, truth)
         world.look(target)
         if "tool.executed" in query.text:
             start = query.start
@@ -98,6 +102,12 @@ class Workspace:
         if rows:
             truth.alive = max(truth.alive, rows[0][0])
         return Rows(("minute", "events", "lag"), tuple(rows))
+
+    def _agents(self, query: Query, truth: Truth) -> Rows:
+        until = min(query.end, self._world.now - truth.lag)
+        seen = [name for name, begins, ends in truth.agents if begins < until and ends > query.start]
+        rows = [(0, name, 3.0, 3) for name in dict.fromkeys(seen)] if not truth.quiet(query.end - SECOND) else []
+        return Rows(("_window", "agent", "value", "events"), tuple(rows))
 
     def _signs(self, query: Query, truth: Truth) -> Rows:
         seen_until = self._world.now - truth.lag

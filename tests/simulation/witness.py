@@ -10,18 +10,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 from tests.simulation.chance import MINUTE, T0
+from tests.simulation.hostile import Hush
 from tests.simulation.seams import Process
 from tests.simulation.setting import SWITCH
+from tocsin.core import container
 from tocsin.core.action import Order
 from tocsin.core.alert import State, Verdict
 from tocsin.core.audit import broken
 from tocsin.core.config import Target
 from tocsin.core.fields import Automation
-from tocsin.core.message import Kind, Notice, Settled
+from tocsin.core.group import Group
+from tocsin.core.message import OWN_ERROR, Delivery, Kind, Notice, Settled
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import CONSENT_HOLDS, Execution
+from tocsin.core.unreadable import Unreadable
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -30,6 +35,12 @@ OLDEST = 9 * MINUTE
 """How old the newest sign of life may be when something is done: ``fresh_within``, what a slot may be late, and lag."""
 
 _LOCKED = timedelta(minutes=2)
+_ODD = ("Cc", "Cs", "Co", "Cn")
+"""Kinds of letters that no message holds; those of format may stand in what we write ourselves."""
+_LONGEST = 100_000
+_SHOWN = 40
+"""Letters of a row's place that every message about it shows."""
+_LOOKS = 3
 _SAYS = (Kind.FIRED, Kind.RESOLVED)
 _BADLY = ("failed", "unverified")
 
@@ -52,8 +63,15 @@ class Witness:
         """Execution and action → how often the world had been changed back when it was done last."""
         self.taken: dict[str, int] = {}
         """Target → how often somebody else took away what was done there."""
-        self.silences: list[tuple[int, str, datetime, datetime]] = []
-        """Silences that say that nothing is to be done: the moment, the target, and when they begin and end."""
+        self.silences: list[Hush] = []
+        self.open: set[str] = set()
+        """The episodes that are open."""
+        self.muted: dict[str, set[str]] = {}
+        """Episode → the episodes that kept it from being told at some time, or an empty text for a silence."""
+        self.bare: dict[str, int] = {}
+        """Episode → how many whole looks came to their end while nothing did."""
+        self.taken_by: dict[tuple[str, str], int] = {}
+        """Receiver and message → the moment at which it was settled that the receiver took it."""
         self.orders: dict[Process, tuple[str, Order]] = {}
         self._inside: dict[str, list[tuple[Process, datetime]]] = {}
 
@@ -67,26 +85,57 @@ class Witness:
         alerts = [each for each in self.world.store.open_alerts() if each.open and each.episode]
         burning = {a.episode for a in alerts if a.state is State.FIRING and a.last is Verdict.BREACHED}
         for each in alerts:
-            self.fired.setdefault(each.episode, each.fired or self.world.now)
+            self.fired.setdefault(each.episode, each.fired or self.world.clock)
+        self.open = {each.episode for each in alerts}
         for episode in self.fired:
             if episode in burning:
                 self.breached[episode] = None
             elif self.breached.get(episode, 0) is None:
                 self.breached[episode] = self.moment
 
+    def looked(self, *, whole: bool) -> None:
+        """Note at the end of a look which open alerts something keeps from being told."""
+        for episode in sorted(self.open):
+            if muting := self._muting(episode):
+                self.muted.setdefault(episode, set()).update(muting)
+            elif whole:
+                self.bare[episode] = self.bare.get(episode, 0) + 1
+
     def released(self, target: Target) -> None:
         """Note that a person released the switch."""
         self.moment += 1
-        self.releases.append((self.moment, self.world.now, target.name))
+        self.releases.append((self.moment, self.world.clock, target.name))
 
-    def silenced(self, target: Target, ends: datetime) -> None:
-        """Note that a person said that nothing is to be done on the target."""
+    def silenced(self, target: Target, rule: str, spans: tuple[tuple[datetime, datetime], ...]) -> None:
+        """Note that a person said that nothing is to be done on the target, for one rule of it or for all."""
         self.moment += 1
-        self.silences.append((self.moment, target.name, self.world.now, ends))
+        self.silences.append(Hush(self.moment, target.name, rule, spans))
+
+    def settled(self, delivery: Delivery) -> None:
+        """Note that it is written down that a receiver took a message."""
+        if delivery.state is Settled.DELIVERED:
+            self.taken_by.setdefault((delivery.receiver, delivery.notice.id), self.moment)
+
+    def told(self, process: Process, receiver: str, notice: Notice) -> None:
+        """Hold a message to what may be told: once, and in text that every receiver can take."""
+        taken = self.taken_by.get((receiver, notice.id))
+        self.must(taken is None or taken > process.begun, f"{receiver} is told again of {notice.id}")
+        lines = [notice.title, notice.text, notice.first_step, *(each.value for each in notice.facts)]
+        odd = [each for each in lines if any(category(letter) in _ODD for letter in each.replace("\n", ""))]
+        self.must(not odd, f"{receiver} is told in letters that are none: {odd[:1]!r}")
+        self.must(len(repr(notice)) < _LONGEST, f"{receiver} is told too much: {notice.id}")
 
     def taken_away(self, target: Target) -> None:
         """Note that somebody changed the app so that the switch is gone."""
         self.taken[target.name] = self.taken.get(target.name, 0) + 1
+
+    def missing(self, target: Target) -> str:
+        """Return what was promised of a fire and is not there yet: that somebody was notified, and the policy acted."""
+        burns = [each for each in self.fired if each.startswith(f"hitl_misconfigured/{target.name}/")]
+        if not burns or not all(self._heard(each, self._got()) for each in burns):
+            return "nobody was notified"
+        engaged = container.engaged(self.world.arm.template_env(target).get(SWITCH))
+        return "" if engaged else "nothing was done"
 
     # What is done
 
@@ -95,7 +144,7 @@ class Witness:
         """While this lasts the process carries out an order: alone on its target."""
         name, now = order.target.name, self.world.now
         others = [each for each in self._inside.get(name, []) if now - each[1] < _LOCKED and not each[0].dead]
-        self._must(not others, f"two at once change {name}")
+        self.must(not others, f"two at once change {name}")
         mine = (process, now)
         self._inside.setdefault(name, []).append(mine)
         self.orders[process] = (action, order)
@@ -111,7 +160,7 @@ class Witness:
         if app.multiple:  # production is what serves, whatever template was written last
             kept += [each.template for each in app.revisions if each.active and each.weight]
         same = any(_besides(each, target.container) == _besides(sent, target.container) for each in kept)
-        self._must(same, f"more than {SWITCH} is changed on {target.name}")
+        self.must(same, f"more than {SWITCH} is changed on {target.name}")
         if process in self.orders:
             self.done(process, target)
 
@@ -121,7 +170,7 @@ class Witness:
         execution = self._execution(order)
         key, taken = (execution, action), self.taken.get(target.name, 0)
         again = key in self.done_of and (not action.startswith("killswitch.") or self.done_of[key] == taken)
-        self._must(not again, f"{action} is done twice for {execution}")
+        self.must(not again, f"{action} is done twice for {execution}")
         self.done_of[key] = taken
         self.world.story.count(f"did {action}")
         self.intended(process)
@@ -137,7 +186,7 @@ class Witness:
             said = any(each["event"].endswith("taking back") for each in mine)
         else:
             said = any(each["event"] == "intended" and each["detail"].get("action") == action for each in mine)
-        self._must(said, f"{action} is done and no record says that it was intended: {execution}")
+        self.must(said, f"{action} is done and no record says that it was intended: {execution}")
 
     def _execution(self, order: Order) -> str:
         """Return which execution an order is of."""
@@ -149,21 +198,26 @@ class Witness:
         policy, _, episode = execution.partition("~")[0].partition("/")
         until = self.breached.get(episode, 0)
         burns = until is None or until >= process.begun
-        self._must(burns, f"done for {episode}, whose newest verdict was no breach")
+        self.must(burns, f"done for {episode}, whose newest verdict was no breach")
         known = self._known(episode.partition("/")[0], target)
-        self._must(process.at - known <= OLDEST, f"done for {episode} on what is known from {known:%H:%M:%S}")
-        self._must(not self._silenced(process, target), f"done for {episode} though a silence says that nothing is")
-        began = self.fired.get(episode, self.world.now)
+        self.must(process.at - known <= OLDEST, f"done for {episode} on what is known from {known:%H:%M:%S}")
+        rule = episode.partition("/")[0]
+        self.must(
+            not self._silenced(process, rule, target), f"done for {episode} though a silence says that nothing is"
+        )
+        began = self.fired.get(episode, self.world.clock)
         since = [at for moment, at, name in self.releases if name == target.name and moment <= process.begun]
-        self._must(not any(at >= began for at in since), f"done for {episode} against a person who released it")
+        self.must(not any(at >= began for at in since), f"done for {episode} against a person who released it")
         stored = self.world.store.execution(execution)
-        self._must(self._may(process, policy, stored), f"done for {episode} though {policy} may not do so by itself")
+        self.must(self._may(process, policy, stored), f"done for {episode} though {policy} may not do so by itself")
 
-    def _silenced(self, process: Process, target: Target) -> bool:
+    def _silenced(self, process: Process, rule: str, target: Target) -> bool:
         """Return whether nothing was to be done on the target, from before this process began until now."""
         return any(
-            name == target.name and moment <= process.begun and begins <= process.at and self.world.now < ends
-            for moment, name, begins, ends in self.silences
+            each.moment <= process.begun and begins <= process.at + self.world.ahead and self.world.clock < ends
+            for each in self.silences
+            if each.accepts(rule, target.name)
+            for begins, ends in each.spans
         )
 
     def _known(self, rule: str, target: Target) -> datetime:
@@ -177,7 +231,7 @@ class Witness:
         if policy is None or stored is None:
             return False
         config, given, begun = process.project.config, stored.consent, stored.first_intended
-        if given is not None and (self.world.now - given.at < CONSENT_HOLDS or (begun and begun >= given.at)):
+        if given is not None and (self.world.clock - given.at < CONSENT_HOLDS or (begun and begun >= given.at)):
             return True
         return Automation.ACT is config.automation and policy.guard.mode is Automation.ACT
 
@@ -186,34 +240,107 @@ class Witness:
     def end(self) -> None:
         """Hold the end of the story to what was promised in it."""
         world = self.world
-        self._must(broken(world.store.audit()) is None, "the chain of the audit is broken")
+        self.must(broken(world.store.audit()) is None, "the chain of the audit is broken")
         open_ = [each.id for each in world.store.executions() if each.phase.acting]
-        self._must(not open_, f"still under way: {', '.join(open_)}")
+        self.must(not open_, f"still under way: {', '.join(open_)}")
         waiting = [each.id for each in world.store.deliveries(10_000) if each.state is Settled.WAITING]
-        self._must(not waiting, f"never told: {', '.join(waiting)}")
+        self.must(not waiting, f"never told: {', '.join(waiting)}")
         self._told()
+        self._told_of_azure()
         failed = [
-            f"{name} {fields}"
-            for name, fields in world.log.events
-            if "failed" in name and fields.get("error") not in world.faults
+            f"{name} {fields}" for name, fields in world.log.events if "failed" in name and not self._meant(fields)
         ]
-        self._must(not failed, f"the engine failed by itself: {'; '.join(failed)}")
+        self.must(not failed, f"the engine failed by itself: {'; '.join(failed)}")
+
+    def _meant(self, fields: Mapping[str, Any]) -> bool:
+        """Return whether it failed by what was done to it."""
+        error = str(fields.get("error"))
+        spoiled = ("Unreadable(", "malformed JSON") if self.world.spoiled else ()
+        return error in self.world.faults or any(each in error for each in (*spoiled, "Nowhere"))
+
+    def _got(self) -> list[Notice]:
+        return [notice for inbox in self.world.inboxes.values() for notice in inbox.got]
 
     def _told(self) -> None:
-        got = [notice for inbox in self.world.inboxes.values() for notice in inbox.got]
-        heard = {notice.episode for notice in got}
-        hushed = {name for _, name, _, _ in self.silences}  # of these nobody need hear anything for a while
-        loud = [each for each in self.fired if each.split("/")[1] not in hushed]
-        silent = [each for each in loud if each not in heard and not self._still_open(each, got)]
-        self._must(not silent, f"nobody heard of {', '.join(silent)}")
+        got = self._got()
+        lost = "\n".join(self.world.spoiled)
+        silent = [
+            each
+            for each in self.fired
+            if each not in lost
+            and not self._heard(each, got)
+            and not self._still_open(each, got)
+            and not self._muted(each, got)
+        ]
+        self.must(not silent, f"nobody heard of {', '.join(silent)}")
         failures = [f"{notice.id}/" for notice in got if notice.kind is Kind.FAILED]
         badly = [each["detail"]["correlation"] for each in self.world.store.audit() if each["event"] in _BADLY]
         unheard = [
-            each
-            for each in badly
-            if not any(told.startswith(f"{each}/") for told in failures) and not hushed.intersection(each.split("/"))
+            each for each in badly if each not in lost and not any(told.startswith(f"{each}/") for told in failures)
         ]
-        self._must(not unheard, f"nobody heard of the failure of {', '.join(unheard)}")
+        self.must(not unheard, f"nobody heard of the failure of {', '.join(unheard)}")
+        left = [each.subject.name for each in self._unreadable()]
+        said = [fact.value for notice in got if notice.rule == OWN_ERROR for fact in notice.facts]
+        unsaid = [each for each in left if not any(each[:_SHOWN] in value for value in said)]
+        self.must(not unsaid, f"nobody heard that a row cannot be read: {', '.join(unsaid)}")
+
+    def _unreadable(self) -> list[Unreadable]:
+        """Return the rows that cannot be read now; of settled messages nobody reads any."""
+        store = self.world.store
+        store.open_alerts(), store.executions(), store.waiting(self.world.now), store.kept(Group)
+        return [each for each in store.unreadable() if each.what in ("alert", "execution", "message", "Group")]
+
+    def _heard(self, episode: str, got: list[Notice]) -> bool:
+        """Return whether somebody was told of an episode, by itself or in the digest of a flood."""
+        rule, began = episode.partition("/")[0], self.fired[episode]
+        return any(
+            each.episode == episode
+            or (
+                each.episode.startswith("flood/")
+                and each.at >= began
+                and any(rule in fact.value for fact in each.facts)
+            )
+            for each in got
+        )
+
+    def _muted(self, episode: str, got: list[Notice]) -> bool:
+        """Return whether an episode was silenced, or inhibited by one that was heard of, in all but a few looks.
+
+        A look whose writes another was faster with notifies nobody: the next one does.
+        """
+        lost = "\n".join(self.world.spoiled)
+        known = any(
+            not each or each in lost or self._heard(each, got) or self._still_open(each, got)
+            for each in self.muted.get(episode, ())
+        )
+        return known and self.bare.get(episode, 0) < _LOOKS
+
+    def _muting(self, episode: str) -> set[str]:
+        """Return the open episodes that keep an episode from being told now, and an empty text for a silence."""
+        rule, target, *_ = episode.split("/")
+        now = self.world.clock
+        silences = [span for each in self.silences if each.accepts(rule, target) for span in each.spans]
+        above = tuple(f"{each}/{target}/" for each in self._above(rule))
+        inhibiting = {each for each in self.open if above and each.startswith(above)}
+        return inhibiting | ({""} if any(begins <= now < ends for begins, ends in silences) else set())
+
+    def _above(self, rule: str) -> list[str]:
+        """Return the rules that inhibit another."""
+        every = [each.rule for each in self.world.project.config.inhibit]
+        mine = [each for each in every if any(rule in matcher.values for matcher in each.target)]
+        return [value for each in mine for matcher in each.source for value in matcher.values]
+
+    def _told_of_azure(self) -> None:
+        """Hold what people were told of Azure Monitor's alerts to what it said."""
+        world, got, lost = self.world, self._got(), "\n".join(self.world.spoiled)
+        open_ = [dict(each.by).get("alert") for each in world.store.open_alerts() if each.open]
+        for each in world.senders.incidents:
+            label = world.senders.label(each)
+            mine = [notice for notice in got if notice.labels.get("alert") == label]
+            ends = [notice for notice in mine if notice.kind is Kind.RESOLVED]
+            self.must(not ends or each.ended, f"{label} is called resolved, and nobody said so")
+            if each.resolved and each.fired:
+                self.must(label not in open_ or label in lost, f"{label} was resolved and is still open")
 
     def _still_open(self, episode: str, got: list[Notice]) -> bool:
         """Return whether people had heard that the alert fires, and not of an end, when this episode began."""
@@ -222,7 +349,8 @@ class Witness:
         ends = [each.kind for each in sorted(told, key=lambda each: each.at) if each.kind in _SAYS]
         return ends[-1:] == [Kind.FIRED]
 
-    def _must(self, holds: bool, words: str) -> None:
+    def must(self, holds: bool, words: str) -> None:
+        """End the story here unless this holds."""
         if not holds:
             self.world.tell("WRONG", words)
             raise Wrong(words)

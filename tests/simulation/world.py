@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from tests.simulation import platform, setting
-from tests.simulation.chance import SECOND, T0, Chance
+from tests.simulation import hostile, platform, setting
+from tests.simulation.chance import MINUTE, SECOND, T0, Chance
 from tests.simulation.people import People
 from tests.simulation.platform import Apps, Dials
 from tests.simulation.receivers import Inbox, Notified
 from tests.simulation.seams import Crash, Process, Seamed
+from tests.simulation.senders import Senders
 from tests.simulation.story import Story
 from tests.simulation.telemetry import Truth, Workspace
 from tests.simulation.witness import Witness
@@ -27,6 +29,9 @@ from tocsin.testing import Heard
 
 SHARED = 5
 """In every so many-th seed the apps share out their traffic: an old revision serves until somebody says otherwise."""
+
+_STEPS = ((1, 4), (-4, -1), (20, 45), (-25, -15))
+"""By how many minutes a clock may be wrong: by what clocks differ, and by far more."""
 
 _SIGNALS = signals.known()
 
@@ -49,6 +54,8 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.chance, self.story, self.now = Chance(seed), Story(), T0
+        self.ahead = timedelta()
+        """By how much the clock of the engines and of who works beside them is ahead; less than nothing is behind."""
         self.project = setting.drawn(self.chance)
         self.store: Any = SqliteStore(":memory:")
         self.arm = ContainerAppsStandIn(lambda: self.now)
@@ -59,10 +66,16 @@ class World:
         self.dials, self.called, self.log = Dials(), list[str](), _Log()
         self.witness, self.people = Witness(self), People(self)
         self.running: list[Process] = []
+        self.senders, self.spoiled = Senders(self), list[str]()
         self.faults: set[str] = set()
         """What was raised on purpose, as the log says it."""
         for target in self.targets:
             self.arm.create(target, dict(setting.APPROVER), multiple=seed % SHARED == 0)
+
+    @property
+    def clock(self) -> datetime:
+        """What time it is by the clock of the engines."""
+        return self.now + self.ahead
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -113,17 +126,33 @@ class World:
 
     def tick(self, name: str, only: list[str] | None = None, *, evaluate: bool = True) -> None:
         """Let one engine tick once, as a process of its own."""
+        now = self.clock
+        ended = self.run(name, lambda engine: engine.tick(now, only, evaluate=evaluate))
+        self.witness.looked(whole=ended and only is None)
+
+    def step(self) -> None:
+        """Let the clock of the engines be another than before, or right again."""
+        self.ahead = timedelta() if self.ahead else self.chance.whole(*self.chance.one(_STEPS)) * MINUTE
+        self.tell("world", f"the clock is ahead by {self.ahead // MINUTE} minutes")
+        self.story.count("clock stepped")
+
+    def run(self, name: str, call: Callable[[Engine], object]) -> bool:
+        """Let one engine do one thing, as a process of its own; return whether it came to its end."""
         process = Process(name, self.witness.moment, self.project, self.now)
         self.running.append(process)
         try:
-            self._engine(process).tick(self.now, only, evaluate=evaluate)
+            call(self._engine(process))
         except Crash:
-            pass
+            return False
         except StoreUnavailable:
             self.tell(name, "gives this tick up")
+            return False
+        except Exception as error:
+            self.witness.must(False, f"one failure ended the whole: {error!r}")
         finally:
             self.running.remove(process)
             process.dead = True
+        return True
 
     def _engine(self, process: Process) -> Engine:
         apps = Apps(self, process)
@@ -171,8 +200,20 @@ class World:
 
     def heal(self) -> None:
         """End everything that is wrong, so that what was promised can come to its end."""
-        self.chance.quiet = True
+        self.chance.quiet, self.ahead = True, timedelta()
         self.arm.failing, self.arm.never_ready, self.arm.stuck = "", False, False
         self.arm.ready_after = timedelta(seconds=60)
         self.people.put_right()
+        self.senders.send()
         self.tell("world", "everything is well from here on")
+
+    def add_last(self) -> Target:
+        """Add a target that nothing has happened to, and let it burn while all that cannot be healed is still there."""
+        self.project = setting.last(self.project)
+        target = self.targets[-1]
+        self.truth[target.name], self.version[target.name] = Truth(), 1
+        self.arm.create(target, dict(setting.APPROVER))
+        self.people.light(target)
+        if setting.AGENTS in self.project.rules:
+            hostile.fail(self, target, 6)
+        return target

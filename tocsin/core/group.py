@@ -264,9 +264,13 @@ def _forgotten(group: Group, now: datetime) -> bool:
     return group.emptied.timestamp() // _SWEEP.total_seconds() < now.timestamp() // _SWEEP.total_seconds()
 
 
-def due(group: Group, now: datetime) -> bool:
-    """Return whether the group is to be flushed."""
-    return group.next <= now and not _forgotten(group, now)
+LONGEST = timedelta(days=365)
+"""How long a group waits at most where the routes do not say."""
+
+
+def due(group: Group, now: datetime, longest: timedelta = LONGEST) -> bool:
+    """Return whether the group is to be flushed. ``longest`` is how far ahead of its own clock its time is ever set."""
+    return has_come(group.next, now, longest) and not _forgotten(group, now)
 
 
 def flush(
@@ -315,7 +319,7 @@ def flush(
         members=left,
         told=told,
         flushed=True,
-        next=following if following > now else now + node.group_interval,
+        next=following if now < following <= now + node.group_interval else now + node.group_interval,
         emptied=None if left else group.emptied or now,
     )
     return after, tuple(decisions)

@@ -74,6 +74,12 @@ def compiled(route: Route, above: Node | None = None, place: str = "routes") -> 
     return _with(own, below)
 
 
+def longest_wait(route: Route) -> timedelta:
+    """Return how long a group of this route or of one below it ever waits."""
+    own = max(route.group_wait or GROUP_WAIT, route.group_interval or GROUP_INTERVAL)
+    return max([own, *map(longest_wait, route.routes)])
+
+
 def ends(node: Node, labels: Labels) -> tuple[Node, ...]:
     """Return the routes an alert ends in, in order; none when the tree's own root does not match it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tocsin.core import group as groups
 from tocsin.core.group import Decision, Group, Member
@@ -124,6 +124,6 @@ def places(tree: Node) -> dict[str, Node]:
     return {node.place: node for node in routes(tree)}
 
 
-def due(known: Iterable[Group], now: datetime) -> list[Group]:
-    """Return the groups that are to be flushed, the longest due first."""
-    return sorted((each for each in known if groups.due(each, now)), key=lambda each: (each.next, each.id))
+def due(known: Iterable[Group], now: datetime, longest: timedelta = groups.LONGEST) -> list[Group]:
+    """Return the groups that are to be flushed, the longest due first; ``longest`` is how long one ever waits."""
+    return sorted((each for each in known if groups.due(each, now, longest)), key=lambda each: (each.next, each.id))

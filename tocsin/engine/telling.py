@@ -25,7 +25,7 @@ from tocsin.core.matching import Labels
 from tocsin.core.message import NEWS, Delivery, Notice, Outcome, Said, Settled, always_told, labels_of
 from tocsin.core.mute import Muting, Silence
 from tocsin.core.read import Project
-from tocsin.core.route import Node, ends
+from tocsin.core.route import Node, ends, longest_wait
 from tocsin.core.telling import Audience, News
 from tocsin.core.text import scrub
 from tocsin.core.units import spell
@@ -148,19 +148,22 @@ class Teller:
 
     def _due(self, every: Iterable[Group], now: datetime) -> list[Group]:
         """Return the groups that are to be flushed, the longest due first."""
-        tried = self.failures.attempt
-        return telling.due(
-            [each for each in every if tried(_about(each.id), partial(groups.due, each, now), False)], now
-        )
+        tried, longest = self.failures.attempt, longest_wait(self.project.config.routes)
+        due = [each for each in every if tried(_about(each.id), partial(groups.due, each, now, longest), False)]
+        return telling.due(due, now, longest)
 
     def _firing(self, told: _Round) -> list[Labels]:
-        """Return the labels of everything that fires, where it can inhibit anything."""
+        """Return the labels of everything that fires, where it can inhibit anything.
+
+        A target's alerts inhibit nothing while one of them cannot be read: its end would not be seen.
+        """
         every = told.every().items() if self.project.config.inhibit else ()
+        lost = [each for each in self.store.unreadable() if each.what == "alert"]
         found = (
             self.failures.attempt(_about(name, key), partial(labels_of, member.notice), None)
             for name, group in every
             for key, member in group.members.items()
-            if member.firing
+            if member.firing and not any(each.may_be_about(member.notice.target) for each in lost)
         )
         return [labels for labels in found if labels is not None]
 
