@@ -55,18 +55,12 @@ FAILING = "tocsin/engine/failing.py"
 GUARD, SWITCH = "tocsin/core/guard.py", "tocsin/actuators/steady.py"
 
 FAULTS = (
-    Fault("an unknown verdict is acted on", GUARD, "alert.last is not Verdict.BREACHED:", "alert.last is Verdict.CLEAR:", 209),
     Fault("the intent is saved after the act", "tocsin/engine/acting.py", _SAVE, f"{_APPLY}\n            {_SAVE}", 0),
-    Fault("a message is settled before the receiver answered", "tocsin/engine/notifying.py", _HAND_OVER, f"{_SETTLE}\n        {_HAND_OVER}", 16),
-    Fault("a lock is given to two", "tocsin/stores/sqlite.py", "False in free:", "False:", 15),
-    Fault("a person's release is overruled", GUARD, "case.released is not None and since is not None and case.released >= since:", "False:", 5),
-    Fault("one failure ends the tick", FAILING, f"{_NOTE}\n            return otherwise", "raise", 0),
-    Fault("nobody is told of a row that cannot be read", "tocsin/engine/tick.py", "self.failures.unreadable(self.engine.store.unreadable())", "pass", 0),
-    Fault("a recurring silence is not in force", "tocsin/core/mute.py", "return end if now < end else None", "return None", 0),
-    Fault("an end that names no time ends nothing", "tocsin/core/native.py", "(self.resolved or self.arrived) if self.over", "self.resolved if self.over", 0),
-    Fault("alerts that inhibit each other are told to nobody", "tocsin/core/inhibition.py", "_in_a_circle(key, threats, notified))] = True", "_in_a_circle(key, threats, notified))] = False", 0),
-    Fault("a group is one row", "tocsin/stores/codec.py", "return kind in _DIVIDED", "return False", 0),
-    Fault("the highest switch decides", GUARD, "lowest = min(", "lowest = max(", 0),
+    Fault("a message is settled before the receiver answered", "tocsin/engine/notifying.py", _HAND_OVER, f"{_SETTLE}\n        {_HAND_OVER}", 0),
+    Fault("a lock is given to two", "tocsin/stores/sqlite.py", "False in free:", "False:", 0),
+    Fault("a person's release is overruled", GUARD, "case.released is not None and since is not None and case.released >= since:", "False:", 17),
+    Fault("one failure ends the tick", FAILING, f"{_NOTE}\n            return otherwise", "raise", 2),
+    Fault("an end that names no time ends nothing", "tocsin/core/native.py", "(self.resolved or self.arrived) if self.over", "self.resolved if self.over", 7),
 )  # fmt: skip
 
 
