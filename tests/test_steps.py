@@ -142,8 +142,45 @@ def test_steps_are_taken_back_newest_first_each_with_an_order_of_its_own() -> No
 def test_what_is_done_and_not_proven_is_taken_back_too() -> None:
     bench = Bench(policy({"first.do": {}, "id": "one", "within": "2m", "undo_on_failure": True}))
     bench.first.hidden = True
-    bench.acts(range(6))
+    bench.acts(range(4))
+    assert (bench.execution.phase, bench.done) == (Phase.UNDOING, {"first": True}), "what cannot be read is left alone"
+    bench.first.hidden = False
+    bench.acts(range(4, 6))
     assert (bench.execution.phase, bench.done) == (Phase.FAILED, {"first": False})
+
+
+def test_what_somebody_changed_since_is_not_taken_back_and_told() -> None:
+    bench = Bench(BACK)
+    bench.act(0)
+    bench.second.outcomes = [BUSY, FAILED]
+    bench.act(1)
+    bench.done["first"] = "by hand"  # type: ignore[assignment]
+    bench.acts(range(2, 6))
+    assert (bench.execution.phase, bench.done["first"]) == (Phase.FAILED, "by hand")
+    assert bench.backs["first"].orders == []
+    assert "NOT taken back: one: it is not as first.do left it: it was changed since" in bench.words()
+
+
+def test_what_somebody_took_back_already_is_as_good_as_taken_back() -> None:
+    bench = Bench(BACK)
+    bench.act(0)
+    bench.second.outcomes = [BUSY, FAILED]
+    bench.act(1)
+    bench.done["first"] = False
+    bench.acts(range(2, 6))
+    assert (bench.execution.phase, bench.done["first"]) == (Phase.FAILED, False)
+    assert "one was taken back" in bench.words()
+
+
+def test_what_can_never_be_read_again_is_left_and_told() -> None:
+    bench = Bench(BACK)
+    bench.act(0)
+    bench.second.outcomes = [BUSY, FAILED]
+    bench.act(1)
+    bench.first.hidden = True
+    bench.acts(range(2, 25))
+    assert (bench.execution.phase, bench.done["first"]) == (Phase.FAILED, True)
+    assert "NOT taken back: one: whether it still is as first.do left it cannot be read" in bench.words()
 
 
 def test_a_busy_platform_is_asked_again_to_take_it_back_and_in_the_end_a_person_is_told() -> None:

@@ -318,6 +318,11 @@ def order(execution: Execution, target: Target) -> Order:
     return Order(name, target, execution.args, _facts(execution), execution.intended, execution.attempts)
 
 
+def order_of(execution: Execution, step: Planned, target: Target) -> Order:
+    """Return what the actuator of a step that was done is asked whether the world still is as the step left it."""
+    return Order(f"{execution.id}/{step.name}", target, step.args, _facts(execution), execution.intended)
+
+
 def order_to_undo(execution: Execution, done: Done, target: Target) -> Order:
     """Return the order that takes a step back."""
     undo = done.undo

@@ -271,8 +271,20 @@ class Carrier:
         with self.holding(execution, now) as mine:
             if not mine:
                 return 0
-            outcome = self.actuators[undo.action].apply(remedy.order_to_undo(execution, newest, target))
-            return self._undo_outcome(execution, newest, outcome, now)
+            order, back = remedy.order_to_undo(execution, newest, target), self.actuators[undo.action]
+            changed = None if back.holds(order) else self._changed_since(execution, newest, target)
+            return self._undo_outcome(execution, newest, changed or back.apply(order), now)
+
+    def _changed_since(self, execution: Execution, done: Done, target: Target) -> Applied | None:
+        """Return why a step is not taken back, since it was changed meanwhile; None if it is as the step left it."""
+        step = next((each for each in execution.plan if each.name == done.name), None)
+        actuator = self.actuators.get(step.action) if step else None
+        if step is None or actuator is None or not actuator.readable:
+            return None
+        stands = actuator.holds(remedy.order_of(execution, step, target))
+        if stands is None:
+            return Applied(Did.BUSY, f"whether it still is as {step.action} left it cannot be read")
+        return None if stands else Applied(Did.FAILED, f"it is not as {step.action} left it: it was changed since")
 
     def _barred(self, execution: Execution, undo: Undo | None, target: Target) -> str:
         """Return why a step may not be taken back, or an empty text."""
