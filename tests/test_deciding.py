@@ -217,6 +217,17 @@ def test_a_question_whose_alert_has_ended_is_over(desk: Desk) -> None:
     assert desk.store.kept(Used) == {}
 
 
+def test_a_question_whose_alert_cannot_be_read_is_not_said_to_be_over(desk: Desk) -> None:
+    link = desk.link()
+    database = sqlite3.connect(desk.path)
+    database.execute("update alerts set body = '{'")
+    database.commit()
+    for page in (desk.get(link), desk.post(link, "approve")):
+        assert (page.status, "has ended" in page.body) == (410, False)
+        assert "whether its alert still fires is not known" in page.body
+    assert desk.bench.execution.consent is None
+
+
 def test_a_question_about_a_plan_that_was_changed_is_over_and_the_new_one_is_open(desk: Desk) -> None:
     link = desk.link()
     desk.bench.project = replace(desk.bench.project, policies=(policy({"second.do": {}}, mode="ask"),))

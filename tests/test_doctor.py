@@ -247,6 +247,13 @@ def test_a_query_that_is_refused_says_which_role_and_that_it_takes_an_hour(pract
     assert practice.one("rules", "high_error_rate").state is State.UNKNOWN
 
 
+def test_what_could_not_be_looked_at_is_an_exit_status_of_its_own(probed: Practice) -> None:
+    probed.app()[0].tick()
+    probed.world.roles.faults.add("forbidden")
+    report = probed.run("-o", "json", code=3)
+    assert (report["counts"]["error"], report["counts"]["unknown"] > 0) == (0, True)
+
+
 def test_a_workspace_that_does_not_answer_is_unknown_and_never_well(practice: Practice) -> None:
     practice.world.workspace.faults.add("partial")
     assert practice.one("workspace").state is State.UNKNOWN

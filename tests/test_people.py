@@ -17,8 +17,10 @@ from tests.test_cli import world as world
 from tocsin.app import App
 from tocsin.cli.commands import program
 from tocsin.cli.project import load_app
+from tocsin.core import mute
 from tocsin.core.ack import Acknowledgement
 from tocsin.core.alert import Alert, State, Verdict
+from tocsin.core.matching import parse
 from tocsin.core.message import NEWS, Kind, Notice, Settled, outbox
 from tocsin.core.mute import Silence
 from tocsin.core.remedy import Phase
@@ -188,6 +190,26 @@ def test_what_mutes_is_named_and_who_was_not_told_because_of_it(place: Place) ->
     assert any(each.startswith("oncall: not told now: silenced by kim") for each in steps["receiver"])
     assert any("held back when it was last looked at: silenced" in each for each in steps["group"])
     assert all(each.startswith("news") for each in steps["delivery"])
+
+
+def test_a_silence_that_cannot_be_judged_is_explained_as_what_it_is_for_notifying_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.fire()
+    for name in ("broken", "good"):
+        ends = place.now + timedelta(hours=1)
+        silence = Silence(name, (parse("rule=high_error_rate"),), name, "known", place.now, ends)
+        place.app.engine.store.keep(Silence, name, silence, None)
+
+    def judged(silence: Silence, now: datetime) -> Any:
+        if silence.id == "broken":
+            raise ValueError("a defect")
+        return sound(silence, now)
+
+    sound = mute.in_force_until
+    monkeypatch.setattr(mute, "in_force_until", judged)
+    steps = by_step(told("explain", "high_error_rate")[0]["reasons"])
+    assert steps["muted"][0].startswith("silenced by good until ")
 
 
 def test_what_has_not_fired_is_explained_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

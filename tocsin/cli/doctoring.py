@@ -20,7 +20,7 @@ _STYLE = {State.OK: "green", State.WARNING: "yellow", State.ERROR: "red", State.
 
 
 def run(root: Path | None, target: str, output: Output) -> None:
-    """Show every finding; exit 1 when one is an error, 2 for a target there is not."""
+    """Show every finding; exit 1 when one is an error, 2 for a target there is not, 3 when something is unknown."""
     found = _found(root, target)
     if output is Output.JSON:
         emit_json({"counts": counted(found), "findings": [each.as_dict() for each in found]})
@@ -28,6 +28,8 @@ def run(root: Path | None, target: str, output: Output) -> None:
         _show(found)
     if any(each.state is State.ERROR for each in found):
         raise typer.Exit(int(Exit.BAD_NEWS.value))
+    if any(each.state is State.UNKNOWN for each in found):
+        raise typer.Exit(int(Exit.NO_ANSWER.value))
 
 
 def _found(root: Path | None, target: str) -> list[Finding]:

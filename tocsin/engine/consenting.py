@@ -36,8 +36,14 @@ def asked(store: Store, asks: str) -> Execution:
     if execution.consent is not None:
         raise Over(f"{execution.consent.by} consented at {execution.consent.at:%H:%M:%S} UTC")
     if all(each.episode != execution.episode or not each.open for each in store.open_alerts()):
-        raise Over("its alert has ended")
+        raise Over(_lost(store, "alert", execution.target) or "its alert has ended")
     return execution
+
+
+def _lost(store: Store, kind: str, target: str) -> str:
+    """Return that a stored row which may be the one is not readable, or an empty text."""
+    rows = (each for each in store.unreadable() if each.what == kind and each.may_be_about(target))
+    return next((f"whether its {kind} still fires is not known: {each}" for each in rows), "")
 
 
 def consent(reporter: Reporter, asks: str, by: Author, now: datetime) -> Execution:

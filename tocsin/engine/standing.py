@@ -10,11 +10,14 @@ from datetime import datetime
 
 from tocsin.core.ack import Acknowledgement, in_force
 from tocsin.core.config import Config
-from tocsin.core.group import Group
+from tocsin.core.failing import Subject
+from tocsin.core.group import Group, Member
 from tocsin.core.message import labels_of
-from tocsin.core.mute import Muting, Silence
+from tocsin.core.mute import Silence
 from tocsin.core.route import compiled
 from tocsin.core.telling import Audience
+from tocsin.engine.failing import Failures
+from tocsin.engine.muting import Careful, careful
 from tocsin.ports import Store
 
 
@@ -26,12 +29,16 @@ def audience(config: Config) -> Audience:
     return Audience(compiled(root), [name for name, each in config.receivers.items() if not each.resolved])
 
 
-def muting(config: Config, store: Store, groups: Iterable[Group], now: datetime) -> Muting:
-    """Return everything that mutes at ``now``. ``groups`` say what fires, which is what inhibits."""
-    members = (member for each in groups for member in each.members.values())
-    firing = [labels_of(each.notice) for each in members if each.firing] if config.inhibit else []
-    inhibits, quiet = [each.rule for each in config.inhibit], [each.hours for each in config.quiet_hours]
-    return Muting(inhibits, quiet, silences(config, store, now), firing)
+def muting(config: Config, store: Store, groups: Iterable[Group], now: datetime) -> Careful:
+    """Return what notifying takes to mute at ``now``; ``groups`` say what fires. A silence that fails mutes nothing."""
+    failures = Failures()
+    members = (member for each in groups for member in each.members.values() if config.inhibit and member.firing)
+    firing = failures.each(members, _member, lambda member: labels_of(member.notice), None)
+    return careful(config, store, [labels for labels in firing if labels is not None], now, failures)
+
+
+def _member(member: Member) -> Subject:
+    return Subject("group", member.notice.rule, member.notice.target)
 
 
 def silences(config: Config, store: Store, now: datetime) -> list[Silence]:
