@@ -49,6 +49,15 @@ def test_either_form_causes_an_evaluation_of_the_target_it_names(form: Any) -> N
 
 
 @pytest.mark.parametrize("form", [grid, cloud])
+def test_the_texts_of_an_event_are_spelled_as_all_text_from_outside(form: Any) -> None:
+    event = read(form(id="a\x1b[2J\u202e\ud800  b\n", subject=f"{APP}\u200b \n"))
+    assert (event.id, event.resources[0]) == ("a[2J\ufffd b", APP.lower())
+    long = [read(form(id="x" * 5_000 + end, subject=f"/{'y' * 5_000}{end}")) for end in "12"]
+    assert len({each.id for each in long}) == len({each.resources for each in long}) == 2
+    assert all(len(text.encode()) <= 1_000 for each in long for text in (each.id, *each.resources))
+
+
+@pytest.mark.parametrize("form", [grid, cloud])
 def test_a_revision_or_the_resource_in_the_data_is_the_app_too(form: Any) -> None:
     assert react(misconfigured().engine, form(subject="", data={"resourceUri": f"{APP}/revisions/r1"}), T0)
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tocsin.core.config import Target
+from tocsin.core.text import normalize
 
 KINDS = frozenset(
     {
@@ -24,6 +25,9 @@ KINDS = frozenset(
 
 OLDEST = timedelta(hours=1)
 """How old an event may be: every tick since has looked anyway. One whose clock is ahead is as good as one of now."""
+
+_LONGEST = 1_000
+"""Bytes of an id, a kind, or the name of a resource, whose parts Azure keeps below a third of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def read(given: Mapping[str, Any]) -> Event:
         kind=_text(given.get("eventType") or given.get("type")),
         source=_text(given.get("topic") or given.get("source")).lower(),
         at=_time(given.get("eventTime") or given.get("time")),
-        resources=tuple(each.lower() for each in named if isinstance(each, str)),
+        resources=tuple(_text(each).lower() for each in named if isinstance(each, str)),
     )
 
 
@@ -77,7 +81,7 @@ def _from(event: Event, target: Target) -> bool:
 
 
 def _text(value: Any) -> str:
-    return value[:500] if isinstance(value, str) else ""
+    return normalize(value, _LONGEST) if isinstance(value, str) else ""
 
 
 def _time(value: Any) -> datetime | None:
