@@ -244,3 +244,28 @@ def test_two_notices_have_two_pictures() -> None:
     assert other
     assert one.id != other.id
     assert one.png != other.png
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "limit", "drawn"),
+    [
+        ("usd", "3 USD", "2 USD", "3"),
+        ("ms", "3 ms", "2 ms", "3"),
+        ("percent", "3%", "2%", "3%"),
+        ("ratio", "300%", "200%", "300%"),
+        ("tokens", "3 tokens", "2 tokens", "3"),
+    ],
+)
+def test_a_query_of_ones_own_is_drawn_and_told_in_its_unit(unit: str, value: str, limit: str, drawn: str) -> None:
+    when = {"kql": "AppTraces | summarize value = 3.0", "unit": unit, "above": 2, "over": "15m"}
+    rule = Rule.model_validate(
+        {"id": "own", "file": "rules/own.yaml", "summary": "{value}", "severity": "P2", "when": when}
+    )
+    trail = tuple((FIRED + minute * MINUTE, 1.0 + minute) for minute in range(3))
+    alert = replace(ALERT, rule="own", value=3.0, trail=trail)
+    notice = compose(alert, Change.FIRED, Kind.FIRED, rule, TARGET, None, will="", app=APP)
+    assert (notice.unit, notice.title) == (unit, value)
+    assert f"→ {value}," in words(notice)
+    assert f"Past the limit of {limit}:" in words(notice)
+    assert picture._label(3.0, notice.unit) == drawn
+    assert draw(notice)

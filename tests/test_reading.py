@@ -203,6 +203,8 @@ def test_a_name_that_cannot_be_an_id_and_an_ending_that_is_not_read(tmp_path: Pa
     (root / "rules" / "High-Rate.yaml").write_text(good)
     (root / "rules" / "other.yml").write_text(good)
     (root / "rules" / "CAPS.YAML").write_text(good)
+    (root / "tests" / "rules").mkdir(parents=True)
+    (root / "tests" / "rules" / "other.yml").write_text("scenarios that nobody plays")
     (root / "rules" / "sales").mkdir()
     (root / "rules" / "sales" / "nested.yaml").write_text(good)
     (root / "rules" / "README.md").write_text("not a rule")
@@ -212,6 +214,7 @@ def test_a_name_that_cannot_be_an_id_and_an_ending_that_is_not_read(tmp_path: Pa
         ("rules/High-Rate.yaml", "bad-file-name"),
         ("rules/other.yml", "bad-file-name"),
         ("rules/sales/nested.yaml", "bad-file-name"),
+        ("tests/rules/other.yml", "bad-file-name"),
     ]
 
 

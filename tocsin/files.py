@@ -66,6 +66,7 @@ class _Reading:
         config, config_node, seen = self._config()
         rules = self._folder("rules", Rule, config_node)
         policies = self._folder("remediations", Policy, config_node)
+        self._problems += self._unread(self._root / "tests" / "rules")
         found = self._crossed(seen, rules, policies)
         told = {(each.path, each.line, each.column) for each in self._problems}
         # What stands in for a mistake is no second one.

@@ -133,6 +133,8 @@ def _label(number: float, unit: str) -> str:
     """Return the number in few digits. Units but for ``%`` are said by the words around the picture."""
     if unit == "ratio":
         return f"{max(-1e300, min(1e300, number)) * 100:.4g}%"
+    if unit == "percent":
+        return f"{number:.4g}%"
     size, prefix = next(((size, name) for size, name in _PREFIXES if size <= abs(number) < 1e15), (1.0, ""))
     return f"{number / size:.4g}{prefix}"
 
