@@ -19,6 +19,9 @@ def condition_problems(rule: Rule, node: Node, signal: Signal | None) -> Iterato
     """Yield what a rule's numbers cannot be in the unit of what is measured."""
     when, unit = node.at("when"), signal.unit if signal else rule.when.unit
     yield from limit_problems(rule.when, when, unit, open_ended=signal is None)
+    if rule.when.limit and signal is not None and always(rule.when, unit):
+        place = when.at(rule.when.limit[0].value)
+        yield place.problem("always-holds", f"values are {_range(unit)}: every one of them would be a breach")
     if rule.resolve:
         yield from limit_problems(rule.resolve, node.at("resolve"), unit, open_ended=signal is None)
         yield from _resolve_problems(rule.when, rule.resolve, node.at("resolve"))
