@@ -52,7 +52,7 @@ def answer(method: str, headers: Mapping[str, str], body: bytes, app: App | None
     events = given if isinstance(given, list) else [given]
     if not events or len(events) > _MOST or not all(isinstance(each, dict) for each in events):
         return _refused(f"one event, or a list of at most {_MOST}")
-    if events[0].get("eventType") == _VALIDATION:
+    if len(events) == 1 and events[0].get("eventType") == _VALIDATION:  # it comes alone: no alert is lost beside it
         return _validated(events[0])
     try:
         return _taken(events, app or composition.current())

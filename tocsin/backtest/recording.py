@@ -133,7 +133,7 @@ def _column(name: str, kind: str, there: dict[str, tuple[str, str]]) -> str:
     if kind == "string":
         return f"coalesce(CAST({column} AS VARCHAR), '')"
     cast = f"TRY_CAST({column} AS {landing.SQL_TYPES[kind]})"
-    return f"coalesce({cast}, 1)" if name == "ItemCount" else cast
+    return f"greatest(coalesce({cast}, 1), 1)" if name == "ItemCount" else cast
 
 
 def _moment(column: str, kind: str) -> str:

@@ -31,6 +31,9 @@ LATEST, EARLIEST = timedelta(days=2), timedelta(days=1)
 MOST_IN_PART = 20_000
 """Rows of one part. A flood of values is cut in the query itself, so that the other parts of its answer stay whole."""
 
+COUNTED = "ItemCount = iff(ItemCount > 0, ItemCount, int(1))"
+"""A row counts at least once: of a negative weight one row would take others out of the sum."""
+
 _SECOND = timedelta(seconds=1)
 
 
@@ -187,7 +190,7 @@ def _measured(part: Part, target: Target, spans: Sequence[Window]) -> Query:
     first, last = min(window.start for window in spans), max(window.end for window in spans)
     start, end = stretch(part, first, last)
     by = [f"{kql.name(name)} = {expression}" for name, expression in part.by]
-    lines = [part.table, f"where {bounds(target)}", *_gap(spans), f"where {part.where}"]
+    lines = [part.table, f"where {bounds(target)}", *_gap(spans), *_weighed(part), f"where {part.where}"]
     if len(spans) > 1:
         lines += [*_expand(part, start, spans), summary(part, ["_window", *by]), "where events > 0"]
     else:
@@ -205,6 +208,15 @@ def _gap(spans: Sequence[Window]) -> list[str]:
     earlier = max(each.end for each in before) - min(each.start for each in before)
     later = max(each.end for each in now) - min(each.start for each in now)
     return [f"where TimeGenerated < _from + {kql.span(earlier)} or TimeGenerated >= _to - {kql.span(later)}"]
+
+
+def _weighed(part: Part) -> list[str]:
+    return [f"extend {COUNTED}"] if re.search(r"\bItemCount\b", " ".join((part.value, part.events, part.raw))) else []
+
+
+def rows_of(table: str, part: Part, target: Target) -> str:
+    """Return the rows of a table that an author's text may see."""
+    return " | ".join([table, f"where {bounds(target)}", *_weighed(part)])
 
 
 def _arrived(after: timedelta, before: timedelta) -> str:
@@ -247,6 +259,6 @@ def shape(part: Part, *labels: str) -> str:
 
 def _raw(part: Part, target: Target, window: Window) -> Query:
     """Wrap an author's text: the tables it names are bound to the window and the target before it sees them."""
-    lets = "".join(f"let {table} = {table} | where {bounds(target)};\n" for table in tables(part.raw))
+    lets = "".join(f"let {table} = {rows_of(table, part, target)};\n" for table in tables(part.raw))
     body = f"{lets}{part.raw}\n| project {shape(part, '_window = 0')}\n| {part.most}"
     return Query(let(window.start, window.end) + body, window.start, window.end)

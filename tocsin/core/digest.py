@@ -70,6 +70,38 @@ def flood(receiver: str, notices: Sequence[Notice], now: datetime) -> Notice:
     return replace(made, title=title, facts=facts, links=(), manual="", first_step="")
 
 
+def crowd(notices: Sequence[Notice], most: int) -> list[Notice]:
+    """Return the notices for which one digest stands, so that with it there are at most ``most``; often none.
+
+    What comes in numbers goes into it first: what a rule says of one target, then what a rule says, then the least
+    severe. So hundreds of alerts that somebody causes do not hide the one that matters.
+    """
+    found: list[Notice] = []
+    for alike, single in ((_place, False), (_rule, False), (_itself, True)):
+        crowds: dict[object, list[Notice]] = {}
+        known = {each.id for each in found}
+        for each in notices:
+            if each.id not in known:
+                crowds.setdefault(alike(each), []).append(each)
+        for some in sorted(crowds.values(), key=lambda some: (-len(some), -min(_rank(each.severity) for each in some))):
+            if len(notices) - len(found) + bool(found) <= most:
+                return found
+            found += some if single or len(some) > 1 else []
+    return found
+
+
+def _place(notice: Notice) -> tuple[str, str]:
+    return notice.rule, notice.target
+
+
+def _rule(notice: Notice) -> str:
+    return notice.rule
+
+
+def _itself(notice: Notice) -> str:
+    return notice.id
+
+
 def slim(notice: Notice) -> Notice:
     """Return a notice without what only a message about it alone shows: a large group holds many."""
     return replace(notice, text="", facts=(), links=(), query="", manual="")
@@ -91,10 +123,20 @@ def _title(firing: Sequence[Notice], resolved: Sequence[Notice], every: Sequence
 
 
 def _listed(notices: Sequence[Notice], word: str) -> list[Fact]:
-    ordered = sorted(notices, key=_worst_first)
+    ordered = _varied(notices)
     found = [Fact(f"{each.severity} {word}", each.title) for each in ordered[:_SHOWN]]
     left = len(ordered) - _SHOWN
     return [*found, *([Fact(word, f"and {left} more")] if left > 0 else [])]
+
+
+def _varied(notices: Sequence[Notice]) -> list[Notice]:
+    """Return the worst first, but one of each rule, and then of each target, before a second: they are what is new."""
+    seen = set[object]()
+    keyed = []
+    for each in sorted(notices, key=_worst_first):
+        keyed.append(((_rule(each) in seen, _place(each) in seen), each))
+        seen |= {_rule(each), _place(each)}
+    return [each for _, each in sorted(keyed, key=lambda pair: pair[0])]
 
 
 def _counted(values: object) -> str:

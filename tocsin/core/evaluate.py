@@ -257,17 +257,21 @@ class Measured:
     def _calm(
         self, seen: dict[Instance, Seen], alerts: Mapping[Instance, Alert], live: _Liveness
     ) -> dict[Instance, Seen]:
-        """Return one storm alert in place of new instances where more are breached than allowed; known ones go on."""
+        """Return one storm alert in place of new instances where there are more than allowed; known ones go on.
+
+        Those that are not over yet count, too: else a few under other names each minute would become any number.
+        """
         most = self.rule.max_instances
-        breached = float(sum(each.verdict is Verdict.BREACHED for each in seen.values()))
-        if breached > most:
-            known = {by for by, alert in alerts.items() if not alert.idle} | {self._configuration}
-            storm = Seen(Verdict.BREACHED, breached, "storm", f"{breached:.0f} instances, at most {most} alone")
+        known = {by for by, alert in alerts.items() if by != STORM and not alert.idle}
+        number = float(len(known | {by for by, each in seen.items() if each.verdict is Verdict.BREACHED}))
+        if number > most:
+            known.add(self._configuration)
+            storm = Seen(Verdict.BREACHED, number, "storm", f"{number:.0f} instances, at most {most} alone")
             return {**{by: each for by, each in seen.items() if by in known}, STORM: storm}
         if STORM not in alerts or alerts[STORM].idle:
             return seen
         blind = self._blind(live)
-        over = Seen(Verdict.UNKNOWN, reason=blind) if blind else Seen(Verdict.CLEAR, breached, "storm is over")
+        over = Seen(Verdict.UNKNOWN, reason=blind) if blind else Seen(Verdict.CLEAR, number, "storm is over")
         return {**seen, STORM: over}
 
     def _blind(self, live: _Liveness) -> str:

@@ -15,7 +15,20 @@ from datetime import datetime, timedelta
 
 from tocsin.core import kql
 from tocsin.core.answer import Query, Rows
-from tocsin.core.compile import ARRIVED, MOST_IN_PART, Ask, Part, bounds, let, shape, stretch, summary, tables
+from tocsin.core.compile import (
+    ARRIVED,
+    COUNTED,
+    MOST_IN_PART,
+    Ask,
+    Part,
+    bounds,
+    let,
+    rows_of,
+    shape,
+    stretch,
+    summary,
+    tables,
+)
 from tocsin.core.config import Target
 from tocsin.core.schema import TABLES
 
@@ -221,7 +234,8 @@ def through(text: str, hoisted: Mapping[str, str]) -> str:
 def _rows(parts: Sequence[Part], hoisted: Mapping[str, str], target: Target) -> str:
     arrived = [f"_at = {ARRIVED}"] if parts[0].arrivals else []
     read = (f"{name} = {text}" for text, name in hoisted.items())
-    kept = ", ".join(["TimeGenerated", *arrived, *columns_of(parts, hoisted), *read])
+    columns = [COUNTED if column == "ItemCount" else column for column in columns_of(parts, hoisted)]
+    kept = ", ".join(["TimeGenerated", *arrived, *columns, *read])
     return f"let _rows = materialize({parts[0].table} | where {bounds(target)} | project {kept})"
 
 
@@ -273,7 +287,7 @@ def _raw(label: int, share: Share, target: Target, end: datetime) -> tuple[list[
     for at, span in enumerate(share.spans):
         number = _number(span, end)
         names = {table: f"_t{number}", **{name: f"_l{label}_{at}_{name}" for name, _ in found[0]}}
-        lets.append(f"let {names[table]} = {table} | where {bounds(target)} | {_within(span, end)}")
+        lets.append(f"let {names[table]} = {rows_of(table, share.part, target)} | {_within(span, end)}")
         lets += [f"let {names[name]} = {kql.renamed(text, names)}" for name, text in found[0]]
         body = kql.renamed(found[1], names)
         parts.append(f"{body}\n| project {_shape(share.part, label, number)}\n| {share.part.most}")

@@ -18,7 +18,7 @@ from typing import Any
 from tocsin.core import group as groups
 from tocsin.core import telling
 from tocsin.core.ack import Acknowledgement
-from tocsin.core.digest import flood
+from tocsin.core.digest import crowd, flood
 from tocsin.core.failing import Subject
 from tocsin.core.group import Decision, Group, Member, Told
 from tocsin.core.matching import Labels
@@ -409,19 +409,20 @@ class Teller:
             self.failures.attempt(Subject("receiver", receiver), partial(self._calm_for, receiver, told), None)
 
     def _calm_for(self, receiver: str, told: _Round) -> None:
-        found = self._calmed(receiver, [each for messages in told.messages.values() for each in messages])
-        if len(found) <= self.project.config.storm:
+        calmed = self._calmed(receiver, [each for messages in told.messages.values() for each in messages])
+        found = crowd([each.notice for each in calmed], self.project.config.storm)
+        if not found:
             return
-        notice = flood(receiver, [each.notice for each in found], told.now)
+        notice = flood(receiver, found, told.now)
         digest = aside(notice, receiver, None, told.now, together=True)
-        drowned = {each.id for each in found}
-        told.flooded = told.flooded or next(
-            name for name, messages in told.messages.items() if any(each.id in drowned for each in messages)
-        )
+        known = {each.id for each in found}
+        drowned = {each.id for each in calmed if each.notice.id in known}
+        names = [name for name, messages in told.messages.items() if any(each.id in drowned for each in messages)]
+        told.flooded = told.flooded or names[0]
         for messages in told.messages.values():
             messages[:] = [each for each in messages if each.id not in drowned]
         told.messages[told.flooded].append(digest)
-        self._under(notice.episode, receiver, told)
+        self._under(notice.episode, receiver, told, names, {each.episode for each in found})
         self.log.warning("flood", receiver=receiver, messages=len(found))
 
     def _calmed(self, receiver: str, messages: Iterable[Delivery]) -> list[Delivery]:
@@ -435,14 +436,23 @@ class Teller:
         over = {each.notice.episode for each in own if each.notice.kind.ends}
         return [each for each in own if each.notice.begins and each.notice.episode not in over]
 
-    def _under(self, episode: str, receiver: str, told: _Round) -> None:
-        """Note that what this round tells a receiver for the first time was told under the digest's episode."""
-        for name, group in told.groups.items():
+    def _under(
+        self, episode: str, receiver: str, told: _Round, names: Collection[str], drowned: Collection[str]
+    ) -> None:
+        """Note that what a receiver was first told of in the digest was told under the digest's episode.
+
+        ``names`` are the groups of which something is in it, ``drowned`` the episodes of the messages in it: of such a
+        group a program is told of some alerts by themselves.
+        """
+        whole = self._together(receiver)
+        for name, group in [(name, told.groups[name]) for name in names if name in told.groups]:
             before = told.before.get(name)
             known = before.value.told.get(receiver) if before else None
             last = group.told.get(receiver)
             if last is not None and last != known:
-                firing = {key: each if known and key in known.firing else episode for key, each in last.firing.items()}
+                new = {key for key, each in last.firing.items() if whole or each in drowned}
+                new -= set(known.firing if known else ())
+                firing = {key: episode if key in new else each for key, each in last.firing.items()}
                 told.groups[name] = replace(group, told={**group.told, receiver: replace(last, firing=firing)})
 
     def _together(self, receiver: str) -> bool:

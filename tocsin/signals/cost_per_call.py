@@ -4,6 +4,8 @@ from types import MappingProxyType
 
 from tocsin.core.signal import Logs, Signal
 
+_VALUE = "todouble(tostring(Properties.value))"
+
 SIGNAL = Signal(
     name="cost_per_call",
     summary="Mean cost of one model call, in USD.",
@@ -11,8 +13,9 @@ SIGNAL = Signal(
     sources=(
         Logs(
             table="AppTraces",
-            where="tostring(Properties.event_name) == 'cost.call' and isfinite(todouble(tostring(Properties.value)))",
-            value="sum(todouble(tostring(Properties.value)) * ItemCount) / sum(ItemCount)",
+            # One row that says NaN, or less than nothing, would hide what all others cost.
+            where=f"tostring(Properties.event_name) == 'cost.call' and {_VALUE} >= 0.0 and {_VALUE} < 1e12",
+            value=f"sum({_VALUE} * ItemCount) / sum(ItemCount)",
         ),
     ),
     dimensions=MappingProxyType(

@@ -11,7 +11,7 @@ SIGNAL = Signal(
     sources=(
         Logs(
             table="AppTraces",
-            where=f"tostring(Properties.event_name) == 'eval.result' and isfinite({_VALUE})",
+            where=f"tostring(Properties.event_name) == 'eval.result' and {_VALUE} >= 0.0 and {_VALUE} <= 1.0",
             value=f"sum({_VALUE} * ItemCount) / sum(ItemCount)",
         ),
     ),

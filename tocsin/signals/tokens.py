@@ -4,8 +4,14 @@ from types import MappingProxyType
 
 from tocsin.core.signal import Logs, Signal
 
-_READ = "coalesce(todouble(tostring(Properties['args_redacted.input_tokens'])), 0.0)"
-_WROTE = "coalesce(todouble(tostring(Properties['args_redacted.output_tokens'])), 0.0)"
+
+def _tokens(name: str) -> str:
+    """Return the number of a row, or 0 for what can be none: one row that says NaN would make the sum unknown."""
+    said = f"todouble(tostring(Properties['args_redacted.{name}']))"
+    return f"iff({said} >= 0.0 and {said} < 1e12, {said}, 0.0)"
+
+
+_READ, _WROTE = _tokens("input_tokens"), _tokens("output_tokens")
 
 SIGNAL = Signal(
     name="tokens",
