@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from tests.simulation.chance import HOUR, MINUTE, T0
 from tocsin.core.config import Target
 from tocsin.core.mute import Silence
+from tocsin.stores.codec import dump
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -110,7 +111,7 @@ _TABLES = {"alert": "alerts", "execution": "executions", "message": "deliveries"
 
 def spoil(world: World) -> None:
     """Cut one row of the store, so that nobody can read it any more. What it held is noted: that may be lost."""
-    kind = world.chance.one(sorted(_ROWS))
+    kind, alerts = world.chance.one(sorted(_ROWS)), world.store.open_alerts()
     with world.store._transaction() as db:
         rows = db.execute(_ROWS[kind]).fetchall()
         if not rows:
@@ -118,6 +119,7 @@ def spoil(world: World) -> None:
         number, body = world.chance.one(rows)
         parts = db.execute("SELECT body FROM parts ORDER BY rowid").fetchall() if kind == "group" else []
         db.execute(f"UPDATE {_TABLES[kind]} SET body = ? WHERE rowid = ?", (body[: len(body) // 2], number))
-    world.spoiled.append("\n".join([body, *(text for (text,) in parts)]))
+    named = [each.episode for each in alerts if dump(each) == body]
+    world.spoiled.append("\n".join([body, *named, *(text for (text,) in parts)]))
     world.tell("disk", f"a row cannot be read any more: {kind} {number}")
     world.story.count(f"row spoiled: {kind}")

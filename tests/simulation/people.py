@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation import hostile, platform, setting
@@ -183,7 +183,8 @@ class People:
         matchers = (Matcher("target", "=", (target.name,)), *([Matcher("rule", "=", (rule,))] if rule else []))
         number = f"s{world.witness.moment}"
         given = Silence(number, matchers, "ann", "a test of load", world.clock, ends, actions=True)
-        spans, kind = ((world.clock, ends),), chance.one(("once", "once", "recurring", "senseless"))
+        spans: tuple[tuple[datetime, datetime], ...] = ((world.clock, ends),)
+        kind = chance.one(("once", "once", "recurring", "senseless"))
         if kind == "recurring":
             given, spans = hostile.recurring(world, given)
         elif kind == "senseless":

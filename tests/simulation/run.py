@@ -107,7 +107,7 @@ def _burn_last(world: World) -> None:
 
 def _busy(world: World) -> bool:
     waiting = any(each.state is Settled.WAITING for each in world.store.deliveries(10_000))
-    return waiting or any(each.phase.acting for each in world.store.executions())
+    return waiting or bool(world.witness.under_way())
 
 
 def main(seeds: int = 2000, first: int = 0, *, trace: bool = False, on: bool = False) -> int:

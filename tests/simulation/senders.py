@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.chance import MINUTE
 from tests.simulation.hostile import NAMES
-from tocsin.core import native
+from tocsin.core import common_alert, native
 from tocsin.core.config import Target
 from tocsin.core.text import normalize
 from tocsin.engine.react import take
@@ -133,4 +133,4 @@ class Senders:
 
     def label(self, incident: Incident) -> str:
         """Return what the alert is called by its label."""
-        return normalize(incident.name)
+        return normalize(common_alert.text(incident.name))

@@ -45,6 +45,11 @@ class Truth:
         """Return whether it told of it within ``[start, end)``."""
         return any(began < end and (ended is None or ended > start) for began, ended in self.burning)
 
+    def burned(self, start: datetime, end: datetime) -> bool:
+        """Return whether it told of it all the time, and all of that arrived."""
+        always = any(began <= start and (ended is None or ended >= end) for began, ended in self.burning)
+        return always and not any(began < end and start < over for began, over in self.silent)
+
     def quiet(self, at: datetime) -> bool:
         """Return whether nothing arrives of this minute."""
         return any(start <= at < end for start, end in self.silent)

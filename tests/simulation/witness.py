@@ -41,6 +41,8 @@ _LONGEST = 100_000
 _SHOWN = 40
 """Letters of a row's place that every message about it shows."""
 _LOOKS = 3
+_PROVEN = 8 * MINUTE
+"""For how long a fire has to burn in full sight until nobody may say that it is over: windows, lag, and a late slot."""
 _SAYS = (Kind.FIRED, Kind.RESOLVED)
 _BADLY = ("failed", "unverified")
 
@@ -124,6 +126,14 @@ class Witness:
         odd = [each for each in lines if any(category(letter) in _ODD for letter in each.replace("\n", ""))]
         self.must(not odd, f"{receiver} is told in letters that are none: {odd[:1]!r}")
         self.must(len(repr(notice)) < _LONGEST, f"{receiver} is told too much: {notice.id}")
+        if notice.kind is Kind.RESOLVED and notice.rule == "hitl_misconfigured":
+            self._over(notice)
+
+    def _over(self, notice: Notice) -> None:
+        """Hold what is called resolved to what its telemetry said, where the clock was never wrong."""
+        truth, stepped = self.world.truth[notice.target], "clock stepped" in self.world.story.counts
+        burns = truth.burned(notice.at - _PROVEN, notice.at)
+        self.must(stepped or not burns, f"{notice.episode} is called resolved and burns")
 
     def taken_away(self, target: Target) -> None:
         """Note that somebody changed the app so that the switch is gone."""
@@ -241,7 +251,7 @@ class Witness:
         """Hold the end of the story to what was promised in it."""
         world = self.world
         self.must(broken(world.store.audit()) is None, "the chain of the audit is broken")
-        open_ = [each.id for each in world.store.executions() if each.phase.acting]
+        open_ = self.under_way()
         self.must(not open_, f"still under way: {', '.join(open_)}")
         waiting = [each.id for each in world.store.deliveries(10_000) if each.state is Settled.WAITING]
         self.must(not waiting, f"never told: {', '.join(waiting)}")
@@ -252,10 +262,15 @@ class Witness:
         ]
         self.must(not failed, f"the engine failed by itself: {'; '.join(failed)}")
 
+    def under_way(self) -> list[str]:
+        """Return the executions that have still to come to their end: one whose alert cannot be read waits for it."""
+        every = self.world.store.executions()
+        return [each.id for each in every if each.phase.acting and not self.world.lost(each.episode)]
+
     def _meant(self, fields: Mapping[str, Any]) -> bool:
         """Return whether it failed by what was done to it."""
         error = str(fields.get("error"))
-        spoiled = ("Unreadable(", "malformed JSON") if self.world.spoiled else ()
+        spoiled = ("Unreadable(", "malformed JSON", "could not be entered") if self.world.spoiled else ()
         return error in self.world.faults or any(each in error for each in (*spoiled, "Nowhere"))
 
     def _got(self) -> list[Notice]:
@@ -263,11 +278,11 @@ class Witness:
 
     def _told(self) -> None:
         got = self._got()
-        lost = "\n".join(self.world.spoiled)
+        lost = self.world.lost
         silent = [
             each
             for each in self.fired
-            if each not in lost
+            if not lost(each)
             and not self._heard(each, got)
             and not self._still_open(each, got)
             and not self._muted(each, got)
@@ -276,7 +291,7 @@ class Witness:
         failures = [f"{notice.id}/" for notice in got if notice.kind is Kind.FAILED]
         badly = [each["detail"]["correlation"] for each in self.world.store.audit() if each["event"] in _BADLY]
         unheard = [
-            each for each in badly if each not in lost and not any(told.startswith(f"{each}/") for told in failures)
+            each for each in badly if not lost(each) and not any(told.startswith(f"{each}/") for told in failures)
         ]
         self.must(not unheard, f"nobody heard of the failure of {', '.join(unheard)}")
         left = [each.subject.name for each in self._unreadable()]
@@ -308,9 +323,9 @@ class Witness:
 
         A look whose writes another was faster with notifies nobody: the next one does.
         """
-        lost = "\n".join(self.world.spoiled)
+        lost = self.world.lost
         known = any(
-            not each or each in lost or self._heard(each, got) or self._still_open(each, got)
+            not each or lost(each) or self._heard(each, got) or self._still_open(each, got)
             for each in self.muted.get(episode, ())
         )
         return known and self.bare.get(episode, 0) < _LOOKS
@@ -332,15 +347,20 @@ class Witness:
 
     def _told_of_azure(self) -> None:
         """Hold what people were told of Azure Monitor's alerts to what it said."""
-        world, got, lost = self.world, self._got(), "\n".join(self.world.spoiled)
+        world, got, lost = self.world, self._got(), self.world.lost
         open_ = [dict(each.by).get("alert") for each in world.store.open_alerts() if each.open]
         for each in world.senders.incidents:
             label = world.senders.label(each)
             mine = [notice for notice in got if notice.labels.get("alert") == label]
             ends = [notice for notice in mine if notice.kind is Kind.RESOLVED]
             self.must(not ends or each.ended, f"{label} is called resolved, and nobody said so")
+            began = {notice.episode for notice in mine if notice.kind is Kind.FIRED}
+            if each.kind != "Metric":
+                self.must(len(began) <= 1, f"{label} has no end and began {len(began)} times")
+            if each.fired and not each.ended:
+                self.must(label in open_ or lost(label), f"{label} was taken and nobody knows of it")
             if each.resolved and each.fired:
-                self.must(label not in open_ or label in lost, f"{label} was resolved and is still open")
+                self.must(label not in open_ or lost(label), f"{label} was resolved and is still open")
 
     def _still_open(self, episode: str, got: list[Notice]) -> bool:
         """Return whether people had heard that the alert fires, and not of an end, when this episode began."""

@@ -82,6 +82,10 @@ class World:
         """What is watched."""
         return self.project.config.targets
 
+    def lost(self, identity: str) -> bool:
+        """Return whether a row that cannot be read any more held something about this."""
+        return any(identity in each for each in self.spoiled)
+
     def tell(self, who: str, what: str) -> None:
         """Add a line to the story."""
         self.story.tell(self.now, who, what)
