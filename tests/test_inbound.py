@@ -76,6 +76,15 @@ def test_a_resolution_without_a_time_ends_its_alert_when_it_arrives(resolved: An
     assert not any("common alert schema" in str(notice) for notice in stage.oncall.got)
 
 
+@pytest.mark.parametrize("fired", [..., None])
+def test_a_resolution_ends_an_alert_that_did_not_say_when_it_fired(fired: Any) -> None:
+    stage, over = Stage(), case("03-resolved-without-time.json")
+    post(stage, MORNING + 5 * MINUTE, changed(over, monitorCondition="Fired", firedDateTime=fired))
+    post(stage, MORNING + 9 * MINUTE, changed(over, firedDateTime=MORNING.isoformat()))
+    assert kinds(stage) == ["fired", "resolved"]
+    assert still_open(stage) == []
+
+
 def test_a_resolution_without_a_time_that_comes_first_or_twice_tells_its_episode_once() -> None:
     for order in itertools.permutations([0, 1, 1]):
         stage, over = Stage(), case("03-resolved-without-time.json")

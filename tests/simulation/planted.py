@@ -60,6 +60,7 @@ FAULTS = (
     Fault("a lock is given to two", "tocsin/stores/sqlite.py", "False in free:", "False:", 0),
     Fault("a person's release is overruled", GUARD, "case.released is not None and since is not None and case.released >= since:", "False:", 17),
     Fault("one failure ends the tick", FAILING, f"{_NOTE}\n            return otherwise", "raise", 2),
+    Fault("the highest switch decides", GUARD, "lowest = min(", "lowest = max(", 67),
     Fault("an end that names no time ends nothing", "tocsin/core/native.py", "(self.resolved or self.arrived) if self.over", "self.resolved if self.over", 7),
 )  # fmt: skip
 

@@ -31,6 +31,8 @@ class Incident:
     kind: str
     resource: str
     began: datetime
+    said: datetime | None = None
+    """When it fired, as the newest message has it."""
     sent: int = 0
     fired: datetime | None = None
     resolved: datetime | None = None
@@ -93,6 +95,7 @@ class Senders:
     def _fire(self, incident: Incident) -> None:
         chance, now = self.world.chance, self.world.now
         at = chance.one((incident.began, incident.began, now, now + 30 * MINUTE, None))
+        incident.said = at or incident.began
         incident.sent += incident.kind == "Log"
         self.waiting.append(_Post(incident, incident.message("Fired", at, None), over=False))
         self.world.story.count(f"{incident.kind} alert posted")
@@ -102,7 +105,7 @@ class Senders:
             return
         incident.ended = True
         resolved = self.world.chance.one((self.world.now, self.world.now, None))
-        given = incident.message("Resolved", incident.began, resolved)
+        given = incident.message("Resolved", incident.said, resolved)
         self.waiting.append(_Post(incident, given, over=True))
         self.world.story.count("resolution posted")
 

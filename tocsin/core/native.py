@@ -149,7 +149,9 @@ class Native:
         """Whether it ends an earlier episode than the one that is open."""
         if not known.open or self.continues:
             return known.open and self._another(known)
-        return bool(self.resolved is None and self.fired and known.fired and self.fired < known.fired)
+        # What did not say when it fired is known from its arrival, which is always later.
+        since = known.fired if known.origin else None
+        return bool(self.resolved is None and self.fired and since and self.fired < since)
 
 
 def _storm(number: int, most: int) -> Seen:
