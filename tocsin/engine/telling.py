@@ -121,10 +121,8 @@ class Teller:
         before = self.store.kept(Group)
         if not news and not self._due([each.value for each in before.values()], now) and not self._escalates():
             return 0
-        audience, acknowledged = (
-            standing.audience(self.project.config),
-            muting.acknowledged(self.store, now, self.failures),
-        )
+        audience = standing.audience(self.project.config)
+        acknowledged = muting.acknowledged(self.store, now, self.failures)
         told = _Round(now, before, audience, telling.places(audience.tree), acknowledged, self.failures)
         told.lost = [each for each in self.store.unreadable() if each.what == Group.__name__]
         self._adopt(told)
@@ -134,9 +132,8 @@ class Teller:
         told.muting = muting.careful(self.project.config, self.store, self._firing(told), now, self.failures)
         for group in self._due(told.every().values(), now):
             if group.place in told.places:
-                self.failures.attempt(
-                    _about(group.id), partial(self._flush, group, told.places[group.place], told), None
-                )
+                flush = partial(self._flush, group, told.places[group.place], told)
+                self.failures.attempt(_about(group.id), flush, None)
         for name, node, notice in asides:
             self.failures.attempt(_about(name), partial(self._tell_aside, name, node, notice, told), None)
         self._escalate(told)
