@@ -12,7 +12,9 @@ from typing import Any
 from tocsin.core.ack import Acknowledgement, in_force
 from tocsin.core.config import Config
 from tocsin.core.failing import Subject
+from tocsin.core.group import Group
 from tocsin.core.matching import Labels, indexed
+from tocsin.core.message import labels_of
 from tocsin.core.mute import Muting, Silence
 from tocsin.engine.failing import Failures
 from tocsin.ports import Store
@@ -50,6 +52,22 @@ class Careful(Muting):
         except Exception:
             found = (self.failures.attempt(subject, partial(ask, part, *given), "") for subject, part in parts)
             return next(filter(None, found), "")
+
+
+def firing(config: Config, store: Store, groups: Iterable[Group], failures: Failures) -> list[Labels]:
+    """Return the labels of everything that fires, where it can inhibit anything.
+
+    A target's alerts inhibit nothing while one of them cannot be read: its end would not be seen.
+    """
+    every = groups if config.inhibit else ()
+    lost = [each for each in store.unreadable() if each.what == "alert"]
+    found = (
+        failures.attempt(Subject("group", f"{group.id} {key}"), partial(labels_of, member.notice), None)
+        for group in every
+        for key, member in group.members.items()
+        if member.firing and not any(each.may_be_about(member.notice.target) for each in lost)
+    )
+    return [labels for labels in found if labels is not None]
 
 
 def careful(config: Config, store: Store, firing: Sequence[Labels], now: datetime, failures: Failures) -> Careful:

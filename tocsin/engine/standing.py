@@ -10,14 +10,12 @@ from datetime import datetime
 
 from tocsin.core.ack import Acknowledgement, in_force
 from tocsin.core.config import Config
-from tocsin.core.failing import Subject
-from tocsin.core.group import Group, Member
-from tocsin.core.message import labels_of
+from tocsin.core.group import Group
 from tocsin.core.mute import Silence
 from tocsin.core.route import compiled
 from tocsin.core.telling import Audience
 from tocsin.engine.failing import Failures
-from tocsin.engine.muting import Careful, careful
+from tocsin.engine.muting import Careful, careful, firing
 from tocsin.ports import Store
 
 
@@ -32,13 +30,7 @@ def audience(config: Config) -> Audience:
 def muting(config: Config, store: Store, groups: Iterable[Group], now: datetime) -> Careful:
     """Return what notifying takes to mute at ``now``; ``groups`` say what fires. A silence that fails mutes nothing."""
     failures = Failures()
-    members = (member for each in groups for member in each.members.values() if config.inhibit and member.firing)
-    firing = failures.each(members, _member, lambda member: labels_of(member.notice), None)
-    return careful(config, store, [labels for labels in firing if labels is not None], now, failures)
-
-
-def _member(member: Member) -> Subject:
-    return Subject("group", member.notice.rule, member.notice.target)
+    return careful(config, store, firing(config, store, groups, failures), now, failures)
 
 
 def silences(config: Config, store: Store, now: datetime) -> list[Silence]:

@@ -21,7 +21,6 @@ from tocsin.core.ack import Acknowledgement
 from tocsin.core.digest import crowd, flood
 from tocsin.core.failing import Subject
 from tocsin.core.group import Decision, Group, Member, Told
-from tocsin.core.matching import Labels
 from tocsin.core.message import NEWS, Delivery, Notice, Outcome, Said, Settled, always_told, labels_of
 from tocsin.core.mute import Muting, Silence
 from tocsin.core.read import Project
@@ -129,7 +128,8 @@ class Teller:
         asides: list[tuple[str, Node, Notice]] = []
         take = lambda delivery: self._take(delivery, told, asides)  # noqa: E731
         taken = [each for each in self.failures.each(news, _news, take, None) if each]
-        told.muting = muting.careful(self.project.config, self.store, self._firing(told), now, self.failures)
+        firing = muting.firing(self.project.config, self.store, told.every().values(), self.failures)
+        told.muting = muting.careful(self.project.config, self.store, firing, now, self.failures)
         for group in self._due(told.every().values(), now):
             if group.place in told.places:
                 flush = partial(self._flush, group, told.places[group.place], told)
@@ -148,21 +148,6 @@ class Teller:
         tried, longest = self.failures.attempt, longest_wait(self.project.config.routes)
         due = [each for each in every if tried(_about(each.id), partial(groups.due, each, now, longest), False)]
         return telling.due(due, now, longest)
-
-    def _firing(self, told: _Round) -> list[Labels]:
-        """Return the labels of everything that fires, where it can inhibit anything.
-
-        A target's alerts inhibit nothing while one of them cannot be read: its end would not be seen.
-        """
-        every = told.every().items() if self.project.config.inhibit else ()
-        lost = [each for each in self.store.unreadable() if each.what == "alert"]
-        found = (
-            self.failures.attempt(_about(name, key), partial(labels_of, member.notice), None)
-            for name, group in every
-            for key, member in group.members.items()
-            if member.firing and not any(each.may_be_about(member.notice.target) for each in lost)
-        )
-        return [labels for labels in found if labels is not None]
 
     def _escalates(self) -> bool:
         return bool(self.project.config.escalate)
