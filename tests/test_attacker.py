@@ -269,6 +269,6 @@ def test_an_alert_in_a_request_that_begins_with_a_handshake_is_taken() -> None:
     assert told(stage) == ["azure_alert_p1"]
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"{}"), "{}".encode("utf-16"), b"\x00", b'{"a":1}{"b":2}'])
+@pytest.mark.parametrize("body", [gzip.compress(b"{}", mtime=0), "{}".encode("utf-16"), b"\x00", b'{"a":1}{"b":2}'])
 def test_a_body_in_another_encoding_is_refused_and_said_to_be(body: bytes) -> None:
     assert answer("POST", {"Content-Encoding": "gzip"}, body, App(watched().engine, FrozenClock(T0))).status == 400
