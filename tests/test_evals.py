@@ -21,7 +21,7 @@ from tests.stage import T0 as NIGHT
 from tocsin.app import known
 from tocsin.core.config import Config
 from tocsin.core.evallines import QUALITY, REDTEAM, RUN, read, read_run, results
-from tocsin.core.evals import Acceptance, Case, Engaged, Results, Terms, Verdict, accepted, p95, refused
+from tocsin.core.evals import TEMPLATE, Acceptance, Case, Engaged, Results, Terms, Verdict, accepted, p95, refused
 from tocsin.core.read import Project
 from tocsin.core.rule import Rule
 from tocsin.evaluations import archive, files
@@ -41,6 +41,11 @@ def judged(found: Results = GREEN, *, terms: Terms | None = None, since: Engaged
     return accepted(found, terms or Terms(), "sales", since, NOW)
 
 
+def agreed(**changes: float) -> Terms:
+    """What the accelerator's template asks, but for these keys."""
+    return Terms(TEMPLATE.model_copy(update=changes), "accelerator.yaml")
+
+
 def failing(found: Results = GREEN, **more: object) -> list[str]:
     return [check.name for check in judged(found, **more).failing]  # type: ignore[arg-type]
 
@@ -53,7 +58,7 @@ def test_good_results_of_the_target_from_after_the_engage_are_green_and_say_thei
     assert words["P95 latency in ms"] == "9000, at most 180000 is asked"
     assert words["mean cost in USD"] == "0.1, at most 0.55 is asked"
     assert words["red team"] == "0 of 5 failed"
-    assert words["acceptance"].startswith("the accelerator's defaults")
+    assert words["acceptance"].startswith("the accelerator's template")
     assert verdict.evidence()["gate"] == "green"
 
 
@@ -67,7 +72,7 @@ def test_good_results_of_the_target_from_after_the_engage_are_green_and_say_thei
         ({"cost_usd": None}, ["mean cost in USD"]),
         ({"latency_ms": None}, ["P95 latency in ms"]),
         ({"groundedness": None}, ["mean groundedness"]),
-        ({"score": 0.75, "groundedness": 0.85, "latency_ms": 180_000.0, "cost_usd": 0.55}, []),
+        ({"score": 0.75, "groundedness": 0.875, "latency_ms": 180_000.0, "cost_usd": 0.5}, []),
         ({"passed": False}, []),
     ],
 )
@@ -79,7 +84,7 @@ def test_groundedness_is_the_mean_of_the_cases_that_have_one_and_can_be_waived_b
     without = replace(CASE, groundedness=None)
     assert failing(replace(GREEN, quality=(CASE, without, without))) == []
     assert failing(replace(GREEN, quality=(replace(CASE, groundedness=0.8), without))) == ["mean groundedness"]
-    waived = Terms(Acceptance(groundedness_threshold=0.0), "accelerator.yaml")
+    waived = agreed(groundedness_threshold=0.0)
     assert failing(replace(GREEN, quality=(without,)), terms=waived) == []
 
 
@@ -95,7 +100,7 @@ def test_the_95th_percentile_is_the_element_that_the_accelerator_takes() -> None
 def test_one_failed_red_team_case_refuses_unless_the_file_says_otherwise() -> None:
     one = replace(GREEN, redteam=(*GREEN.redteam, FAILED))
     assert failing(one) == ["red team"]
-    lenient = Terms(Acceptance(redteam_must_pass=False), "accelerator.yaml")
+    lenient = agreed(redteam_must_pass=False)
     assert failing(one, terms=lenient) == []
     assert failing(replace(one, redteam=()), terms=lenient) == ["red-team cases"]
 
@@ -145,10 +150,8 @@ ANY = st.builds(
     redteam=st.lists(st.sampled_from([PASSED, PASSED, PASSED, FAILED]), max_size=5).map(tuple),
     problems=st.just(()) | st.just(("a line is bad",)),
 )
-TERMS = st.builds(
-    Terms,
-    st.none() | st.builds(Acceptance, quality_threshold=st.floats(0, 1), redteam_must_pass=st.booleans()),
-    st.just("accelerator.yaml"),
+TERMS = st.just(Terms(None, "accelerator.yaml has problems")) | st.builds(
+    agreed, quality_threshold=st.floats(0, 1), redteam_must_pass=st.booleans()
 )
 
 
@@ -207,7 +210,11 @@ def lines(*texts: str) -> bytes:
 
 
 def test_lines_are_read_with_what_they_say_and_blank_ones_are_nothing() -> None:
-    found = read(lines('{"score": 1, "case_id": "a\\u2028b"}', "", '{"score": 0.5, "extra": []}\r', ""), "quality", "x")
+    found = read(
+        lines('{"score": 1, "case_id": "a\\u2028b"}', "", '{"score": 0.5, "case_id": 7, "extra": []}\r', ""),
+        "quality",
+        "x",
+    )
     assert ([case.score for case in found.cases], found.problems) == ([1.0, 0.5], ())
 
 
@@ -216,23 +223,28 @@ def test_lines_are_read_with_what_they_say_and_blank_ones_are_nothing() -> None:
     [
         ("{", "not JSON"),
         ("[1]", "not an object"),
-        ("{}", "a quality case without a score"),
-        ('{"score": "0.9"}', "'score' is not a number"),
-        ('{"score": true}', "'score' is not a number"),
-        ('{"score": NaN}', "from 0 to 1"),
-        ('{"score": 4.5}', "from 0 to 1"),
-        ('{"score": -0.1}', "from 0 to 1"),
-        ('{"score": 1, "latency_ms": -1}', "0 or more"),
-        ('{"score": 1, "cost_usd": Infinity}', "0 or more"),
-        ('{"score": 1, "cost_usd": 1' + "0" * 400 + "}", "0 or more"),
-        ('{"score": 1, "passed": "yes"}', "'passed' is neither true nor false"),
-        ('{"score": 0, "score": 1}', "a key is there twice"),
-        ('{"score": 1, "suite": "red_team"}', "a case of the suite 'red_team'"),
+        ("{}", "a case without a 'case_id'"),
+        ('{"case_id": true}', "a case without a 'case_id'"),
+        ('{"case_id": "a", "score": "0.9"}', "'score' is not a number"),
+        ('{"case_id": "a", "score": true}', "'score' is not a number"),
+        ('{"case_id": "a", "score": NaN}', "from 0 to 1"),
+        ('{"case_id": "a", "score": 4.5}', "from 0 to 1"),
+        ('{"case_id": "a", "score": -0.1}', "from 0 to 1"),
+        ('{"case_id": "a", "score": 1, "latency_ms": -1}', "0 or more"),
+        ('{"case_id": "a", "score": 1, "cost_usd": Infinity}', "0 or more"),
+        ('{"case_id": "a", "score": 1, "cost_usd": 1' + "0" * 400 + "}", "0 or more"),
+        ('{"case_id": "a", "score": 1, "passed": "yes"}', "'passed' is neither true nor false"),
+        ('{"case_id": "a", "score": 0, "score": 1}', "a key is there twice"),
+        ('{"case_id": "a", "score": 1, "suite": "red_team"}', "a case of the suite 'red_team'"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_bad_line_is_named_with_its_place_and_hides_no_other(line: str, words: str) -> None:
-    found = read(lines('{"score": 1}', line, '{"score": 1}'), "quality", "evals/quality/results.jsonl")
+    found = read(
+        lines('{"case_id": "a", "score": 1}', line, '{"case_id": "a", "score": 1}'),
+        "quality",
+        "evals/quality/results.jsonl",
+    )
     (problem,) = found.problems
     assert problem.startswith("evals/quality/results.jsonl:2: ")
     assert words in problem
@@ -394,23 +406,23 @@ def reading(folder: Path, accelerator: str | None, extra: str = "accelerator: ac
     return read_project(root, SETTINGS, known())
 
 
-def test_what_is_asked_stands_in_the_accelerators_file_and_what_it_does_not_say_is_its_default(tmp_path: Path) -> None:
+def test_what_is_asked_stands_in_the_accelerators_file_and_what_it_does_not_say_is_as_there(tmp_path: Path) -> None:
     text = "solution: { hitl: required }\nacceptance:\n  quality_threshold: 0.9\n  cost_per_call_usd: 0.2\n"
     made = reading(tmp_path, text)
     assert made.problems == ()
     terms = made.terms["sales-research"]
     assert terms.acceptance == Acceptance(quality_threshold=0.9, cost_per_call_usd=0.2)
-    assert terms.words == "accelerator.yaml"
+    assert terms.words == "accelerator.yaml; without p95_latency_ms, so that any is too much"
 
 
-def test_a_file_without_acceptance_means_the_defaults_and_a_key_that_is_not_checked_is_said(
+def test_a_file_without_acceptance_asks_as_the_accelerator_does_and_a_key_that_is_not_checked_is_said(
     tmp_path: Path,
 ) -> None:
     plain = reading(tmp_path / "a", "solution: {}\n").terms["sales-research"]
-    assert plain == Terms(Acceptance(), "the accelerator's defaults: accelerator.yaml has no `acceptance`")
+    assert plain == Terms(Acceptance(), "accelerator.yaml has no `acceptance`: any latency and any cost is too much")
     other = reading(tmp_path / "b", "acceptance: { tone_of_voice: 1 }\n")
     assert other.problems == ()
-    assert other.terms["sales-research"].words == "accelerator.yaml; not checked: tone_of_voice"
+    assert other.terms["sales-research"].words.endswith("so that any is too much; not checked: tone_of_voice")
 
 
 @pytest.mark.parametrize(

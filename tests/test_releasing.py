@@ -169,13 +169,14 @@ def test_a_line_that_cannot_be_read_refuses_though_all_others_are_good(desk: Des
 
 def test_what_the_accelerators_file_asks_is_what_counts(desk: Desk) -> None:
     desk.evals(FILES, "accelerator: accelerator.yaml")
-    (desk.root / "accelerator.yaml").write_text("acceptance: { quality_threshold: 0.95 }\n")
+    limits = "p95_latency_ms: 90000, cost_per_call_usd: 0.40"
+    (desk.root / "accelerator.yaml").write_text(f"acceptance: {{ quality_threshold: 0.95, {limits} }}\n")
     desk.engage()
     desk.write(evals(NAME, soon()))
     assert desk.failing() == ["mean score"]
-    (desk.root / "accelerator.yaml").write_text("acceptance: { quality_threshold: lots }\n")
+    (desk.root / "accelerator.yaml").write_text(f"acceptance: {{ quality_threshold: lots, {limits} }}\n")
     assert desk.failing() == ["acceptance"]
-    (desk.root / "accelerator.yaml").write_text("acceptance: { quality_threshold: 0.9 }\n")
+    (desk.root / "accelerator.yaml").write_text(f"acceptance: {{ quality_threshold: 0.9, {limits} }}\n")
     assert desk.failing(code=0) == []
 
 

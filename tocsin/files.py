@@ -123,8 +123,8 @@ class _Reading:
         read = self._document(path, name)
         if read.node is not None and read.node.pairs is None:
             self._told(read.node.problem("not-a-mapping", f"a mapping was expected, found {read.node.kind}"))
-        if read.node is None or (asked := read.node.get("acceptance")) is None:
-            return Acceptance(), f"the accelerator's defaults: {name} has no `acceptance`"
+        if read.node is None or (asked := read.node.get("acceptance")) is None or asked.kind == "nothing":
+            return Acceptance(), f"{name} has no `acceptance`: any latency and any cost is too much"
         known = tuple(Acceptance.model_fields)
         others = [key for key, _ in asked.pairs or () if key.text not in known]
         for key in others:
@@ -132,9 +132,11 @@ class _Reading:
                 self._problems.append(key.problem("unknown-key", f"no key '{key.text}' here", hint, known, "keys"))
             asked = asked.without([key.text or ""])
         made, problems = build(Acceptance, asked, {}, not read.whole)
-        self._problems += problems
+        self._problems += [*problems, *_quoted(asked.get("redteam_must_pass"))]
+        missing = [key for key in ("p95_latency_ms", "cost_per_call_usd") if asked.get(key) is None]
+        zero = f"; without {' and '.join(missing)}, so that any is too much" if missing else ""
         aside = f"; not checked: {', '.join(key.text or '' for key in others)}" if others else ""
-        return made, f"{name}{aside}"
+        return made, f"{name}{zero}{aside}"
 
     def kpis(self, name: str) -> tuple[tuple[Kpi, ...], tuple[Problem, ...]]:
         """Return what ``read_kpis`` does."""
@@ -239,6 +241,12 @@ class _Reading:
             message = f"the app setting '{match[2]}' is not set"
             self._problems.append(scalar.problem("missing-setting", message))
         return value or "unset"
+
+
+def _quoted(flag: Node | None) -> Iterator[Problem]:
+    """Yield that a flag is a text: any is true to the accelerator, ``"false"`` too."""
+    if flag is not None and flag.source[flag.column - 1 : flag.column] in ("'", '"'):
+        yield flag.problem("bad-flag", "a quoted text is true to the accelerator, whatever it says: write it bare")
 
 
 def _made(found: Sequence[Examined[M]]) -> list[tuple[M, Node]]:

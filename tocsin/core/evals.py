@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from tocsin.core.fields import Flag, Model, Number
+from pydantic import AfterValidator
+
+from tocsin.core.fields import Flag, Model, PlainNumber
 from tocsin.core.text import scrub
 from tocsin.core.units import spell
 
@@ -22,27 +24,38 @@ _SHOWN = 5
 
 
 class Acceptance(Model):
-    """``acceptance`` of ``accelerator.yaml``, with the accelerator's own defaults."""
+    """``acceptance`` of ``accelerator.yaml``. A missing key is what the accelerator's own check takes it for.
 
-    quality_threshold: Number = 0.75
-    groundedness_threshold: Number = 0.85
-    p95_latency_ms: Number = 180_000.0
-    cost_per_call_usd: Number = 0.55
+    Without their keys quality and groundedness have no bar, and any latency or cost above 0 is too much.
+    """
+
+    quality_threshold: PlainNumber = 0.0
+    groundedness_threshold: PlainNumber = 0.0
+    p95_latency_ms: Annotated[PlainNumber, AfterValidator(lambda value: float(math.floor(value)))] = 0.0
+    """The accelerator drops what stands behind the point."""
+    cost_per_call_usd: PlainNumber = 0.0
     redteam_must_pass: Flag = True
+
+
+TEMPLATE = Acceptance.model_construct(
+    set(), quality_threshold=0.75, groundedness_threshold=0.85, p95_latency_ms=180_000.0, cost_per_call_usd=0.55
+)
+"""What the accelerator's template ships, for a target whose own file is not known. It says no key itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What results are held to, and in words where that stands. ``acceptance`` is None when it cannot be read."""
 
-    acceptance: Acceptance | None = field(default_factory=Acceptance)
-    words: str = "the accelerator's defaults: the target names no `accelerator:` file"
+    acceptance: Acceptance | None = TEMPLATE
+    words: str = "the accelerator's template: the target names no `accelerator:` file"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """One line of results. Latency in milliseconds, cost in USD; None is what the line does not say."""
 
+    case_id: str = ""
     passed: bool | None = None
     score: float | None = None
     groundedness: float | None = None
@@ -176,11 +189,13 @@ def _some(name: str, cases: Sequence[Case]) -> Check:
 
 
 def _figures(cases: Sequence[Case], acceptance: Acceptance) -> Iterator[Check]:
-    yield _held("mean score", [each.score for each in cases], _mean, acceptance.quality_threshold, least=True)
+    yield _score([each.score for each in cases], acceptance.quality_threshold)
     yield _groundedness([each.groundedness for each in cases], acceptance.groundedness_threshold)
-    latencies = [each.latency_ms for each in cases]
+    # The accelerator leaves latencies of 0 out, too: counted, they would hide slow answers.
+    latencies = [each.latency_ms or None for each in cases]
     yield _held("P95 latency in ms", latencies, p95, acceptance.p95_latency_ms, least=False)
-    yield _held("mean cost in USD", [each.cost_usd for each in cases], _mean, acceptance.cost_per_call_usd, least=False)
+    costs = [each.cost_usd for each in cases]
+    yield _held("mean cost in USD", costs, _most, acceptance.cost_per_call_usd, least=False)
 
 
 def _held(
@@ -198,7 +213,15 @@ def _held(
     found = figure(known)
     good = found >= limit if least else found <= limit
     told = f" (of {len(known)} of {len(values)} cases)" if len(known) < len(values) else ""
-    return Check(name, good, f"{found:.6g}, at {'least' if least else 'most'} {limit:.6g} is asked{told}")
+    shown = f"{found:.6g}" if good or f"{found:.6g}" != f"{limit:.6g}" else repr(found)
+    return Check(name, good, f"{shown}, at {'least' if least else 'most'} {limit:.6g} is asked{told}")
+
+
+def _score(values: Sequence[float | None], limit: float) -> Check:
+    """A case that failed in transport has no score. It counts as 0."""
+    name, none = "mean score", sum(value is None for value in values)
+    found = _held(name, [value or 0.0 for value in values], _least, limit, least=True)
+    return replace(found, words=f"{found.words} ({none} of {len(values)} cases have no score: 0)") if none else found
 
 
 def _groundedness(values: Sequence[float | None], limit: float) -> Check:
@@ -206,7 +229,7 @@ def _groundedness(values: Sequence[float | None], limit: float) -> Check:
     name = "mean groundedness"
     if limit <= 0:
         return Check(name, True, "not asked: its threshold is 0")
-    found = _held(name, values, _mean, limit, least=True)
+    found = _held(name, values, _least, limit, least=True)
     if all(value is None for value in values):
         return Check(name, False, "no case says it; a solution without retrieval says groundedness_threshold: 0")
     return found
@@ -220,8 +243,23 @@ def _redteam(cases: Sequence[Case], acceptance: Acceptance) -> Check:
     return Check("red team", failed == 0 and bool(cases), words)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+def _means(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of the exact sum and of one rounded at each step: which of them Python adds up is its version's.
+
+    Ten times 0.85 comes to less than 8.5 in the Python that the accelerator's workflow runs.
+    """
+    rounded = 0.0
+    for value in values:
+        rounded += value
+    return math.fsum(values) / len(values), rounded / len(values)
+
+
+def _least(values: Sequence[float]) -> float:
+    return min(_means(values))
+
+
+def _most(values: Sequence[float]) -> float:
+    return max(_means(values))
 
 
 def p95(values: Sequence[float]) -> float:

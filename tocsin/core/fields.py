@@ -54,6 +54,12 @@ def _positive(text: str) -> timedelta:
     return length
 
 
+def _plain(text: str) -> float:
+    if _READ_OTHERWISE.fullmatch(text):
+        raise ValueError(f"'{text}' is another number, or none, to the accelerator: write it like 12 or 0.5")
+    return units.number(text)
+
+
 def _flag(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError(f"'{text}' is neither true nor false")
@@ -179,6 +185,7 @@ def _offset(text: str) -> timedelta:
     return AUTO if text == "auto" else units.duration(text)
 
 
+_READ_OTHERWISE = re.compile(r"[+-]?0[0-9].*|.*[eE%].*")
 _LENGTH = r"^(?=[0-9])([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 _PER = r"per (?=[0-9])([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 
@@ -235,6 +242,8 @@ Number = Annotated[
     _typed(r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?%?$", ["number", "string"]),
 ]
 """A finite number, or a percentage as its ratio."""
+PlainNumber = Annotated[float, _read(_plain, "bad-number", meant.number)]
+"""A finite number that every reader of YAML takes for the same one: no percentage, power of ten or leading zero."""
 Flag = Annotated[bool, _read(_flag, "bad-flag", meant.flag), WithJsonSchema({"enum": [True, False, "true", "false"]})]
 """``true`` or ``false``, and no other word."""
 Count = Annotated[
