@@ -21,7 +21,19 @@ from tests.stage import T0 as NIGHT
 from tocsin.app import known
 from tocsin.core.config import Config
 from tocsin.core.evallines import QUALITY, REDTEAM, RUN, read, read_run, results
-from tocsin.core.evals import TEMPLATE, Acceptance, Case, Engaged, Results, Terms, Verdict, accepted, p95, refused
+from tocsin.core.evals import (
+    TEMPLATE,
+    Acceptance,
+    Asked,
+    Case,
+    Engaged,
+    Results,
+    Terms,
+    Verdict,
+    accepted,
+    p95,
+    refused,
+)
 from tocsin.core.read import Project
 from tocsin.core.rule import Rule
 from tocsin.evaluations import archive, files
@@ -38,7 +50,7 @@ GREEN = Results("files", target="sales", at=T0 + timedelta(hours=1), quality=(CA
 
 
 def judged(found: Results = GREEN, *, terms: Terms | None = None, since: Engaged = SINCE) -> Verdict:
-    return accepted(found, terms or Terms(), "sales", since, NOW)
+    return accepted(found, Asked("sales", since, terms or Terms()), NOW)
 
 
 def agreed(**changes: float) -> Terms:

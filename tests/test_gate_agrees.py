@@ -15,7 +15,7 @@ import pytest
 
 from tocsin.core.crosscheck import Known
 from tocsin.core.evallines import QUALITY, REDTEAM, RUN, results
-from tocsin.core.evals import Engaged, Terms, Verdict, accepted
+from tocsin.core.evals import Asked, Engaged, Terms, Verdict, accepted
 from tocsin.files import _Reading
 
 T0 = datetime(2026, 11, 20, 3, tzinfo=UTC)
@@ -102,7 +102,7 @@ def gate(folder: Path, manifest: str, quality: str, redteam: str) -> Verdict:
     files = {QUALITY: quality.encode(), REDTEAM: redteam.encode(), RUN: RUN_JSON.encode()}
     found, run = results("files", files)
     assert run is not None
-    return accepted(replace(found, at=run.finished), terms(folder), "sales", ENGAGED, NOW)
+    return accepted(replace(found, at=run.finished), Asked("sales", ENGAGED, terms(folder)), NOW)
 
 
 def terms(folder: Path) -> Terms:

@@ -24,7 +24,7 @@ from tocsin.core.message import Kind, Notice, Settled, outbox
 from tocsin.diagnosing import checklist
 from tocsin.diagnosing.checklist import Evidence
 from tocsin.diagnosing.handover import ACCEPTANCE, QUARTER, Line, Signature, Status, signed
-from tocsin.local.evals import events, good, safe
+from tocsin.local.evals import evals
 from tocsin.local.world import World
 from tocsin.settings import Settings
 
@@ -104,13 +104,14 @@ def test_a_deployment_goes_from_refused_to_signed_by_what_is_really_done(desk: D
     assert "not signed" in desk.sign("Ada")
 
     assert desk.drill()["proven"]
-    role = desk.world.target().role_name
     desk.load([decided(desk.world, "tool.hitl_rejected")])
-    desk.load(events(role, desk.world.clock.now() - HOUR, [*good(), *safe()], "run 7"))
+    for name, data in evals(NAME, desk.world.clock.now() - HOUR).items():
+        (desk.root / "evals" / name).parent.mkdir(parents=True, exist_ok=True)
+        (desk.root / "evals" / name).write_bytes(data)
     desk.app().tick()
     proven = desk.lines()
     assert "9 steps; last verified release" in proven[f"killswitch/{NAME}"]["evidence"]
-    assert "run 7" in proven[f"evals/{NAME}"]["evidence"]
+    assert "files in evals: readable: every line was read" in proven[f"evals/{NAME}"]["evidence"]
     assert {name for name, line in proven.items() if line["status"] == "open"} == {
         f"approver/{NAME}", "runbook", ACCEPTANCE,
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -50,10 +51,12 @@ class Desk:
     monkeypatch: pytest.MonkeyPatch
 
     def evals(self, line: str, *more: str) -> None:
-        labels = "    labels: { env: prod }\n"
+        """Let these lines stand where ``evals`` does."""
         text = (self.root / "tocsin.yaml").read_text()
-        added = "".join(f"    {each}\n" for each in (line, *more))
-        (self.root / "tocsin.yaml").write_text(text.replace(labels, labels + added))
+        lines = "".join(f"    {each}\n" for each in (line, *more))
+        changed, count = re.subn(r"(?m)^    evals: .*\n", lambda _: lines, text)
+        assert count == 1
+        (self.root / "tocsin.yaml").write_text(changed)
 
     def run(self, verb: str, *options: str, code: int = 0) -> Any:
         arguments = ["killswitch", verb, "-t", NAME, *options, "--output", "json", "--root", str(self.root)]
@@ -80,6 +83,11 @@ class Desk:
             path = self.root / "evals" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+
+    def deploy(self, at: datetime) -> None:
+        """Deploy another version that keeps the switch."""
+        self.world.clock.advance_to(at)
+        self.world.deploy(f"{at:%H%M%S}")
 
     def store(self) -> SqliteStore:
         return SqliteStore(self.root / "state.sqlite")
@@ -109,7 +117,7 @@ def test_without_any_result_a_release_is_refused_and_says_what_to_do(desk: Desk)
     desk.engage()
     said = desk.release(code=1)
     assert (said["outcome"], said["gate"]["green"]) == ("refused", False)
-    assert "run the evals, and have them told" in said["gate"]["checks"][0]["words"]
+    assert "there is no folder evals: run the evals and put their results there" in said["gate"]["checks"][0]["words"]
     assert desk.on()
 
 
@@ -374,13 +382,69 @@ def test_old_results_in_a_new_artifact_are_old(desk: Desk) -> None:
     assert desk.failing() == ["newer than the engage"]
 
 
-def test_the_newest_run_decides_whatever_an_older_one_says(desk: Desk) -> None:
+def test_a_red_run_is_followed_by_a_green_one_only_once_something_was_deployed(desk: Desk) -> None:
     github(desk)
     desk.world.github.ran(soon(2), {"evals": packed(evals(NAME, soon(2)))})
-    desk.world.github.ran(soon(3), {"evals": packed(evals(NAME, soon(3), redteam=safe(5, failing=1)))})
+    desk.world.github.ran(soon(3), {"evals": packed(evals(NAME, soon(3), redteam=safe(failing=1)))})
     assert desk.failing() == ["red team"]
     desk.world.github.ran(soon(4), {"evals": packed(evals(NAME, soon(4)))})
+    assert desk.failing() == ["red runs"]
+    assert "was red (red team), and nothing was deployed since" in desk.words()
+    desk.deploy(soon(5))
+    assert "no run of" in desk.words()
+    desk.world.github.ran(soon(6), {"evals": packed(evals(NAME, soon(6)))})
     assert desk.failing(code=0) == []
+
+
+def test_a_run_needs_as_many_cases_as_the_accepted_one_before_it_or_minimum_cases(desk: Desk) -> None:
+    desk.evals(GITHUB)
+    before = datetime.now(UTC) - timedelta(days=3)
+    desk.world.github.ran(before, {"evals": packed(evals(NAME, before))})
+    desk.engage()
+    desk.world.github.ran(soon(2), {"evals": packed(evals(NAME, soon(2), good(19), safe(10)))})
+    assert desk.failing() == ["enough cases"]
+    assert "19 quality and 10 red-team; the runs before had 20 and 10: run all cases again" in desk.words()
+    desk.evals(GITHUB.replace(" }", ", minimum_cases: 10 }"))
+    assert desk.failing(code=0) == []
+    desk.evals(GITHUB.replace(" }", ", minimum_cases: 11 }"))
+    assert "minimum_cases asks for 11 and 11" in desk.words()
+
+
+def test_an_earlier_try_of_the_same_run_is_an_earlier_run(desk: Desk) -> None:
+    github(desk)
+    number = desk.world.github.ran(soon(2), {"evals": packed(evals(NAME, soon(2), redteam=safe(failing=1)))})
+    desk.world.github.ran_again(number, "evals", packed(evals(NAME, soon(3))))
+    assert desk.failing() == ["red runs"]
+
+
+def test_an_earlier_run_that_cannot_be_downloaded_now_is_not_taken_for_a_good_one(desk: Desk) -> None:
+    github(desk)
+    red = desk.world.github.ran(soon(2), {"evals": packed(evals(NAME, soon(2), redteam=safe(failing=1)))})
+    desk.world.github.ran(soon(3), {"evals": packed(evals(NAME, soon(3)))})
+    desk.world.github.faults.add("error", matching=f"/runs/{red}/artifacts")
+    assert desk.failing() == ["results"]
+
+
+def test_results_in_a_folder_that_were_refused_are_remembered_when_others_take_their_place(desk: Desk) -> None:
+    desk.evals(FILES)
+    desk.engage()
+    desk.write(evals(NAME, soon(), redteam=safe(failing=1)))
+    desk.release(code=1)
+    desk.write(evals(NAME, soon(2), good(5)))
+    assert desk.failing() == ["enough cases", "red runs"]
+    desk.deploy(soon(3))
+    desk.write(evals(NAME, soon(4)))
+    assert desk.failing(code=0) == []
+
+
+def test_the_cases_of_a_release_are_the_measure_of_the_next_one(desk: Desk) -> None:
+    desk.evals(FILES)
+    desk.engage()
+    desk.write(evals(NAME, soon()))
+    desk.release()
+    desk.engage()
+    desk.write(evals(NAME, soon(1), good(20), safe(9)))
+    assert desk.failing() == ["enough cases"]
 
 
 def test_a_run_that_broke_off_refuses_whether_or_not_it_left_results(desk: Desk) -> None:
@@ -551,12 +615,31 @@ def test_a_failed_red_team_event_refuses_even_when_a_later_one_of_the_case_passe
     assert desk.failing() == ["red team"]
 
 
-def test_where_runs_are_named_the_newest_one_counts_alone(desk: Desk, told: Callable[..., None]) -> None:
-    told([*good(), *safe(5, failing=1)], run_id="1")
-    told([*good(), *safe(5)], datetime.now(UTC) - timedelta(minutes=40), run_id="2")
+def test_where_runs_are_named_the_newest_one_is_judged_and_hides_no_red_one(
+    desk: Desk, told: Callable[..., None]
+) -> None:
+    told([*good(3), *safe(5, failing=2)], datetime.now(UTC) - timedelta(hours=30), run_id="of yesterday")
+    told([*good(), *safe(5)], run_id="1")
     assert desk.failing(code=0) == []
-    told([*good(3), *safe(5, failing=2)], datetime.now(UTC) - timedelta(minutes=20), run_id="3")
+    told([*good(), *safe(5, failing=1)], datetime.now(UTC) - timedelta(minutes=40), run_id="2")
     assert desk.failing() == ["red team"]
+    told([*good(), *safe(5)], datetime.now(UTC) - timedelta(minutes=20), run_id="3")
+    assert desk.failing() == ["red runs"]
+
+
+def test_two_good_cases_under_a_new_run_id_release_nothing_after_an_honest_red_run(
+    desk: Desk, told: Callable[..., None]
+) -> None:
+    told([*good(40), *safe(20, failing=15)], datetime.now(UTC) - timedelta(hours=2), run_id="honest")
+    told([*good(1, score=1.0), *safe(1)], run_id="newer")
+    assert desk.failing() == ["enough cases", "red runs"]
+    assert "1 quality and 1 red-team; the runs before had 40 and 20" in desk.words()
+
+
+def test_one_case_told_again_and_again_is_one(desk: Desk, told: Callable[..., None]) -> None:
+    told([*good(), *safe()], datetime.now(UTC) - timedelta(hours=2), run_id="1")
+    told([*good(1) * 40, *safe(1) * 40], run_id="2")
+    assert desk.failing() == ["enough cases"]
 
 
 def test_a_run_that_began_before_the_engage_and_went_on_after_it_is_too_old(

@@ -204,6 +204,8 @@ class Parts:
     telemetry: Telemetry | None = None
     configuration: Configuration | None = None
     log: Log | None = None
+    results: Path | None = None
+    """The folder that those of eval results are relative to."""
 
 
 def compose(given: Settings, parts: Parts | None = None) -> App:
@@ -237,7 +239,7 @@ def compose(given: Settings, parts: Parts | None = None) -> App:
         takes=actuators.known(),
     )
     problems = (*project.problems, *settings.problems(given), *unusable, *untold, *unmirrored)
-    sources = Sources(given.root, http, given.secret, telemetry, given.get("TOCSIN_GITHUB_ENDPOINT"))
+    sources = Sources(parts.results or given.root, http, given.secret, telemetry, given.get("TOCSIN_GITHUB_ENDPOINT"))
     allowed = approvers(given.values, given.get("TOCSIN_APPROVERS"))
     return App(engine, clock, problems, links, sources, allowed, started=clock.now())
 

@@ -20,12 +20,13 @@ from tocsin.cli.switching import person
 from tocsin.core.answer import NoAnswer
 from tocsin.core.audit import Record, examine, lines_of
 from tocsin.core.config import Target
-from tocsin.core.evals import Engaged, Terms, Verdict, accepted
+from tocsin.core.evals import Engaged, Verdict, accepted
 from tocsin.core.route import ends
 from tocsin.diagnosing import checklist, handover
 from tocsin.diagnosing.checklist import Evidence
 from tocsin.diagnosing.handover import ACCEPTANCE, SIGNED, Checklist
 from tocsin.engine import standing
+from tocsin.engine.releasing import asked
 from tocsin.ports import StoreUnavailable
 
 _LOOKED_BACK = timedelta(days=30)
@@ -112,8 +113,8 @@ def _evals(place: Place, target: Target) -> Verdict | NoAnswer:
     found = app.evaluations.results(target, since, place.now)
     if isinstance(found, NoAnswer):
         return found
-    terms = app.engine.project.terms.get(target.name, Terms())
-    return accepted(found, terms, target.name, Engaged(since, "no older than 30 days"), place.now)
+    engaged = Engaged(since, "no older than 30 days")
+    return accepted(found, asked(app.engine.project, target, engaged, app.engine.store.audit()), place.now)
 
 
 def _signed(place: Place, found: Checklist, wanted: Wanted) -> Checklist:

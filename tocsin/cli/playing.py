@@ -67,10 +67,11 @@ def _play(story: Story, screen: Console, speed: float, seed: int, trace: Path | 
         store = SqliteStore(Path(folder) / "state.sqlite")
         with _bar(screen, story) as moved:
             witness = Witness(world.clock.now, Timeline(screen, NIGHT).line)
-            app = compose(Settings(root, world.settings()), Parts(clock=world.clock, store=store, log=witness))
+            parts = Parts(clock=world.clock, store=store, log=witness, results=Path(folder))
+            app = compose(Settings(root, world.settings()), parts)
             for problem in app.problems:
                 witness.see("world", f"{problem.path}:{problem.line}: {problem.message}")
-            stage = Stage(world, app, witness, NIGHT, deployed=dict(world.template_env()))
+            stage = Stage(world, app, witness, NIGHT, dict(world.template_env()), Path(folder))
             played = play(story, stage, _pace(speed, moved))
         store.close()
     return played

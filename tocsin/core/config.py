@@ -94,7 +94,9 @@ class Evals(Model):
     token_setting: str = ""
     """The app setting that holds a token."""
     events: Flag = False
-    """Whether they are in the target's telemetry."""
+    """Whether they are in the target's telemetry, where whoever runs in the target can make them up."""
+    minimum_cases: Count = 0
+    """How many quality and how many red-team cases a run needs; 0 is as many as the accepted run before it had."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Evals:

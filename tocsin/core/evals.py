@@ -20,6 +20,18 @@ from tocsin.core.units import spell
 SKEW = timedelta(minutes=5)
 """How far ahead of this clock another may be. Results from later than that are of no known time."""
 
+RED_FOR = timedelta(days=1)
+"""How long a red run of what serves now allows no release, whatever newer ones say."""
+
+FIGURES = ("mean score", "mean groundedness", "P95 latency in ms", "mean cost in USD", "red team")
+"""The checks that say how good a system is. The others say whether to believe them."""
+
+FAILED = "FAILED: "
+"""How the audit's words on a check begin that did not pass."""
+
+NOT_SAID = "no case says it"
+"""The words on a figure that cannot be reckoned."""
+
 _SHOWN = 5
 
 
@@ -68,7 +80,8 @@ class Results:
     """What a source holds. ``at`` is the earliest instant that counts: when the run began, or its oldest result.
 
     ``target`` is what the results say they are of, empty when they do not say. ``problems`` are reasons not to believe
-    them: a line that cannot be read, a run that did not end well.
+    them: a line that cannot be read, a run that did not end well. ``earlier`` are the runs before, as far as the source
+    knows them.
     """
 
     source: str
@@ -78,23 +91,62 @@ class Results:
     quality: tuple[Case, ...] = ()
     redteam: tuple[Case, ...] = ()
     problems: tuple[str, ...] = ()
+    earlier: tuple[Results, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Engaged:
-    """Since when a switch is known to be engaged, and from what; ``at`` is None when that is not known."""
+    """Since when a switch is known to be engaged, and from what; ``at`` is None when that is not known.
+
+    ``serving`` is when the oldest revision that serves now was made, None when that is not known.
+    """
 
     at: datetime | None
     words: str
+    serving: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier run came to: how many cases it had, which of ``FIGURES`` it failed, and whether none.
+
+    It has ``released`` where the gate was green on it.
+    """
+
+    run: str
+    at: datetime | None
+    quality: int = 0
+    redteam: int = 0
+    red: tuple[str, ...] = ()
+    good: bool = False
+    released: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What results are judged by: their target, its switch and terms, the fewest cases, and what was judged before.
+
+    Where ``minimum`` is 0, a run needs as many cases as the accepted one before it.
+    """
+
+    target: str
+    engaged: Engaged
+    terms: Terms = Terms()
+    minimum: int = 0
+    before: tuple[Earlier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at: its name, whether it is as it must be, and the figures or what to do."""
+    """One thing that was looked at: its name, whether it is as it must be, and the figures or what to do.
+
+    It is not ``known`` where there was nothing to look at.
+    """
 
     name: str
     passed: bool
     words: str
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +183,7 @@ class Verdict:
 
 
 def _marked(check: Check) -> str:
-    return check.words if check.passed else f"FAILED: {check.words}"
+    return check.words if check.passed else f"{FAILED}{check.words}"
 
 
 def refused(name: str, words: str) -> Verdict:
@@ -139,20 +191,83 @@ def refused(name: str, words: str) -> Verdict:
     return Verdict((Check(name, False, words),))
 
 
-def accepted(results: Results, terms: Terms, target: str, engaged: Engaged, now: datetime) -> Verdict:
-    """Return the verdict on results for ``target``, whose switch is engaged since ``engaged``."""
+def accepted(results: Results, asked: Asked, now: datetime) -> Verdict:
+    """Return the verdict on results, by what is asked of them."""
+    earlier, acceptance = _earlier(results, asked), asked.terms.acceptance
     checks = [
         Check("readable", not results.problems, _listed(results.problems) or "every line was read"),
-        _of_target(results.target, target),
-        _newer(results.at, engaged, now),
+        _of_target(results.target, asked.target),
+        _newer(results.at, asked.engaged, now),
         _some("quality cases", results.quality),
         _some("red-team cases", results.redteam),
-        Check("acceptance", terms.acceptance is not None, terms.words),
+        _enough(results, asked.minimum, earlier, now),
+        _no_red_run(earlier, asked.engaged, now),
+        Check("acceptance", acceptance is not None, asked.terms.words),
     ]
-    if terms.acceptance is not None:
-        checks += _figures(results.quality, terms.acceptance)
-        checks.append(_redteam(results.redteam, terms.acceptance))
+    if acceptance is not None:
+        checks += _figures(results.quality, acceptance)
+        checks.append(_redteam(results.redteam, acceptance))
     return Verdict(tuple(checks), results.source, results.run, results.at)
+
+
+def _earlier(results: Results, asked: Asked) -> list[Earlier]:
+    """Return every other run of the target that is known, whether the source or the audit knows it."""
+    told = [_judged(each, asked.terms.acceptance) for each in results.earlier if each.target == asked.target]
+    return [*told, *(each for each in asked.before if (each.run, each.at) != (results.run, results.at))]
+
+
+def _judged(results: Results, acceptance: Acceptance | None) -> Earlier:
+    checks = _figures(results.quality, acceptance) if results.quality and acceptance else ()
+    found = [*checks, *([_redteam(results.redteam, acceptance)] if results.redteam and acceptance else [])]
+    red = tuple(check.name for check in found if check.known and not check.passed)
+    whole = bool(results.quality and results.redteam and acceptance) and not results.problems
+    good = whole and all(check.passed for check in found)
+    return Earlier(results.run, results.at, _count(results.quality), _count(results.redteam), red, good)
+
+
+def _enough(results: Results, minimum: int, earlier: Sequence[Earlier], now: datetime) -> Check:
+    """A part of the cases says little of the whole: which part it is may have been chosen."""
+    name, quality, redteam = "enough cases", _count(results.quality), _count(results.redteam)
+    words, wanted = f"{quality} quality and {redteam} red-team", (minimum, minimum)
+    by = "minimum_cases asks for" if minimum else "the runs before had"
+    if not minimum:
+        measure = [*_measure(earlier), *(each for each in earlier if each.red and _recent(each, now))]
+        if not measure:
+            return Check(name, True, f"{words}; no run before it is known")
+        wanted = max(each.quality for each in measure), max(each.redteam for each in measure)
+    enough = quality >= wanted[0] and redteam >= wanted[1]
+    return Check(name, enough, f"{words}; {by} {wanted[0]} and {wanted[1]}{'' if enough else ': run all cases again'}")
+
+
+def _measure(earlier: Sequence[Earlier]) -> list[Earlier]:
+    """Return the run that released last, and the good ones since: a smaller one among them was not accepted itself."""
+    good = sorted((each for each in earlier if each.good and each.at), key=lambda run: (run.at, run.released))
+    last = max((number for number, each in enumerate(good) if each.released), default=0)
+    return good[last:]
+
+
+def _no_red_run(earlier: Sequence[Earlier], engaged: Engaged, now: datetime) -> Check:
+    """What serves now was found bad: running the evals until they pass mends nothing, and a made-up run would pass."""
+    name, since = "red runs", engaged.serving
+    found = [
+        each for each in earlier if each.red and _recent(each, now) and not (since and each.at and each.at < since)
+    ]
+    if not found:
+        return Check(name, True, f"none within {spell(RED_FOR)} of what serves now")
+    newest = max(found, key=lambda each: each.at or now)
+    which = f"run {newest.run} of" if newest.run else "the run of"
+    when = _second(newest.at) if newest.at else "an unknown time"
+    words = f"{which} {when} was red ({', '.join(newest.red)}), and nothing was deployed since"
+    return Check(name, False, f"{words}: mend it, deploy it, and run the evals again")
+
+
+def _recent(run: Earlier, now: datetime) -> bool:
+    return run.at is None or run.at > now - RED_FOR
+
+
+def _count(cases: Sequence[Case]) -> int:
+    """Return how many different cases there are: one that is told again and again is one."""
+    return len({case.case_id for case in cases})
 
 
 def _listed(problems: Sequence[str]) -> str:
@@ -185,7 +300,7 @@ def _second(at: datetime) -> str:
 
 
 def _some(name: str, cases: Sequence[Case]) -> Check:
-    return Check(name, bool(cases), f"{len(cases)}" if cases else "none: no result is no good result")
+    return Check(name, bool(cases), f"{_count(cases)}" if cases else "none: no result is no good result")
 
 
 def _figures(cases: Sequence[Case], acceptance: Acceptance) -> Iterator[Check]:
@@ -209,7 +324,7 @@ def _held(
     """Hold the figure of the values there are to its limit; without any value it is not known, and does not pass."""
     known = [value for value in values if value is not None]
     if not known:
-        return Check(name, False, "no case says it")
+        return Check(name, False, NOT_SAID, known=False)
     found = figure(known)
     good = found >= limit if least else found <= limit
     told = f" (of {len(known)} of {len(values)} cases)" if len(known) < len(values) else ""
@@ -231,7 +346,8 @@ def _groundedness(values: Sequence[float | None], limit: float) -> Check:
         return Check(name, True, "not asked: its threshold is 0")
     found = _held(name, values, _least, limit, least=True)
     if all(value is None for value in values):
-        return Check(name, False, "no case says it; a solution without retrieval says groundedness_threshold: 0")
+        words = f"{NOT_SAID}; a solution without retrieval says groundedness_threshold: 0"
+        return Check(name, False, words, known=False)
     return found
 
 

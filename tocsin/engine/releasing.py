@@ -16,7 +16,18 @@ from tocsin.core import container
 from tocsin.core.answer import NoAnswer
 from tocsin.core.config import Target
 from tocsin.core.container import App
-from tocsin.core.evals import Engaged, Terms, Verdict, accepted, refused
+from tocsin.core.evals import (
+    FAILED,
+    FIGURES,
+    NOT_SAID,
+    Asked,
+    Earlier,
+    Engaged,
+    Terms,
+    Verdict,
+    accepted,
+    refused,
+)
 from tocsin.core.fields import Severity
 from tocsin.core.message import OVERRIDE, Fact, Kind, Notice
 from tocsin.core.read import Project
@@ -38,13 +49,37 @@ class Gate:
 
     def look(self, target: Target, scope: str, now: datetime) -> Verdict:
         """Return the verdict on releasing ``scope`` of ``target`` now. Raises ``StoreUnavailable``, changes nothing."""
-        since = engaged(target, scope, self.configuration.read(target), self.store.audit())
+        audit = self.store.audit()
+        since = engaged(target, scope, self.configuration.read(target), audit)
         if since.at is None:
             return refused("engaged since", since.words)
         found = self.evaluations.results(target, since.at, now)
         if isinstance(found, NoAnswer):
             return refused("results", f"{found.why.value}: {found.detail}; {since.words}")
-        return accepted(found, self.project.terms.get(target.name, Terms()), target.name, since, now)
+        return accepted(found, asked(self.project, target, since, audit), now)
+
+
+def asked(project: Project, target: Target, since: Engaged, audit: Sequence[Mapping[str, Any]]) -> Asked:
+    """Return what results of a target are judged by."""
+    terms = project.terms.get(target.name, Terms())
+    minimum = target.evals.minimum_cases if target.evals else 0
+    return Asked(target.name, since, terms, minimum, judged(target.name, audit))
+
+
+def judged(target: str, audit: Sequence[Mapping[str, Any]]) -> tuple[Earlier, ...]:
+    """Return the runs by which somebody wanted to release a switch of the target, as the audit has them."""
+    found = [entry["detail"] for entry in audit if entry["target"] == target]
+    return tuple(_run(detail) for detail in found if "gate" in detail and "results from" in detail)
+
+
+def _run(detail: Mapping[str, str]) -> Earlier:
+    counts = [detail.get(f"check.{suite} cases", "") for suite in ("quality", "red-team")]
+    quality, redteam = [int(each) if each.isdigit() else 0 for each in counts]
+    figures = {name: detail.get(f"check.{name}", "") for name in FIGURES}
+    red = tuple(name for name, words in figures.items() if words.startswith(FAILED) and NOT_SAID not in words)
+    at = datetime.fromisoformat(detail["results from"])
+    green = detail["gate"] == "green"
+    return Earlier(detail.get("run", ""), at, quality, redteam, red, good=green, released=green)
 
 
 def engaged(target: Target, scope: str, app: App | NoAnswer, audit: Sequence[Mapping[str, Any]]) -> Engaged:
@@ -62,10 +97,11 @@ def engaged(target: Target, scope: str, app: App | NoAnswer, audit: Sequence[Map
     if on and len(made) < len(on) and recorded is None:
         return Engaged(None, f"since when {variable} is on is not known: the platform does not say, nor does the audit")
     known = [*([(recorded, "by the audit")] if recorded else []), *([(min(made), "by its revision")] if made else [])]
+    serving = min(made) if made and len(made) == len(on) else None
     if not known:
         return Engaged(None, f"{variable} is on nowhere and its engage in no audit: since when is not known")
     at, by = max(known)
-    return Engaged(at, f"engaged since {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC {by}")
+    return Engaged(at, f"engaged since {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC {by}", serving)
 
 
 def _recorded(target: str, scope: str, audit: Sequence[Mapping[str, Any]]) -> datetime | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from tocsin.connections.github import ENDPOINT, GitHub
 from tocsin.connections.http import Http
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
@@ -32,6 +33,9 @@ class Sources:
     github: str | None = None
     """Another endpoint of GitHub's API."""
 
+    def _github(self, token_setting: str) -> GitHub:
+        return GitHub(self.http, self.secret(token_setting), self.github or ENDPOINT)
+
     def results(self, target: Target, since: datetime, now: datetime) -> Results | NoAnswer:
         """Return the results of the target's source, or why there are none. Never raises for what it holds."""
         evals = target.evals
@@ -41,4 +45,4 @@ class Sources:
             return files.results(self.root / evals.files, evals.files)
         if evals.events:
             return events.results(self.telemetry, target, since, now)
-        return artifact.results(self.http, self.secret, self.github, evals, target, since)
+        return artifact.results(self._github, target, evals, since, now)

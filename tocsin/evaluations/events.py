@@ -6,6 +6,7 @@ Telemetry may be sampled, and does not say when a run is over: both would hide a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from tocsin.core.answer import NoAnswer, Query, Why
 from tocsin.core.compile import bounds, let
 from tocsin.core.config import Target
 from tocsin.core.evallines import telemetry as read
-from tocsin.core.evals import Results
+from tocsin.core.evals import RED_FOR, Results
 from tocsin.core.text import scrub
 from tocsin.core.units import spell
 from tocsin.ports import Telemetry
@@ -24,38 +25,52 @@ SETTLED = timedelta(minutes=10)
 BEFORE = timedelta(hours=6)
 """How long before the engage a run may have begun that still goes on after it, and is seen to."""
 
+BACK = timedelta(days=7)
+"""How far back earlier runs are looked for, which a newer one is held against."""
+
 _MOST = 5_000
 _KEYS = ("case_id", "suite", "passed", "score", "groundedness", "latency_ms", "cost_usd", "run_id")
 
 
 def results(telemetry: Telemetry, target: Target, since: datetime, now: datetime) -> Results | NoAnswer:
-    """Return the cases told since ``since``; where they say a ``run_id``, those of the newest run and no others."""
-    answer = telemetry.ask(query(target, since - BEFORE, now), target)
+    """Return the cases told since ``since``; where they say a ``run_id``, those of the newest run, and the earlier."""
+    answer = telemetry.ask(query(target, min(since - BEFORE, now - BACK), now), target)
     if isinstance(answer, NoAnswer):
         return answer
-    rows = answer.dicts()
-    if len(rows) > _MOST:
+    rows = sorted(answer.dicts(), key=lambda row: row["TimeGenerated"])
+    if len(rows) > _MOST and rows[0]["TimeGenerated"] > min(since - BEFORE, now - RED_FOR):
         return NoAnswer(Why.PARTIAL, f"more than {_MOST} eval.result events")
     chosen, run = _of_one_run(rows, since)
     if not chosen:
         return NoAnswer(Why.MISSING, "no eval.result event since the engage: run the evals, and have them told")
-    quality, redteam = read(chosen)
+    others = dict.fromkeys(str(row["run_id"]) for row in rows if row["run_id"])
+    earlier = {name: [row for row in rows if row["run_id"] == name] for name in others if scrub(name, 100) != run}
+    made = _made(target, run, chosen)
+    return replace(
+        made,
+        problems=(*_doubts(chosen, target, now), *made.problems),
+        earlier=tuple(_made(target, scrub(name, 100), found) for name, found in earlier.items()),
+    )
+
+
+def _made(target: Target, run: str, rows: Sequence[Mapping[str, Any]]) -> Results:
+    quality, redteam = read(rows)
     return Results(
         source=f"eval.result events of {target.role_name}",
         run=run,
         target=target.name,
-        at=min(row["TimeGenerated"] for row in chosen),
+        at=min(row["TimeGenerated"] for row in rows),
         quality=quality.cases,
         redteam=redteam.cases,
-        problems=(*_doubts(chosen, target, now), *quality.problems, *redteam.problems),
+        problems=(*quality.problems, *redteam.problems),
     )
 
 
 def query(target: Target, start: datetime, end: datetime) -> Query:
-    """Return the query for the target's ``eval.result`` events, oldest first."""
+    """Return the query for the target's ``eval.result`` events, newest first."""
     columns = ", ".join(f'{key} = tostring(Properties["args_redacted.{key}"])' for key in _KEYS)
     wanted = f'{bounds(target)} and tostring(Properties.event_name) == "eval.result"'
-    kept = f"project TimeGenerated, ItemCount, {columns}\n| order by TimeGenerated asc\n| take {_MOST + 1}"
+    kept = f"project TimeGenerated, ItemCount, {columns}\n| order by TimeGenerated desc\n| take {_MOST + 1}"
     return Query(f"{let(start, end)}AppTraces\n| where {wanted}\n| {kept}", start, end)
 
 

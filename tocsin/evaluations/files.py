@@ -21,7 +21,7 @@ LARGEST = 8 * 1024 * 1024
 def results(folder: Path, shown: str) -> Results | NoAnswer:
     """Return what the folder holds. ``shown`` is how an operator calls it; a file that is not there is empty."""
     if not folder.is_dir():
-        return NoAnswer(Why.MISSING, f"there is no folder {shown}")
+        return NoAnswer(Why.MISSING, f"there is no folder {shown}: run the evals and put their results there")
     found, problems = {}, []
     for name in (QUALITY, REDTEAM, RUN):
         data = _content(folder / name)

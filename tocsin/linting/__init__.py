@@ -34,6 +34,7 @@ LINTS: tuple[str, ...] = (
     "over-budget",
     "no-runbook",
     "odd-workspace",
+    "evals-from-the-app",
     "same-action",
 )
 """The ids of all of them, which a comment may snooze."""

@@ -96,6 +96,16 @@ class ContainerAppsStandIn:
             set_environment(template, target.container, env)
             self._change(app, template)
 
+    def deploy(self, target: Target, image: str) -> None:
+        """Deploy another image; all else stays as it is."""
+        with self._mutex:
+            app = self._app(target)
+            template = copy.deepcopy(app.template)
+            for container in template["containers"]:
+                if container["name"] == target.container:
+                    container["image"] = image
+            self._change(app, template)
+
     def set_template(self, target: Target, template: Mapping[str, Any]) -> None:
         """Deploy a whole template, as a concurrent deployment does. Raises Refused for a suffix used before."""
         with self._mutex:

@@ -61,6 +61,11 @@ class GitHubStandIn:
         self._runs.append(run)
         return run.id
 
+    def ran_again(self, run: int, name: str, data: bytes) -> None:
+        """Let a run have been tried again, which left another artifact of this name."""
+        found = next(each for each in self._runs if each.id == run)
+        found.artifacts[run * 10 + len(found.artifacts)] = (name, data)
+
     def routes(self) -> list[Route]:
         """Return the API's routes, and that of the storage."""
         actions = "/repos/{owner}/{name}/actions"

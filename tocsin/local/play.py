@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from tocsin.app import App
@@ -90,8 +91,10 @@ class Stage:
     app: App
     witness: Witness
     started: datetime
+    deployed: dict[str, str]
+    results: Path
+    """The folder that those of eval results are relative to."""
     serving: datetime | None = None
-    deployed: dict[str, str] = field(default_factory=dict)
 
     @property
     def engine(self) -> Engine:

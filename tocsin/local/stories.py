@@ -140,9 +140,14 @@ _MISSION = Story(
             "azd provision mends the approver, and writes its template without the switch",
             lambda stage: stage.world.provision(),
         ),
-        Step(33 * MINUTE, "the evals fail in one red-team case", lambda stage: run_evals(stage, "1", failing=1)),
-        Step(46 * MINUTE, "ada opens the link and presses Release", release),
-        Step(47 * MINUTE, "the evals pass", lambda stage: run_evals(stage, "2", failing=0)),
+        Step(33 * MINUTE, "the evals fail in one red-team case", lambda stage: run_evals(stage, failing=1)),
+        Step(36 * MINUTE, "ada opens the link and presses Release", release),
+        Step(
+            40 * MINUTE,
+            "a deployment mends what the case found, and keeps the switch",
+            lambda stage: stage.world.deploy("2026.11.1"),
+        ),
+        Step(47 * MINUTE, "the evals pass", lambda stage: run_evals(stage, failing=0)),
         Step(60 * MINUTE, "ada opens the link and presses Release", release),
     ),
     (

@@ -229,6 +229,10 @@ class World:
         """Deploy the template as it was written: what was set by hand is gone."""
         self._deploy(self._deployed())
 
+    def deploy(self, version: str) -> None:
+        """Deploy another version of the app's code, and leave every variable as it is."""
+        self.arm.deploy(self.target(), f"registry.example/sales-research-api:{version}")
+
     def set_approver(self) -> None:
         """Set ``HITL_APPROVER_ENDPOINT`` again, and leave every other variable as it is."""
         self._deploy({**self.template_env(), **self._deployed()})
