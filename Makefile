@@ -16,7 +16,7 @@ setup: $(VENV)/.ready $(if $(shell command -v npm),tests/kql/node_modules/.ready
 $(VENV)/.ready: requirements-dev.lock pyproject.toml tools/progress.awk
 	@echo "Preparing $(VENV) …"
 	@$(PYTHON) -m venv $(VENV)
-	@{ $(BIN)/python -m pip install --disable-pip-version-check --no-color --progress-bar off --require-hashes \
+	@{ $(BIN)/python -m pip install $(if $(CI),--no-compile) --disable-pip-version-check --no-color --progress-bar off --require-hashes \
 	  -r requirements-dev.lock; echo "exit $$?"; } | awk -v total="$$(grep -c '^[a-zA-Z].*==' requirements-dev.lock)" \
 	  -v terminal="$$(test -t 1 && echo 1)" -f tools/progress.awk
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

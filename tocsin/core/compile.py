@@ -210,8 +210,13 @@ def _gap(spans: Sequence[Window]) -> list[str]:
     return [f"where TimeGenerated < _from + {kql.span(earlier)} or TimeGenerated >= _to - {kql.span(later)}"]
 
 
+def weighs(part: Part) -> bool:
+    """Return whether a part reads how many rows a row stands for."""
+    return re.search(r"\bItemCount\b", " ".join((part.value, part.events, part.raw))) is not None
+
+
 def _weighed(part: Part) -> list[str]:
-    return [f"extend {COUNTED}"] if re.search(r"\bItemCount\b", " ".join((part.value, part.events, part.raw))) else []
+    return [f"extend {COUNTED}"] if weighs(part) else []
 
 
 def rows_of(table: str, part: Part, target: Target) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -73,21 +73,38 @@ def flood(receiver: str, notices: Sequence[Notice], now: datetime) -> Notice:
 def crowd(notices: Sequence[Notice], most: int) -> list[Notice]:
     """Return the notices for which one digest stands, so that with it there are at most ``most``; often none.
 
-    What comes in numbers goes into it first: what a rule says of one target, then what a rule says, then the least
-    severe. So hundreds of alerts that somebody causes do not hide the one that matters.
+    What comes in numbers goes into it first: what a rule says of one target, then what a rule says; where that is not
+    enough, whole severities, the least severe first. So hundreds of alerts that somebody causes do not hide the one
+    that matters.
     """
     found: list[Notice] = []
-    for alike, single in ((_place, False), (_rule, False), (_itself, True)):
-        crowds: dict[object, list[Notice]] = {}
-        known = {each.id for each in found}
-        for each in notices:
-            if each.id not in known:
-                crowds.setdefault(alike(each), []).append(each)
-        for some in sorted(crowds.values(), key=lambda some: (-len(some), -min(_rank(each.severity) for each in some))):
-            if len(notices) - len(found) + bool(found) <= most:
-                return found
-            found += some if single or len(some) > 1 else []
+    for some in _crowds(notices, found):
+        if len(notices) - len(found) + bool(found) <= most:
+            return found
+        found += some
     return found
+
+
+def _crowds(notices: Sequence[Notice], taken: list[Notice]) -> Iterator[list[Notice]]:
+    """Yield what goes into a digest together, each time of what is not ``taken`` yet."""
+    for alike in (_place, _rule):
+        yield from sorted((some for some in _by(alike, notices, taken) if len(some) > 1), key=_largest_first)
+    yield from sorted(_by(lambda each: each.severity, notices, taken), key=lambda some: -_rank(some[0].severity))
+
+
+def _by(
+    alike: Callable[[Notice], object], notices: Sequence[Notice], taken: Sequence[Notice]
+) -> Iterable[list[Notice]]:
+    known = {each.id for each in taken}
+    found: dict[object, list[Notice]] = {}
+    for each in notices:
+        if each.id not in known:
+            found.setdefault(alike(each), []).append(each)
+    return found.values()
+
+
+def _largest_first(some: Sequence[Notice]) -> tuple[int, int]:
+    return -len(some), -min(_rank(each.severity) for each in some)
 
 
 def _place(notice: Notice) -> tuple[str, str]:
@@ -96,10 +113,6 @@ def _place(notice: Notice) -> tuple[str, str]:
 
 def _rule(notice: Notice) -> str:
     return notice.rule
-
-
-def _itself(notice: Notice) -> str:
-    return notice.id
 
 
 def slim(notice: Notice) -> Notice:

@@ -28,6 +28,7 @@ from tocsin.core.compile import (
     stretch,
     summary,
     tables,
+    weighs,
 )
 from tocsin.core.config import Target
 from tocsin.core.schema import TABLES
@@ -286,7 +287,8 @@ def _raw(label: int, share: Share, target: Target, end: datetime) -> tuple[list[
     table, lets, parts = _table(share.part), [], []
     for at, span in enumerate(share.spans):
         number = _number(span, end)
-        names = {table: f"_t{number}", **{name: f"_l{label}_{at}_{name}" for name, _ in found[0]}}
+        rows = f"_w{number}" if weighs(share.part) else f"_t{number}"
+        names = {table: rows, **{name: f"_l{label}_{at}_{name}" for name, _ in found[0]}}
         lets.append(f"let {names[table]} = {rows_of(table, share.part, target)} | {_within(span, end)}")
         lets += [f"let {names[name]} = {kql.renamed(text, names)}" for name, text in found[0]]
         body = kql.renamed(found[1], names)
