@@ -49,6 +49,10 @@ param alertEmails string
 @description('Who may approve actions by a link: names or object ids with commas. Empty: nobody.')
 param approvers string = ''
 
+@description('How far policies may go: off, observe, ask or act. docs/deploying.md says when to change it.')
+@allowed(['off', 'observe', 'ask', 'act'])
+param automation string = 'observe'
+
 @description('Client id of the Entra application by which people sign in for links. Empty: no sign-in, and nobody approves by a link.')
 param signInClientId string = ''
 
@@ -386,6 +390,7 @@ module functionApp 'modules/function-app.bicep' = {
       {
         TICK_SCHEDULE: tickSchedule
         TOCSIN_APPROVERS: approvers
+        TOCSIN_AUTOMATION: automation
         WATCHED_WORKSPACE: workspaces[0].outputs.customerId
         WATCHED_SUBSCRIPTION: watchedIn
         WATCHED_RESOURCE_GROUP: watchedResourceGroup

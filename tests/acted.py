@@ -48,14 +48,18 @@ class Lever:
         self.orders.append(order.id)
         if self.outcomes:
             return self.outcomes.pop(0)
-        if self.done.get(self.name, False) is self.value:
+        if self.done.get(self._place(order), False) is self.value:
             return Applied(Did.ALREADY, "it is so already")
-        self.done[self.name] = self.value
+        self.done[self._place(order)] = self.value
         self.note(f"changed {self.name} {self.value}")
         return Applied(Did.DONE, f"{self.name} done", undo=Undo(f"{self.name}.undo", {}) if self.undo else None)
 
+    def _place(self, order: Order) -> str:
+        """Return what stands in ``done`` for the order's target: the name alone for that of most tests."""
+        return self.name if order.target.name == TARGET.name else f"{self.name} on {order.target.name}"
+
     def holds(self, order: Order) -> bool | None:
-        return None if self.hidden else self.done.get(self.name, False) is self.value
+        return None if self.hidden else self.done.get(self._place(order), False) is self.value
 
 
 def policy(*do: dict[str, Any], mode: str = "act", **changes: Any) -> Policy:

@@ -55,7 +55,8 @@ def shipped() -> dict[str, Rule]:
 def queries(rule: Rule, *slots: datetime) -> list[Query]:
     """Return every query of a rule over logs for these slots: one a source, and one a length of window."""
     signal = signals.known().get(rule.when.signal or "")
-    sources = [source for source in signal.sources if isinstance(source, Logs)] if signal else [None]
+    asked_of = signal.asked(rule.when.only) if signal else (None,)
+    sources = [source for source in asked_of if source is None or isinstance(source, Logs)]
     asked = [compile_logs(rule, signal, source, TARGET, windows(rule, slots)) for source in sources]
     return [ask.query for asks in asked for ask in asks]
 

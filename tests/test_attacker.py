@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,16 +21,19 @@ from tests.test_instances import errors as agents
 from tests.test_native import schema
 from tocsin.app import App
 from tocsin.core.alert import STORM
+from tocsin.core.audit import Record
 from tocsin.core.config import Config
 from tocsin.core.digest import crowd, flood
-from tocsin.core.fields import Severity
+from tocsin.core.fields import Rate, Severity
 from tocsin.core.message import Kind, Notice
 from tocsin.core.policy import Policy, Trigger
+from tocsin.core.remedy import Phase
 from tocsin.core.rule import Rule
 from tocsin.testing import FrozenClock
 from tocsin.webhook import answer
 
 SECOND = timedelta(seconds=1)
+OFTEN = Rate(count=9, per=timedelta(hours=1))
 
 
 def told(stage: Stage) -> list[str]:
@@ -258,6 +262,41 @@ def test_what_the_configuration_says_is_an_alert_of_its_own_where_the_rule_is_sp
     stage.run(range(8, 12))
     assert told(stage) == ["hitl_misconfigured"] * 2
     assert len({each.episode for each in stage.oncall.got}) == 2
+
+
+BY_SIGN = MISCONFIGURED.model_copy(update={"when": MISCONFIGURED.when.model_copy(update={"by": ("sign",)})})
+
+
+def test_faked_events_never_hide_that_the_approver_is_really_gone() -> None:
+    own = STOP.model_copy(update={"guard": STOP.guard.model_copy(update={"cooldown": timedelta(), "at_most": OFTEN})})
+    stage = watched(policies=(own,))
+    stage.project = replace(stage.project, rules=(BY_SIGN,))
+    for minute in range(40):
+        emit(stage, T0 + minute * MINUTE + SECOND, "tool.hitl_misconfigured", external_system="send_email")
+    stage.run(range(1, 12))
+    assert (told(stage), stage.platform.changes) == (["hitl_misconfigured"], 1)
+    stage.platform.env[SWITCH] = "off"  # a person takes it for a false alarm
+    stage.inner.record(None, [Record(T0 + 11 * MINUTE, "person ada", "release intended", "sales", "killswitch", {})])
+    stage.run(range(12, 15))
+    misconfigure(stage)
+    stage.run(range(15, 26))
+    assert told(stage) == ["hitl_misconfigured"] * 2
+    first, second = (each.labels["sign"] for each in stage.oncall.got if each.kind is Kind.FIRED)
+    assert (first, second) == ("refused", "no-approver")
+    assert (stage.platform.changes, stage.platform.env.get(SWITCH)) == (2, "on"), "and it is acted on"
+
+
+def test_several_signs_at_once_engage_the_switch_once_and_no_refusal_is_told() -> None:
+    stage = watched()
+    stage.project = replace(stage.project, rules=(BY_SIGN,))
+    misconfigure(stage)
+    for minute in range(40):
+        emit(stage, T0 + minute * MINUTE + SECOND, "tool.hitl_misconfigured", external_system="send_email")
+    stage.run(range(1, 30))
+    assert told(stage) == ["hitl_misconfigured"] * 2
+    assert stage.platform.changes == 1
+    assert Kind.FAILED not in {each.kind for each in stage.oncall.got}
+    assert {each.phase for each in stage.inner.executions()} == {Phase.VERIFIED}
 
 
 def test_an_alert_in_a_request_that_begins_with_a_handshake_is_taken() -> None:

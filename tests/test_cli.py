@@ -96,7 +96,7 @@ def test_an_empty_list_of_which_nobody_knows_is_no_calm(world: World, monkeypatc
 
 def test_alerts_lists_what_is_pending_or_firing(world: World) -> None:
     assert "nothing is pending" in run("alerts")
-    world.unset_approver()
+    world.bypass_approver()
     world.advance(T0 + timedelta(minutes=2))
     run("tick", "--once")
     # By the machine's clock the story's telemetry is a day old: the target is silent, too.

@@ -123,6 +123,7 @@ def _rows(at: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
         "tool.failed": {"error": "killswitch engaged: tools", "args_redacted.tool": "send_email"},
         "tool.hitl_rejected": {"external_system": "send_email", "error": "reviewer_denied"},
         "tool.hitl_misconfigured": {"external_system": "send_email"},
+        "tool.hitl_skipped": {"external_system": "send_email"},
         "cost.call": {"value": "0.6", **cost, **tokens},
         "eval.result": case,
     }
@@ -270,7 +271,8 @@ def _prepared(folder: Path) -> None:
     """Put what is shipped into a folder with a history, and an hour of recorded telemetry."""
     project(folder)
     shutil.copytree(ROOT / "tests" / "rules", folder / "tests" / "rules")
-    shutil.copy(ROOT / "tests" / "shipped.yaml", folder / "tests")
+    for name in ("shipped", "shipped_required", "approval_required"):
+        shutil.copy(ROOT / "tests" / f"{name}.yaml", folder / "tests")
     row = {"Message": "x", "AppRoleName": "sales-research-api", "ItemCount": 1}
     told = {"event_name": "response.returned", "ok": "true", "value": "900"}
     rows = [

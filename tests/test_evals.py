@@ -483,13 +483,31 @@ def test_the_latency_rule_takes_its_limit_from_the_accelerators_file_unless_it_i
     made = reading(tmp_path / "a", own)
     assert limit(made) == 42_000
     assert limit(made, "p95_latency_elevated") == 21_000, "it warns at half of that"
-    others = [rule for rule in made.rules if not rule.id.startswith("p95_latency")]
+    others = [rule for rule in made.rules if not rule.id.startswith(("p95_latency", "hitl_skipped"))]
     assert all(made.held_to(rule, "sales-research") is rule for rule in others)
     assert limit(reading(tmp_path / "b", "acceptance: { quality_threshold: 0.8 }\n")) == 180_000
     assert limit(reading(tmp_path / "c", "acceptance: { p95_latency_ms: soon }\n")) == 180_000
     tuned = reading(tmp_path / "d", own)
     tuned = replace(tuned, config=tuned.config.model_copy(update={"tuning": {"p95_latency": {"when": {"above": "1"}}}}))
     assert limit(tuned) == 180_000, "the rule was read with its tuning, and is left as it is"
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ("solution: { hitl: required }\n", True),
+        ("solution: { hitl: required }\nacceptance: { quality_threshold: soon }\n", True),
+        ("solution: { hitl: optional }\n", False),
+        ("solution: [required]\n", False),
+        ("acceptance: {}\n", False),
+    ],
+)
+def test_a_tool_that_skips_approval_is_an_alert_where_the_accelerators_file_requires_it(
+    tmp_path: Path, text: str, runs: bool
+) -> None:
+    made = reading(tmp_path, text)
+    (rule,) = (each for each in made.rules if each.id == "hitl_skipped")
+    assert made.held_to(rule, "sales-research").enabled is runs
 
 
 @pytest.mark.parametrize(

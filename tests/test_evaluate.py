@@ -14,8 +14,10 @@ from tocsin import signals
 from tocsin.core.alert import STORM, Alert, Instance, Seen, State, Verdict, instance
 from tocsin.core.answer import NoAnswer, Query, Rows, Why
 from tocsin.core.compile import Ask, windows
+from tocsin.core.container import Finding
 from tocsin.core.evaluate import Freshness, Heard, Measured, measure
 from tocsin.core.rule import Rule
+from tocsin.core.signal import Configured
 
 SLOT = datetime(2026, 11, 20, 6, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -242,7 +244,7 @@ def test_a_storm_is_one_alert_and_the_known_ones_go_on_being_judged() -> None:
 
 
 HITL = rule("hitl_misconfigured", when={"above": "0", "over": "10m"})
-FOUND = Heard(findings=("HITL_APPROVER_ENDPOINT is not set on r1",))
+FOUND = Heard(findings=(Finding("HITL_APPROVER_ENDPOINT is not set on r1", {"sign": "no-approver"}),))
 SOUND = Heard(findings=())
 GONE = Heard(refused=NoAnswer(Why.FORBIDDEN))
 
@@ -275,6 +277,45 @@ def test_what_is_found_now_says_nothing_of_a_slot_long_gone() -> None:
     both = measure(HITL, signal, [heard(HITL, slot=late), FOUND], SLOT)
     assert both.at(late, {}, Freshness(frozenset({late - MINUTE})), WITHIN)[()].verdict is U
     assert both.at(late, {(): firing()}, Freshness(frozenset({late - MINUTE})), WITHIN)[()].verdict is B
+
+
+SIGNS = rule("hitl_misconfigured", when={"above": "0", "over": "10m", "by": ["sign"]})
+REFUSED, NO_APPROVER = instance({"sign": "refused"}), instance({"sign": "no-approver"})
+
+
+def test_each_sign_is_an_instance_of_its_own_and_that_of_the_configuration_is_judged_by_the_configuration() -> None:
+    known = {NO_APPROVER: firing(NO_APPROVER)}
+    event = heard(SIGNS, row(1, 1, sign="refused"))
+    both = measured(SIGNS, event, FOUND).at(SLOT, {}, ALIVE, WITHIN)
+    assert {by: each.verdict for by, each in both.items()} == {REFUSED: B, NO_APPROVER: B}
+    mended = measured(SIGNS, event, SOUND).at(SLOT, known, ALIVE, WITHIN)
+    assert {by: each.verdict for by, each in mended.items()} == {REFUSED: B, NO_APPROVER: C}
+    unread = measured(SIGNS, event, GONE).at(SLOT, known, ALIVE, WITHIN)
+    assert {by: each.verdict for by, each in unread.items()} == {REFUSED: B, NO_APPROVER: U}
+    silent = measured(SIGNS, refused(SIGNS, Why.FAILED), FOUND).at(SLOT, known, SILENT, WITHIN)
+    assert silent[NO_APPROVER].verdict is B
+
+
+@pytest.mark.parametrize(
+    ("only", "asked", "found"),
+    [
+        (["refused"], 1, {REFUSED}),
+        (["refused", "no-approver"], 2, {REFUSED, NO_APPROVER}),
+        (["no-approver"], 1, {NO_APPROVER}),
+        (["dev-mode"], 1, set()),
+    ],
+)
+def test_only_some_values_of_a_dimension_count_and_who_cannot_say_them_is_not_asked(
+    only: list[str], asked: int, found: set[Instance]
+) -> None:
+    when = SIGNS.when.model_copy(update={"only": {"sign": tuple(only)}})
+    of = SIGNS.model_copy(update={"when": when})
+    sources = signals.known()["hitl_misconfigured"].asked(when.only)
+    assert len(sources) == asked
+    rows = [row(1, 1, sign="refused")] if "refused" in only else []
+    said = [FOUND if isinstance(each, Configured) else heard(of, *rows) for each in sources]
+    seen = measured(of, *said).at(SLOT, {}, ALIVE, WITHIN)
+    assert {by for by, each in seen.items() if each.verdict is B} == found
 
 
 # Whatever the answer

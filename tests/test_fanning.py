@@ -161,7 +161,7 @@ def test_several_processes_share_the_work_and_do_that_of_one_that_is_killed(azur
     work_queue(azurite, WORK).create_queue()
     work_queue(azurite, f"{WORK}-poison").create_queue()
     with World(T0, seed=1) as world:
-        world.unset_approver()
+        world.bypass_approver()
         world.advance(T0 + timedelta(minutes=4))
         settings = {**world.settings(), "TOCSIN_TABLES": azurite.connection, "TOCSIN_QUEUES": azurite.connection}
         root = project(tmp_path / "fork")

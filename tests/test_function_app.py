@@ -148,7 +148,7 @@ def _once(make: Callable[[], composition.App]) -> Any:
 
 
 def test_tick_and_react_run_the_same_path_against_the_local_world(functions: dict[str, Any], world: World) -> None:
-    world.unset_approver()
+    world.bypass_approver()
     world.advance(T0 + timedelta(minutes=3))
     user_function(functions, "tick")(Due())
     assert [alert.state.value for alert in composition.current().engine.store.open_alerts()] == ["pending"]

@@ -74,6 +74,7 @@ def traces() -> Iterator[dict[str, Any]]:
     yield event("response.returned", minutes(50), value="NaN")
     # Approval.
     yield event("tool.hitl_misconfigured", minutes(3), ok="false")
+    yield event("tool.hitl_skipped", minutes(8), 2, external_system="send_email")
     yield line("accelerator.hitl", "HITL_DEV_MODE console review — tool=send_email args={}", minutes(2), 2)
     yield line("accelerator.other", "HITL_DEV_MODE is a word", minutes(2), 100)
     yield line("accelerator.hitl", "something else", minutes(2), 100)
@@ -199,7 +200,23 @@ BY_HAND: dict[str, list[dict[str, Any]]] = {
         {"_window": 120, "value": 0.25, "events": 8},
     ],
     "p95_latency": [{"_window": 0, "value": 1900.0, "events": 20}],
-    "hitl_misconfigured": [{"_window": 172_800, "value": 3.0, "events": 3, "detail": "event tool.hitl_misconfigured"}],
+    "hitl_misconfigured": [
+        {
+            "_window": 172_800,
+            "sign": "refused",
+            "value": 1.0,
+            "events": 1,
+            "detail": "refused: the event tool.hitl_misconfigured",
+        },
+        {
+            "_window": 172_800,
+            "sign": "self-approved",
+            "value": 2.0,
+            "events": 2,
+            "detail": "self-approved: the log line HITL_DEV_MODE, and calls went through",
+        },
+    ],
+    "hitl_skipped": [{"_window": 172_800, "tool": "send_email", "value": 2.0, "events": 2}],
     "hitl_rejection_spike": [{"_window": 0, "value": 3.0, "events": 3}],
     "cost_jump": [{"_window": 0, "value": 0.5, "events": 1}, {"_window": 604800, "value": 0.7, "events": 3}],
     "dear_calls": [
@@ -236,7 +253,7 @@ def test_the_query_finds_what_was_counted_by_hand(telemetry: EmbeddedTelemetry, 
 
 
 def order(row: dict[str, Any]) -> str:
-    return repr((row.get("_window"), row.get("minute"), *map(row.get, ("agent", "host", "exception"))))
+    return repr((row.get("_window"), row.get("minute"), *map(row.get, ("agent", "host", "exception", "sign"))))
 
 
 def test_a_window_without_events_has_no_row(telemetry: EmbeddedTelemetry) -> None:
@@ -329,15 +346,15 @@ def test_the_accelerators_own_records_give_what_they_say(data: Path) -> None:
     assert (latency["value"], latency["events"]) == (1234.5, 1)
     (call,) = found(telemetry, cases()["dear_calls"])
     assert (call["value"], call["events"]) == (pytest.approx(0.0008), 1)
-    (sign,) = found(telemetry, compiled(rules["hitl_misconfigured"], AT))
-    assert (sign["value"], sign["events"]) == (2.0, 2)
+    signs = found(telemetry, compiled(rules["hitl_misconfigured"], AT))
+    assert {each["sign"]: each["events"] for each in signs} == {"refused": 1, "self-approved": 1}
 
 
 @pytest.mark.parametrize(
     ("only", "detail"),
     [
-        ("tool.hitl_misconfigured", "event tool.hitl_misconfigured"),
-        ("HITL_DEV_MODE", "HITL_DEV_MODE approves by itself"),
+        ("tool.hitl_misconfigured", "refused: the event tool.hitl_misconfigured"),
+        ("HITL_DEV_MODE", "self-approved: the log line HITL_DEV_MODE, and calls went through"),
     ],
 )
 def test_the_event_and_the_dev_mode_line_each_breach_alone(data: Path, tmp_path: Path, only: str, detail: str) -> None:

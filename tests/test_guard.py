@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tocsin.core.alert import Alert, State, Verdict
 from tocsin.core.config import Target
 from tocsin.core.fields import Automation
-from tocsin.core.guard import Answer, Case, Ruling, World, in_storm, permit
+from tocsin.core.guard import BREAKS_A_PROMISE, Answer, Case, Ruling, World, in_storm, limited, permit
 from tocsin.core.policy import Guard, Policy
-from tocsin.core.remedy import Consent, Execution, Phase, begin
+from tocsin.core.remedy import Consent, Done, Execution, Phase, begin
 from tocsin.core.rule import Rule
 
 NOW = datetime(2026, 11, 20, 3, tzinfo=UTC)
@@ -202,6 +202,37 @@ def test_what_is_in_force_is_done_once_more_where_policies_act_and_not_asked_for
     assert refused(permit(a_case(world=seen, automation=Automation.OBSERVE)), "already in force")
     for unknown in (None, False):
         assert permit(a_case(world=World(unknown), automation=Automation.ASK)).ruling is Ruling.ASK
+
+
+LIMITED: dict[str, dict[str, Any]] = {
+    "cooldown": {"policy": guarded(cooldown="30m"), "history": (earlier(29),)},
+    "at most": {"history": (earlier(31),)},
+    "blast radius": {"policy": guarded(blast_radius="1 target per 15m"), "history": (earlier(9, target="b"),)},
+    "budget": {"actions_per_hour": 0},
+    "storm": {"wanting": 99},
+}
+
+
+@pytest.mark.parametrize("name", LIMITED)
+def test_what_is_in_force_already_needs_no_budget_and_is_no_broken_promise(name: str) -> None:
+    case = a_case(**LIMITED[name])
+    assert permit(case).check == permit(replace(case, world=World(already=False))).check == name
+    assert limited(permit(case)) == (name != "storm"), "a question is no refusal"
+    assert permit(replace(case, world=World(already=True))).ruling is Ruling.PERMIT
+    asked = permit(replace(case, world=World(already=True), automation=Automation.ASK))
+    assert (asked.check, asked.check in BREAKS_A_PROMISE) == ("already in force", False)
+
+
+def test_of_several_steps_the_first_being_in_force_leaves_the_others_to_their_limits() -> None:
+    two = guarded(cooldown="30m").model_copy(update={"do": (*POLICY.do, *POLICY.do)})
+    assert refused(permit(a_case(policy=two, history=(earlier(9),), world=World(already=True))), "cooldown")
+
+
+def test_what_was_found_to_be_so_and_changed_nothing_uses_up_no_limit() -> None:
+    found = replace(begin(POLICY, ALERT, NOW), id="x", intended=NOW - MINUTE, applied=NOW, phase=Phase.APPLIED)
+    assert permit(a_case(history=(found,), policy=guarded(cooldown="30m"))).passed("cooldown", "at most", "budget")
+    changed = replace(found, done=(Done("step 1", NOW),))
+    assert refused(permit(a_case(history=(replace(changed, phase=Phase.VERIFIED),))), "cooldown")
 
 
 @pytest.mark.parametrize("seen", ["InProgress", "Deleting", None])

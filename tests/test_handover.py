@@ -74,7 +74,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
         forget(tmp_path, "killswitch_engaged")
         (tmp_path / "rules" / "killswitch_engaged.yaml").unlink()  # no watcher ticks while the drill waits
         shutil.copytree(ROOT / "tests" / "rules", tmp_path / "tests" / "rules")
-        shutil.copy(ROOT / "tests" / "shipped.yaml", tmp_path / "tests")
+        for name in ("shipped", "shipped_required", "approval_required"):
+            shutil.copy(ROOT / "tests" / f"{name}.yaml", tmp_path / "tests")
         probe = f"probes: [{{ name: api, url: {world.url}/app/healthz }}]"
         made.edit("    labels: { env: prod }\n", f"    labels: {{ env: prod }}\n    {probe}\n")
         monkeypatch.setattr(drilling, "load_app", made.app)

@@ -686,7 +686,7 @@ def test_the_workbook_shows_what_ticks_really_send(
             monkeypatch.setenv(f"APPLICATIONINSIGHTS_{name}", "true")
         watcher = compose(Settings(ROOT, {**world.settings(), **told}), Parts(clock=world.clock))
         try:
-            world.unset_approver()
+            world.bypass_approver()
             world.advance(SLOT - timedelta(minutes=1))
             watcher.tick()
         finally:

@@ -539,13 +539,10 @@ PRODUCTION = TARGET.model_copy(update={"labels": {"env": "prod"}})
     ("env", "target", "found"),
     [
         ({"HITL_APPROVER_ENDPOINT": "https://a"}, PRODUCTION, []),
-        ({}, PRODUCTION, ["HITL_APPROVER_ENDPOINT is not set on sales-api--0000001"]),
-        ({"HITL_APPROVER_ENDPOINT": "  "}, PRODUCTION, ["HITL_APPROVER_ENDPOINT is not set on sales-api--0000001"]),
-        (
-            {"HITL_APPROVER_ENDPOINT": "https://a", "HITL_DEV_MODE": "True"},
-            PRODUCTION,
-            ["HITL_DEV_MODE approves by itself on sales-api--0000001"],
-        ),
+        ({}, PRODUCTION, ["no-approver"]),
+        ({"HITL_APPROVER_ENDPOINT": "  ", "HITL_DEV_MODE": "off"}, PRODUCTION, ["no-approver"]),
+        ({"HITL_APPROVER_ENDPOINT": "  ", "HITL_DEV_MODE": "True"}, PRODUCTION, ["dev-mode"]),
+        ({"HITL_APPROVER_ENDPOINT": "https://a", "HITL_DEV_MODE": "True"}, PRODUCTION, []),
         ({}, TARGET, []),
         ({}, PRODUCTION.model_copy(update={"side_effect_tools": ()}), []),
     ],
@@ -556,7 +553,9 @@ def test_what_is_wrong_with_the_approval_is_read_from_the_app(
     platform.arm.create(TARGET, env)
     app = platform.apps.get(target)
     assert isinstance(app, App)
-    assert container.approver_findings(app, target, T0) == found
+    assert [each.labels["sign"] for each in container.approver_findings(app, target, T0)] == found
+    beside = env == {"HITL_APPROVER_ENDPOINT": "https://a", "HITL_DEV_MODE": "True"}
+    assert bool(container.unused_dev_mode(app, target, T0)) == beside
 
 
 def test_a_revision_that_crashes_is_found_and_one_that_starts_is_not(platform: Platform) -> None:
@@ -568,7 +567,9 @@ def test_a_revision_that_crashes_is_found_and_one_that_starts_is_not(platform: P
     platform.arm.failing = "Container crashing: api"
     platform.release()
     platform.wait()
-    assert findings(platform.read(), TARGET, T0) == ["sales-api--0000003 is Failed: Container crashing: api"]
+    assert findings(platform.read(), TARGET, T0) == [
+        container.Finding("sales-api--0000003 is Failed: Container crashing: api")
+    ]
 
 
 def test_an_approver_address_kept_as_a_secret_counts_as_set(platform: Platform) -> None:

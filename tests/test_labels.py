@@ -15,6 +15,7 @@ from tocsin.core.alert import STORM, Alert, State, Verdict, by_hash, instance
 from tocsin.core.audience import SilenceAsCode
 from tocsin.core.audit import LONGEST, UNTRUSTED, Record, chained
 from tocsin.core.config import Config
+from tocsin.core.container import Finding
 from tocsin.core.evaluate import Heard
 from tocsin.core.instance import Special, texts
 from tocsin.core.labels import alert_labels
@@ -145,7 +146,7 @@ def test_an_agent_named_like_the_configuration_is_notified_like_any_other() -> N
 
 def test_a_tool_named_like_the_configuration_is_another_instance_than_the_configuration() -> None:
     of = rule("hitl_misconfigured", when={"above": "0", "over": "5m", "by": ["tool"]})
-    said = (heard(of, row(1.0, 1, tool="(configuration)")), Heard(findings=("no approver",)))
+    said = (heard(of, row(1.0, 1, tool="(configuration)")), Heard(findings=(Finding("no approver"),)))
     seen = measured(of, *said).at(SLOT, {}, ALIVE, WITHIN)
     assert {by: each.verdict for by, each in seen.items()} == {
         instance({"tool": "(configuration)"}): Verdict.BREACHED,

@@ -114,7 +114,7 @@ def app(world: World, tmp_path: Path, connection: str, **changes: str) -> App:
 
 def test_ticks_are_told_under_the_watchers_own_name(world: World, tmp_path: Path, ingestion: Ingestion) -> None:
     watcher = app(world, tmp_path, ingestion.connection)
-    world.unset_approver()
+    world.bypass_approver()
     slots = 0
     for minute in (3, 4):
         world.advance(NIGHT + timedelta(minutes=minute))
@@ -140,7 +140,7 @@ def test_ticks_are_told_under_the_watchers_own_name(world: World, tmp_path: Path
 
 def test_no_secret_of_a_receiver_is_told(world: World, tmp_path: Path, ingestion: Ingestion) -> None:
     watcher = app(world, tmp_path, ingestion.connection)
-    world.unset_approver()
+    world.bypass_approver()
     for minute in (3, 4):
         world.advance(NIGHT + timedelta(minutes=minute))
         watcher.tick()

@@ -26,8 +26,12 @@ def silence(bench: Bench) -> None:
 
 
 def flaps(bench: Bench, times: int) -> None:
-    """Let the alert fire anew every four minutes, each time for so long that its policy is due."""
+    """Let the alert fire anew every four minutes, each time for so long that its policy is due.
+
+    What was done has been undone by then: what is in force already is no refusal.
+    """
     for number in range(times):
+        bench.done.clear()
         at = T0 + number * 4 * MINUTE
         bench.alert = replace(bench.alert, since=at, fired=at)
         bench.act(number * 4)
@@ -67,6 +71,7 @@ def test_another_alert_that_is_refused_is_paged_by_itself() -> None:
     bench = Bench(policy(ONE_STEP, guard={"cooldown": "6h"}))
     bench.act(0)
     bench.act(1)
+    bench.done.clear()
     first, second = (replace(bench.alert, fired=T0 + 4 * MINUTE, by=(("agent", name),)) for name in ("a", "b"))
     for alert in (first, second):
         bench.act(5, replace(alert, slot=T0 + 5 * MINUTE))

@@ -475,9 +475,7 @@ def fork(tmp_path: Path) -> Path:
     (root / FOLDER).mkdir(parents=True)
     shutil.copy(ROOT / FOLDER / "high_error_rate.yaml", root / FOLDER)
     shutil.copy(ROOT / "tests" / "shipped.yaml", root / "tests")
-    text = (
-        (root / "tocsin.yaml").read_text().replace("oncall", "pager").replace("automation: act", "automation: observe")
-    )
+    text = (root / "tocsin.yaml").read_text().replace("oncall", "pager")  # and automation observes
     hours = "quiet_hours: [{ name: all, matchers: [severity!=P0] }]\n"
     tuned = "tuning: { high_error_rate: { when: { above: 60% } }, stop_on_error_storm: { enabled: false } }\n"
     (root / "tocsin.yaml").write_text(text + hours + tuned)
@@ -514,6 +512,15 @@ def test_a_forks_own_scenarios_test_the_fork(fork: Path) -> None:
     assert "2 cases passed" in told.stdout
 
 
+@pytest.mark.parametrize(
+    ("said", "mode"), [({}, "observe"), ({"TOCSIN_AUTOMATION": "ask"}, "ask"), ({"TOCSIN_AUTOMATION": " "}, "observe")]
+)
+def test_shipped_automation_observes_until_somebody_says_another(said: dict[str, str], mode: str) -> None:
+    made = files.read_project(ROOT, said, known())
+    assert made.config.automation.value == mode
+    assert not [each for each in made.problems if "AUTOMATION" in each.message]
+
+
 def test_what_the_shipped_scenarios_are_played_with_is_what_is_shipped() -> None:
     own, used = (
         files.read_project(ROOT, {}, known()).config,
@@ -523,4 +530,5 @@ def test_what_the_shipped_scenarios_are_played_with_is_what_is_shipped() -> None
     names = {"workspace", "role_name", "subscription", "resource_group", "container_app"}
     assert mine.model_dump(exclude=names) == theirs.model_dump(exclude=names)
     assert own.receivers.keys() == used.receivers.keys()
-    assert own.model_dump(exclude={"targets", "receivers"}) == used.model_dump(exclude={"targets", "receivers"})
+    others = {"targets", "receivers", "automation"}
+    assert own.model_dump(exclude=others) == used.model_dump(exclude=others)

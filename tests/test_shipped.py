@@ -98,6 +98,10 @@ def state(running: bool) -> App:
     return App("id", "w", {}, {}, (Revision("r1", active=True, weight=100, running=running, env={}, state="Failed"),))
 
 
+def approving(**env: str) -> App:
+    return App("id", "w", {}, {}, (Revision("r1", active=True, weight=100, running=True, env=env),))
+
+
 def lagging(seconds: int) -> list[Row]:
     late = {"_IngestedAt": AT - 10 * MINUTE + timedelta(seconds=seconds), "Message": "x"}
     return [("AppTraces", 10 * MINUTE, {"ItemCount": 30, **late})]
@@ -116,6 +120,12 @@ CASES: dict[str, tuple[Given, Given]] = {
     "p95_latency": (slow(180_001), slow(180_000)),
     "p95_latency_elevated": (slow(90_001), slow(90_000)),
     "hitl_misconfigured": ([trace("tool.hitl_misconfigured", 1)], [trace("tool.hitl_rejected", 1)]),
+    "hitl_skipped": ([trace("tool.hitl_skipped", 1)], [trace("tool.hitl_approved", 1)]),
+    "approver_missing": (approving(), approving(HITL_DEV_MODE="1")),
+    "dev_mode_beside_approver": (
+        approving(HITL_APPROVER_ENDPOINT="https://a", HITL_DEV_MODE="1"),
+        approving(HITL_DEV_MODE="1"),
+    ),
     "hitl_rejection_spike": ([trace("tool.hitl_rejected", 11, 50)], [trace("tool.hitl_rejected", 10, 50)]),
     "cost_jump": (
         [trace("cost.call", 50, value=1.21), trace("cost.call", 50, 7 * 1440 + 60, value=1)],

@@ -80,7 +80,7 @@ def test_the_same_seed_tells_the_same_story(root: Path) -> None:
 def test_a_policy_that_only_observes_makes_the_mission_untrue(root: Path, tmp_path: Path) -> None:
     """The demo can fail: nothing in it is written down beforehand."""
     project(tmp_path)
-    config = (root / "tocsin.yaml").read_text().replace("automation: act", "automation: observe")
+    config = (root / "tocsin.yaml").read_text().replace("${TOCSIN_AUTOMATION}", "observe")
     (tmp_path / "tocsin.yaml").write_text(config)
     result = runner.invoke(program, demo(tmp_path))
     document = json.loads(result.stdout)

@@ -34,7 +34,7 @@ def main(start: str) -> None:
             if "advance" in order:
                 world.advance(begun + timedelta(seconds=order["advance"]))
             if order.get("unset"):
-                world.unset_approver()
+                world.bypass_approver()
             print(json.dumps(report(world) if order.get("report") else {}), flush=True)
 
 

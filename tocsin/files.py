@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tocsin.core.config import Config
 from tocsin.core.crosscheck import Known, config_problems, policy_problems, rule_problems, worst_first
 from tocsin.core.errors import Problem, nearest
 from tocsin.core.evals import Acceptance, Terms
+from tocsin.core.fields import Automation
 from tocsin.core.kpi import Kpi
 from tocsin.core.node import Node, tuned, with_texts
 from tocsin.core.policy import Policy
@@ -113,14 +115,14 @@ class _Reading:
             return Terms()
         if name not in self._accepted:
             before = len(self._problems)
-            made, words = self._acceptance(self._root / name, name)
+            read = self._document(self._root / name, name)
+            made, words = self._acceptance(read, name)
             bad = len(self._problems) > before
             refused = Terms(None, f"{name} has problems: see `tocsin check`")
-            self._accepted[name] = refused if bad else Terms(made, words)
+            self._accepted[name] = replace(refused if bad else Terms(made, words), hitl=_hitl(read.node))
         return self._accepted[name]
 
-    def _acceptance(self, path: Path, name: str) -> tuple[Acceptance | None, str]:
-        read = self._document(path, name)
+    def _acceptance(self, read: Parsed, name: str) -> tuple[Acceptance | None, str]:
         if read.node is not None and read.node.pairs is None:
             self._told(read.node.problem("not-a-mapping", f"a mapping was expected, found {read.node.kind}"))
         if read.node is None or (asked := read.node.get("acceptance")) is None or asked.kind == "nothing":
@@ -226,17 +228,21 @@ class _Reading:
         return Parsed(None, (problem,))
 
     def _filled(self, node: Node) -> Node:
-        """Put app settings in the place of ``${NAME}``; ``$${NAME}`` stands for itself."""
+        """Put app settings in the place of ``${NAME}``; ``$${NAME}`` stands for itself.
+
+        Where nobody has said how far automation may go, it observes.
+        """
         texts: dict[int, str] = {}
         for scalar in node.scalars():
             if "${" in (scalar.text or ""):
-                texts[id(scalar)] = _SETTING.sub(partial(self._setting, scalar), scalar.text or "")
+                default = Automation.OBSERVE.value if scalar is node.get("automation") else ""
+                texts[id(scalar)] = _SETTING.sub(partial(self._setting, scalar, default), scalar.text or "")
         return with_texts(node, texts)
 
-    def _setting(self, scalar: Node, match: re.Match[str]) -> str:
+    def _setting(self, scalar: Node, default: str, match: re.Match[str]) -> str:
         if match[1]:
             return match[0][1:]
-        value = self._settings.get(match[2], "").strip()
+        value = self._settings.get(match[2], "").strip() or default
         if not value:
             message = f"the app setting '{match[2]}' is not set"
             self._problems.append(scalar.problem("missing-setting", message))
@@ -247,6 +253,13 @@ def _quoted(flag: Node | None) -> Iterator[Problem]:
     """Yield that a flag is a text: any is true to the accelerator, ``"false"`` too."""
     if flag is not None and flag.source[flag.column - 1 : flag.column] in ("'", '"'):
         yield flag.problem("bad-flag", "a quoted text is true to the accelerator, whatever it says: write it bare")
+
+
+def _hitl(node: Node | None) -> str:
+    """Return what an ``accelerator.yaml`` says of human approval; empty where it says nothing."""
+    solution = node.get("solution") if node is not None else None
+    found = solution.get("hitl") if solution is not None else None
+    return (found.text or "") if found is not None else ""
 
 
 def _made(found: Sequence[Examined[M]]) -> list[tuple[M, Node]]:

@@ -53,6 +53,7 @@ KNOWN: Mapping[str, Known] = {
         "Who may approve actions and release switches by a link, once signed in: names or object ids with commas, or * "
         "for everybody whom the app's sign-in lets in. Unset, nobody.",
     ),
+    "TOCSIN_AUTOMATION": Known("observe", "How far policies may go, for `tocsin.yaml`: off, observe, ask or act."),
     "TOCSIN_PUBLIC_URL": Known(
         None, "Where people reach this app, like https://NAME.azurewebsites.net: links begin so."
     ),

@@ -57,7 +57,7 @@ def due(rule: Rule, target: Target, now: datetime) -> list[datetime]:
 
 def _asks(rule: Rule, target: Target, slots: list[datetime]) -> Iterator[Ask]:
     signal = signals.known()[rule.when.signal or ""]
-    for source in signal.sources:
+    for source in signal.asked(rule.when.only):
         if isinstance(source, Logs) and slots:
             yield from compile_logs(rule, signal, source, target, windows(rule, slots))
 

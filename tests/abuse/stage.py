@@ -192,7 +192,7 @@ class Stage:
     def _advance(self, *, burn: bool) -> None:
         if burn:
             self.world.advance(self.now + MINUTE / 3)
-            self.world.unset_approver()
+            self.world.bypass_approver()
             self.burning = self.now
         self.world.advance(self.now.replace(second=0, microsecond=0) + MINUTE)
 

@@ -144,10 +144,11 @@ def _when(found: Schema, signals: Mapping[str, Signal]) -> Schema:
 
 
 def _split(signal: Signal) -> Schema:
-    """Return which dimensions a rule on this signal can be split by."""
+    """Return which dimensions a rule on this signal can be split by, and of which only some values count."""
     dimensions: Schema = {"items": {"enum": sorted(signal.dimensions)}} if signal.dimensions else {"maxItems": 0}
     said = {"properties": {"signal": {"const": signal.name}}, "required": ["signal"]}
-    return {"if": said, "then": {"properties": {"by": dimensions}}}
+    only: Schema = {"propertyNames": {"enum": sorted(signal.dimensions)}} if signal.dimensions else {"maxProperties": 0}
+    return {"if": said, "then": {"properties": {"by": dimensions, "only": only}}}
 
 
 def _step(found: Schema, actions: Mapping[str, Takes]) -> Schema:

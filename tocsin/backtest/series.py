@@ -15,6 +15,7 @@ from tocsin.backtest.aggregates import Fold, Partial, Ranked, Sum
 from tocsin.backtest.grid import Grid
 from tocsin.core.alert import Instance
 from tocsin.core.condition import Point
+from tocsin.core.signal import Says
 
 Array = Any
 """A numpy array; its shape is said where it matters."""
@@ -101,7 +102,8 @@ class Recorded:
     instances: Mapping[Instance, Values]
     denies: bool = False
     configured: bool = False
-    found: Point | None = None
+    says: Says = field(default_factory=dict)
+    found: Mapping[Instance, Point] | None = None
     unanswered: bool = False
     uncounted: bool = False
     """Whether nothing says how many events a value rests on."""

@@ -169,12 +169,12 @@ def _replayable(each: Watched) -> list[Logs | None]:
     """Return the sources whose rows are in the logs; None stands for an author's own query."""
     if each.signal is None:
         return [None]
-    return [source for source in each.signal.sources if isinstance(source, Logs)]
+    return [source for source in each.signal.asked(each.rule.when.only) if isinstance(source, Logs)]
 
 
 def _missing(each: Watched) -> str:
     """Return what the rule measures besides that history does not hold."""
-    sources = each.signal.sources if each.signal else ()
+    sources = each.signal.asked(each.rule.when.only) if each.signal else ()
     kinds = [
         *("the app's configuration" for source in sources if isinstance(source, Configured)),
         *(f"{source.meter}" for source in sources if isinstance(source, Gauge)),

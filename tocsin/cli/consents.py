@@ -20,8 +20,8 @@ def show(root: Path | None, *, every: bool, output: Output) -> None:
     if output is Output.JSON:
         emit_json([_document(each) for each in found])
         return
-    cells = [[each.id, each.target, each.action, each.phase.value, each.reason] for each in found]
-    console().print(table("actions", ["execution", "target", "action", "phase", "why"], cells))
+    cells = [[_begun(each), each.id, each.target, each.action, each.phase.value, each.reason] for each in found]
+    console().print(table("actions", ["since", "execution", "target", "action", "phase", "why"], cells))
 
 
 def decide(identity: str, verb: str, root: Path | None, output: Output) -> None:
@@ -53,6 +53,10 @@ def _executions(app: App) -> list[Execution]:
         return app.engine.store.executions()
     except StoreUnavailable as error:
         stop(Exit.NO_ANSWER, f"the state does not answer: {error}")
+
+
+def _begun(each: Execution) -> str:
+    return f"{each.begun:%Y-%m-%d %H:%M}" if each.begun else ""
 
 
 def _document(each: Execution) -> dict[str, object]:

@@ -80,7 +80,10 @@ def deliveries(
 
 
 def actions(
-    every: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Those that are over, and what was only observed."),
+    ] = False,
     root: Root = None,
     output: Form = Output.TEXT,
 ) -> None:

@@ -279,7 +279,9 @@ def resolved(alert: Alert, slot: datetime, change: Change = Change.RESOLVED) -> 
 
 def signature(rule: Rule) -> str:
     """Return what makes the rule's alerts its own: what it measures, and by what; not its thresholds or timing."""
-    measured = (rule.when.signal, rule.when.kql, sorted(rule.when.by))
+    measured: tuple[object, ...] = (rule.when.signal, rule.when.kql, sorted(rule.when.by))
+    if rule.when.only:  # one without keeps the signature it had before there was `only`
+        measured = (*measured, sorted(rule.when.only.items()))
     return hashlib.sha256(repr(measured).encode()).hexdigest()[:12]
 
 

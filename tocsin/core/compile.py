@@ -128,8 +128,14 @@ def compile_logs(
 
 
 def measured_by(rule: Rule, signal: Signal, source: Logs, target: Target) -> Part:
-    """Return what one source of the rule's signal measures. Raises KeyError for a ``by`` it has no dimension for."""
+    """Return what one source of the rule's signal measures. Raises KeyError for a dimension the signal has not."""
     part = _part(source, {name: signal.dimensions[name] for name in rule.when.by}, target)
+    only = [
+        f"{signal.dimensions[name]} in {kql.texts(values)}"
+        for name, values in rule.when.only.items()
+        if not (name in source.says and set(source.says[name]) <= set(values))
+    ]
+    part = replace(part, where=" and ".join([f"({part.where})", *only])) if only else part
     return replace(part, arrivals=rule.counting == "arrivals", lowest=bool(part.by) and _lowest(rule))
 
 

@@ -209,40 +209,70 @@ def manual(target: Target, variable: str, value: str) -> str:
     return f"az containerapp update -n {name} -g {group} --subscription {subscription} --set-env-vars {setting}"
 
 
-def approver_findings(app: App, target: Target, at: datetime) -> list[str]:  # noqa: ARG001
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found in the configuration: in words, and which values of a signal's dimensions it has."""
+
+    words: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+DEV_MODE, NO_APPROVER = "dev-mode", "no-approver"
+"""Signs in the configuration that no human approves: side effects run without one, or they are refused."""
+
+
+def approver_findings(app: App, target: Target, at: datetime) -> list[Finding]:  # noqa: ARG001
     """Return what is wrong with the human approval of a production target, judged on the revisions that serve.
 
-    A target that is not labelled ``env: prod`` has no findings, nor has one that declares no side-effect tools.
+    A target that is not labelled ``env: prod`` has no findings, nor has one that declares no side-effect tools. An
+    approver wins over dev mode, so that with one nothing is wrong.
     """
-    if not target.production or not target.side_effect_tools:
-        return []
-    found = []
-    for revision in app.serving:
-        if engaged(revision.env.get("HITL_DEV_MODE")):
-            found.append(f"HITL_DEV_MODE approves by itself on {revision.name}")
-        elif not revision.env.get("HITL_APPROVER_ENDPOINT", "").strip():
-            found.append(f"HITL_APPROVER_ENDPOINT is not set on {revision.name}")
-    return found
+    return [_without(each) for each in _approving(app, target) if not _approver(each)]
+
+
+def unused_dev_mode(app: App, target: Target, at: datetime) -> list[Finding]:  # noqa: ARG001
+    """Return the serving revisions of a production target that have dev mode set beside an approver, which wins."""
+    found = [each.name for each in _approving(app, target) if _approver(each) and engaged(each.env.get(_DEV_MODE))]
+    return [Finding(f"{_DEV_MODE} is set beside {_APPROVER} on {name}: the approver is asked") for name in found]
+
+
+_DEV_MODE, _APPROVER = "HITL_DEV_MODE", "HITL_APPROVER_ENDPOINT"
+
+
+def _approving(app: App, target: Target) -> tuple[Revision, ...]:
+    return app.serving if target.production and target.side_effect_tools else ()
+
+
+def _approver(revision: Revision) -> bool:
+    return bool(revision.env.get(_APPROVER, "").strip())
+
+
+def _without(revision: Revision) -> Finding:
+    """Return what a revision without an approver does with a call that needs approval."""
+    if engaged(revision.env.get(_DEV_MODE)):
+        words = f"{_APPROVER} is not set and {_DEV_MODE} approves by itself on {revision.name}: calls go through"
+        return Finding(words, {"sign": DEV_MODE})
+    return Finding(f"{_APPROVER} is not set on {revision.name}: calls are refused", {"sign": NO_APPROVER})
 
 
 _BEGINNING = ("Processing", "Activating")
 
 
-def revision_findings(app: App, target: Target, at: datetime) -> list[str]:  # noqa: ARG001
+def revision_findings(app: App, target: Target, at: datetime) -> list[Finding]:  # noqa: ARG001
     """Return the active revisions that do not run, with the platform's reason; one that is just starting is none."""
     down = (each for each in app.revisions if each.active and not each.running)
-    return [f"{each.name} is {each.state or 'down'}" for each in down if not each.state.startswith(_BEGINNING)]
+    return [Finding(f"{each.name} is {each.state or 'down'}") for each in down if not each.state.startswith(_BEGINNING)]
 
 
 _MODELS = ("AZURE_AI_FOUNDRY_MODEL", "AZURE_AI_FOUNDRY_MODEL_MAP")
 _CHANGED_LATELY = timedelta(hours=1)
 
 
-def model_findings(app: App, target: Target, at: datetime) -> list[str]:  # noqa: ARG001
+def model_findings(app: App, target: Target, at: datetime) -> list[Finding]:  # noqa: ARG001
     """Return the serving revisions, not an hour old, that name other models than the revision made just before them."""
     made = sorted(((each.created, each) for each in app.revisions if each.created), key=lambda pair: pair[0])
     return [
-        f"{variable} changed on {new.name}"
+        Finding(f"{variable} changed on {new.name}")
         for (_, old), (created, new) in itertools.pairwise(made)
         if new.serving and at - created <= _CHANGED_LATELY
         for variable in _MODELS
@@ -250,8 +280,9 @@ def model_findings(app: App, target: Target, at: datetime) -> list[str]:  # noqa
     ]
 
 
-FINDINGS: Mapping[str, Callable[[App, Target, datetime], list[str]]] = {
+FINDINGS: Mapping[str, Callable[[App, Target, datetime], list[Finding]]] = {
     "approver": approver_findings,
+    "unused dev mode": unused_dev_mode,
     "revisions": revision_findings,
     "model": model_findings,
 }

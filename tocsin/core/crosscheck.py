@@ -55,6 +55,9 @@ def rule_problems(rule: Rule, node: Node, config: Config, known: Known) -> Itera
         for number, name in enumerate(rule.when.by):
             if name not in signal.dimensions:
                 yield _no_dimension(node.at("when", "by", number), name, signal, known)
+        yield from _only_problems(rule, node.at("when", "only"), signal, known)
+    elif rule.when.only:
+        yield node.at("when", "only").problem("needs-a-signal", "`only` needs a signal: an own query says it itself")
     yield from _placeholder_problems(rule, node, config)
     yield from _reserved(rule.labels, node.at("labels"))
     selectors = [{**target.labels, "target": target.name, "name": target.name} for target in config.targets]
@@ -67,6 +70,18 @@ def _no_dimension(place: Node, name: str, signal: Signal, known: Known) -> Probl
     problem = missing(place, "unknown-dimension", f"dimension of {signal.name}", name, signal.dimensions)
     others = sorted(each.name for each in known.signals.values() if name in each.dimensions)
     return replace(problem, hint=f"{name} is a dimension of {', '.join(others)}") if others else problem
+
+
+def _only_problems(rule: Rule, node: Node, signal: Signal, known: Known) -> Iterator[Problem]:
+    for name, values in rule.when.only.items():
+        if name not in signal.dimensions:
+            yield _no_dimension(node.key(name) or node, name, signal, known)
+            continue
+        says = [each.says.get(name) for each in signal.sources if not isinstance(each, Gauge)]
+        choices = [value for each in says for value in each or ()]
+        for number, value in enumerate(values if None not in says else ()):
+            if choices and value not in choices:
+                yield missing(node.at(name, number), "bad-choice", name, value, choices)
 
 
 def _series_problems(rule: Rule, node: Node, signal: Signal | None) -> Iterator[Problem]:
@@ -85,7 +100,8 @@ def _series_problems(rule: Rule, node: Node, signal: Signal | None) -> Iterator[
     if kind and signal and any(_of_now(source) for source in signal.sources):
         words = f"`{kind}` needs a signal that knows its past: what is read now has no history"
         yield node.at("when", "signal").problem("needs-a-signal", words)
-    if rule.counting == "arrivals" and signal and not any(isinstance(source, Logs) for source in signal.sources):
+    asked = signal.asked(when.only) if signal else ()
+    if rule.counting == "arrivals" and signal and not any(isinstance(source, Logs) for source in asked):
         yield node.at("counting").problem("bad-counting", "only telemetry rows arrive: this signal is read")
     if when.burn_rate and signal is not None and signal.unit != "ratio":
         ratios = "of which some fail: one whose unit is ratio"

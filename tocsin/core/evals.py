@@ -61,6 +61,8 @@ class Terms:
 
     acceptance: Acceptance | None = TEMPLATE
     words: str = "the accelerator's template: the target names no `accelerator:` file"
+    hitl: str = ""
+    """``solution.hitl``: whether every side effect needs a human; empty where no file says it."""
 
 
 @dataclass(frozen=True, slots=True)

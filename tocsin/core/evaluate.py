@@ -11,10 +11,11 @@ from tocsin.core.alert import STORM, Alert, Instance, Seen, Verdict, instance
 from tocsin.core.answer import NoAnswer, Rows
 from tocsin.core.compile import Ask, Window
 from tocsin.core.condition import Point, compare, judge, together
+from tocsin.core.container import Finding
 from tocsin.core.instance import Special
 from tocsin.core.points import LONGEST_WORD, number, points_of
 from tocsin.core.rule import Rule
-from tocsin.core.signal import Configured, Logs, Signal, Source
+from tocsin.core.signal import Configured, Logs, Says, Signal, Source
 from tocsin.core.text import normalize
 
 TWO_ROWS = "two rows for one instance: the `by` columns do not tell them apart"
@@ -58,7 +59,7 @@ class Heard:
     """What one source said: its answers to each query, or the findings in the configuration, or why it said nothing."""
 
     answers: tuple[tuple[Ask, Rows | NoAnswer], ...] = ()
-    findings: tuple[str, ...] | None = None
+    findings: tuple[Finding, ...] | None = None
     refused: NoAnswer | None = None
 
 
@@ -74,7 +75,9 @@ class Series(Protocol):
     @property
     def denies(self) -> bool: ...
     @property
-    def found(self) -> Point | None: ...
+    def says(self) -> Says: ...
+    @property
+    def found(self) -> Mapping[Instance, Point] | None: ...
     @property
     def unanswered(self) -> bool: ...
     def at(self, slot: datetime) -> Mapping[Instance, Point]: ...
@@ -85,14 +88,18 @@ class Series(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """One source made ready: its points, or why there are none. ``found`` is what the configuration holds now."""
+    """One source made ready: its points, or why there are none.
+
+    ``found`` is what the configuration holds now, by instance; ``says`` which values its findings can have.
+    """
 
     configured: bool = False
     denies: bool = False
     """Whether it says only that what the other sources see is no breach."""
     points: Mapping[_Key, Mapping[Instance, Point]] = field(default_factory=dict)
     refused: Mapping[_Key, str] = field(default_factory=dict)
-    found: Point | None = None
+    says: Says = field(default_factory=dict)
+    found: Mapping[Instance, Point] | None = None
     silenced: str = ""
     """Why this source says nothing for any slot."""
     parts: tuple[int, ...] = ()
@@ -168,21 +175,24 @@ class Measured:
         if not self.rule.when.by:
             return [(), *(by for by in known if by)]
         rows = [by for source in self.sources for by in source.at(live.slot)]
-        found = [self._configuration] if any(source.found and source.found.value for source in self.sources) else []
+        found = [by for source in self.sources for by in source.found or ()]
         # Nobody to fire on is no reason to stay silent about silence.
         nobody: list[Instance] = [()] if live.alive is False and self.rule.on_silence == "fire" and not known else []
         return list(dict.fromkeys([*known, *rows, *found, *nobody]))
 
-    @property
-    def _configuration(self) -> Instance:
-        """The instance a finding in the configuration belongs to: it has none of the rows' dimensions."""
-        return instance(dict.fromkeys(self.rule.when.by, Special.CONFIGURATION))
+    def _of_configuration(self, by: Instance) -> bool:
+        """Return whether only a finding in the configuration can be of this instance, and no row."""
+
+        def owns(source: Series) -> bool:
+            return all(value is Special.CONFIGURATION or value in source.says.get(name, ()) for name, value in by)
+
+        return bool(by) and any(source.configured and owns(source) for source in self.sources)
 
     # One instance
 
     def _instance(self, by: Instance, alert: Alert | None, live: _Liveness) -> Seen:
-        """A rule with ``by`` asks the configuration of its own instance only, and the rows of all the others."""
-        own = by == self._configuration
+        """A rule with ``by`` asks the configuration of its own instances only, and the rows of all the others."""
+        own = self._of_configuration(by)
         asked = [source for source in self.sources if not source.denies and (not by or source.configured == own)]
         seen = together([self._source(source, by, alert, live) for source in asked])
         return self._denied(seen, live.slot)
@@ -199,7 +209,7 @@ class Measured:
         if refusal:
             return Seen(Verdict.UNKNOWN, reason=refusal)
         if source.found is not None:
-            return self._found(source.found, alert, live.slot)
+            return self._found(source.found.get(by, Point(0.0)), alert, live.slot)
         point = source.at(live.slot).get(by)
         if point is None and source.cut(live.slot):
             return Seen(Verdict.UNKNOWN, reason=CUT)
@@ -265,7 +275,7 @@ class Measured:
         known = {by for by, alert in alerts.items() if by != STORM and not alert.idle}
         number = float(len(known | {by for by, each in seen.items() if each.verdict is Verdict.BREACHED}))
         if number > most:
-            known.add(self._configuration)
+            known |= {by for by in seen if self._of_configuration(by)}
             storm = Seen(Verdict.BREACHED, number, "storm", f"{number:.0f} instances, at most {most} alone")
             return {**{by: each for by, each in seen.items() if by in known}, STORM: storm}
         if STORM not in alerts or alerts[STORM].idle:
@@ -290,7 +300,8 @@ def measure(rule: Rule, signal: Signal | None, heard: Sequence[Heard], newest: d
 
     ``newest`` is the newest slot due, to which a reading of the configuration belongs.
     """
-    kinds = signal.sources if signal and len(signal.sources) == len(heard) else (None,) * len(heard)
+    asked = signal.asked(rule.when.only) if signal else ()
+    kinds = asked if len(asked) == len(heard) else (None,) * len(heard)
     counting = signal.counting if signal else False
     sources = (_source(rule, each, kind, counting) for kind, each in zip(kinds, heard, strict=True))
     return Measured(rule, counting, tuple(sources), newest)
@@ -298,12 +309,11 @@ def measure(rule: Rule, signal: Signal | None, heard: Sequence[Heard], newest: d
 
 def _source(rule: Rule, heard: Heard, kind: Source | None, counting: bool) -> _Source:
     configured, denies = isinstance(kind, Configured), isinstance(kind, Logs) and kind.denies
+    says = kind.says if isinstance(kind, Configured) else {}
     if heard.findings is not None:
-        return _Source(
-            True, found=Point(float(len(heard.findings)), None, normalize("; ".join(heard.findings), LONGEST_WORD))
-        )
+        return _Source(True, says=says, found=_findings(rule, heard.findings))
     if heard.refused is not None:
-        return _Source(configured, denies, silenced=heard.refused.why.value)
+        return _Source(configured, denies, says=says, silenced=heard.refused.why.value)
     points: dict[_Key, dict[Instance, Point]] = {}
     refused: dict[_Key, str] = {}
     for ask, answer in heard.answers:
@@ -319,6 +329,16 @@ def _source(rule: Rule, heard: Heard, kind: Source | None, counting: bool) -> _S
         window.slot for ask, found in heard.answers if isinstance(found, Rows) and found.cut for window in ask.windows
     )
     return _Source(False, denies, points, refused, parts=tuple(parts), unfinished=frozenset(cut))
+
+
+def _findings(rule: Rule, findings: Sequence[Finding]) -> dict[Instance, Point]:
+    """Return what was found, by instance: of a dimension that a finding says nothing of, it is the configuration's."""
+    words: dict[Instance, list[str]] = {}
+    for each in findings:
+        if all(each.labels.get(name) in values for name, values in rule.when.only.items()):
+            by = instance({name: each.labels.get(name, Special.CONFIGURATION) for name in rule.when.by})
+            words.setdefault(by, []).append(each.words)
+    return {by: Point(float(len(said)), None, normalize("; ".join(said), LONGEST_WORD)) for by, said in words.items()}
 
 
 def _key(window: Window) -> _Key:

@@ -99,6 +99,11 @@ class Case:
 def permit(case: Case) -> Answer:
     """Return whether the policy may act on this alert now; the strictest check in the way decides."""
     checks = tuple(check(case) for check in _CHECKS)
+    if _nothing_left(case):
+        so = "it is in force already, which takes none of it"
+        checks = tuple(
+            Check(each.name, None, f"{each.words}; {so}") if each.name in LIMITS else each for each in checks
+        )
     consent = case.consent
     if consent:
         given = f"{consent.by} consented at {consent.at:%H:%M:%S}"
@@ -281,6 +286,18 @@ def _budget(case: Case) -> Check:
     return Check("budget", None, f"{recent} actions within the hour")
 
 
+def limited(answer: Answer) -> bool:
+    """Return whether only a limit stands in the way, which does not matter where nothing is left to change."""
+    refused = {check.name for check in answer.checks if check.ruling is Ruling.REFUSE}
+    return bool(refused) and refused <= LIMITS
+
+
+def _nothing_left(case: Case) -> bool:
+    """Return whether all that is wanted is in force: of several steps only the first was looked for."""
+    steps = len(case.stored.plan if case.stored else case.policy.do)
+    return steps == 1 and case.world is not None and bool(case.world.already)
+
+
 def _within(execution: Execution, per: timedelta, now: datetime) -> bool:
     """Return whether an execution first set out to change something within ``per``."""
     age = _age(execution, now)
@@ -288,14 +305,14 @@ def _within(execution: Execution, per: timedelta, now: datetime) -> bool:
 
 
 def _age(execution: Execution, now: datetime) -> timedelta | None:
-    """Return how long ago an execution first set out to change something; None when it has not.
+    """Return how long ago an execution first set out to change something; None when it has not, or changed nothing.
 
     One that cannot be judged counts as begun now: a limit may hold back one action too many, and never one too few.
     The engine notifies somebody of it.
     """
     with suppress(Exception):
         begun = execution.first_intended
-        return None if begun is None else now - begun
+        return None if begun is None or execution.found_so else now - begun
     return timedelta()
 
 
@@ -328,6 +345,9 @@ _CHECKS: tuple[Callable[[Case], Check], ...] = (
 
 DUE = ("still firing", "firing long enough")
 """The checks that tell whether the moment has come; until then nothing is refused that was promised."""
+
+LIMITS = frozenset({"cooldown", "at most", "blast radius", STORM, "budget"})
+"""Checks of how much is changed: what is in force already needs none of it, and is done by being seen."""
 
 BREAKS_A_PROMISE = frozenset({"held off", "cooldown", "at most", "blast radius", "budget"})
 """Checks that a message written when the alert fired could not foresee. A silence of actions is a person's own word."""

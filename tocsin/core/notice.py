@@ -157,7 +157,7 @@ def _engaged(app: App) -> list[str]:
 
 def query_behind(rule: Rule, signal: Signal | None, target: Target, at: datetime) -> Query | None:
     """Return the query for the value at slot ``at``, over that slot's window alone; None when no query gives it."""
-    source = next((each for each in signal.sources if isinstance(each, Logs)), None) if signal else None
+    source = next((each for each in signal.asked(rule.when.only) if isinstance(each, Logs)), None) if signal else None
     if source is None and rule.when.kql is None:
         return None
     try:

@@ -38,6 +38,10 @@ ACCEPTED: Mapping[str, tuple[str, str, float]] = {
 """The shipped rules whose limit an ``accelerator.yaml`` sets: the comparison, the key of ``acceptance``, the share."""
 
 
+SKIPPED = "hitl_skipped"
+"""The shipped rule that asks for ``solution.hitl: required`` in a target's ``accelerator.yaml``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """Everything the operator wrote, as far as it could be read, and every problem found.
@@ -56,9 +60,13 @@ class Project:
     def held_to(self, rule: Rule, target: str) -> Rule:
         """Return the rule as it is judged on a target: those of ``ACCEPTED`` by what its ``accelerator.yaml`` says.
 
-        What an operator wrote under ``tuning`` is nearer than the accelerator's file, and stands.
+        What an operator wrote under ``tuning`` is nearer than the accelerator's file, and stands. A tool that skips
+        approval is an alert only where the file says that approval is required.
         """
-        asked = self.terms.get(target, Terms()).acceptance
+        terms = self.terms.get(target, Terms())
+        if rule.id == SKIPPED and terms.hitl != "required":
+            return rule.model_copy(update={"enabled": False})
+        asked = terms.acceptance
         op, key, share = ACCEPTED.get(rule.id, ("", "", 1.0))
         if asked is None or key not in asked.model_fields_set:
             return rule

@@ -205,6 +205,11 @@ class Execution:
         """When it first set out to change something."""
         return self.done[0].at if self.done else self.intended
 
+    @property
+    def found_so(self) -> bool:
+        """Whether all that it was applied for was found to be so already: it has changed nothing."""
+        return bool(self.plan) and self.applied is not None and not self.done
+
     def to_undo(self) -> tuple[Done, ...]:
         """Return what has to be taken back once it has failed, the newest first, also what nothing can take back."""
         wanted = {each.name for each in self.plan if each.undo_on_failure}

@@ -169,6 +169,8 @@ class When(Limits):
     """How long a stretch each value is measured over, like ``15m``."""
     minimum: Count | None = None
     """On how many events a value has to rest; with fewer nothing is said."""
+    only: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    """The values of a dimension that count, like ``{ sign: [refused] }``; without any, all of them."""
     by: tuple[str, ...] = ()
     """The dimensions by which alerts are told apart."""
     change: Change | None = None

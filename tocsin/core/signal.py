@@ -11,6 +11,10 @@ TOOLS = "{side_effect_tools}"
 """Stands in a ``where`` for the target's own list of tools that have side effects: ``… in {side_effect_tools}``."""
 
 
+Says = Mapping[str, tuple[str, ...]]
+"""Dimension → the values it can have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Logs:
     """Rows of one workspace table.
@@ -19,6 +23,8 @@ class Logs:
     yields a number; ``events`` an aggregate that yields how many events were seen, for ``minimum``. Rows are sampled,
     so events are ``sum(ItemCount)``, never ``count()``. ``detail`` is an optional aggregate that yields one safe word
     of evidence: a word of the author's, never a text out of the telemetry.
+
+    ``says`` lists the values that a dimension of its rows can have, where the author knows them all.
 
     One that ``denies`` is no measurement: where its value is not 0, a breach that the signal's other sources see is
     none. Of what they see less of it proves nothing. Its signal has no dimensions.
@@ -30,13 +36,19 @@ class Logs:
     events: str = "sum(ItemCount)"
     detail: str = ""
     denies: bool = False
+    says: Says = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """A finding in the target's container configuration; ``finding`` names a function of ``core.container``."""
+    """A finding in the target's container configuration; ``finding`` names a function of ``core.container``.
+
+    ``says`` lists the values that its findings can have of a dimension: an alert of one of them is about the
+    configuration alone, whatever telemetry says.
+    """
 
     finding: str
+    says: Says = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,15 @@ class Signal:
     needs: str = ""
     """What telemetry must be wired for the signal to see anything, for ``doctor`` and the catalogue."""
 
+    def asked(self, only: Says) -> tuple[Source, ...]:
+        """Return the sources that can say anything about the values of ``only``."""
+        return tuple(each for each in self.sources if isinstance(each, Gauge) or _can_say(each, only))
+
     @property
     def instant(self) -> bool:
         """Whether it is read now, so that nothing has to arrive first."""
         return all(isinstance(source, Gauge) and source.instant for source in self.sources)
+
+
+def _can_say(source: Logs | Configured, only: Says) -> bool:
+    return all(name not in source.says or set(source.says[name]) & set(values) for name, values in only.items())

@@ -79,7 +79,7 @@ def approver(target: Target, app: App | NoAnswer, readings: Sequence[Reading] | 
         return good("approver", about, "not asked for: it is not production, or names no side-effect tools")
     if isinstance(app, NoAnswer):
         return bad("approver", about, State.UNKNOWN, "approver-unknown", f"{app.why.value}: {app.detail}")
-    wrong = approver_findings(app, target, now)
+    wrong = [each.words for each in approver_findings(app, target, now)]
     if wrong or not app.serving:
         words = "; ".join(wrong) or "no revision serves"
         return bad("approver", about, State.ERROR, "no-approver", words)

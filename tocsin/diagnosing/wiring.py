@@ -143,7 +143,7 @@ def tables_of(rules: Iterable[Rule], signals: Mapping[str, Signal]) -> tuple[str
     found: dict[str, None] = {}
     for rule in rules:
         signal = signals.get(rule.when.signal or "")
-        sources = signal.sources if signal else ()
+        sources = signal.asked(rule.when.only) if signal else ()
         found |= dict.fromkeys(each.table for each in sources if isinstance(each, Logs))
         found |= dict.fromkeys(tables(rule.when.kql) if rule.when.kql else ())
     return tuple(sorted(found))
@@ -171,7 +171,11 @@ def _looks(rule: Rule, signal: Signal | None, target: Target, seen: Sighted) -> 
     if signal is None:
         named = tables(rule.when.kql or "")
         return [_rows(each, target, seen) for each in named]
-    return [_sees(each, target, seen) for each in signal.sources if not (isinstance(each, Logs) and each.denies)]
+    return [
+        _sees(each, target, seen)
+        for each in signal.asked(rule.when.only)
+        if not (isinstance(each, Logs) and each.denies)
+    ]
 
 
 def evidence(rule: Rule, signal: Signal | None, target: Target, seen: Sighted) -> str:
@@ -227,7 +231,7 @@ def _configured(source: Configured | Gauge, target: Target, seen: Sighted) -> _S
         return _asked(what, seen)
     if not target.container_app:
         return _Sees(False, "the target names no Container App", _NEEDS_APP)
-    if what == "approver" and not (target.production and target.side_effect_tools):
+    if what in ("approver", "unused dev mode") and not (target.production and target.side_effect_tools):
         why = "the target is not labelled `env: prod`, or names no side-effect tools"
         return _Sees(False, why, "the target's `labels: { env: prod }` and `side_effect_tools` in tocsin.yaml")
     return _asked(what if isinstance(source, Gauge) else CONFIGURATION, seen)

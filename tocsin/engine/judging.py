@@ -45,7 +45,9 @@ class Judge:
         case = self._case(policy, rule, alert, target, now, stored)
         answer = guard.permit(case)
         waiting = answer.ruling is Ruling.ASK and stored.phase is Phase.ASKED
-        if answer.ruling is Ruling.REFUSE or waiting:
+        # Where a limit alone stands in the way, the world is read once: before anybody is told that it does.
+        told = stored.stopped_by.startswith(answer.check)
+        if waiting or (answer.ruling is Ruling.REFUSE and (told or not guard.limited(answer))):
             return answer
         return guard.permit(replace(case, world=self._world(stored, target)))
 
@@ -153,4 +155,4 @@ def _as_consented(execution: Execution, now: datetime) -> Execution:
 
 def _recent(execution: Execution, now: datetime) -> bool:
     begun = execution.first_intended
-    return begun is not None and now - begun < storms.SPAN and not execution.by
+    return begun is not None and now - begun < storms.SPAN and not execution.by and not execution.found_so

@@ -115,7 +115,7 @@ class Measurer:
     def prepared(self, rule: Rule, due_: Due, target: Target, last: datetime | None, now: datetime) -> Prepared:
         """Return the rule with the queries that its sources need, or with what is wrong with them."""
         signal = self.signals.get(rule.when.signal or "")
-        sources: Sequence[Source | None] = signal.sources if signal else (None,)
+        sources: Sequence[Source | None] = signal.asked(rule.when.only) if signal else (None,)
 
         def asked() -> Prepared:
             spans = windows(rule, due_.slots, last)
@@ -207,12 +207,15 @@ def _wanted(
 
 def _gauged(each: Prepared, source: Gauged, world: World) -> Heard:
     """Return what the gauge read in each window."""
-    by, newest = each.rule.when.by, each.due.slots[-1]
+    by, only, newest = each.rule.when.by, each.rule.when.only, each.due.slots[-1]
     heard: list[tuple[Ask, Rows | NoAnswer]] = []
     for ask in source.asks:  # each window by itself: the longer the stretch, the coarser is what a service tells of it
         found = world.readings(source.gauge, ask.query.start, ask.query.end)
-        refused = isinstance(found, NoAnswer)
-        heard.append((ask, found if refused else gauges.answer(source.gauge, found, ask, by, newest)))  # type: ignore[arg-type]
+        if not isinstance(found, NoAnswer):
+            kept = [one for one in found if all(one.labels.get(name) in values for name, values in only.items())]
+            heard.append((ask, gauges.answer(source.gauge, kept, ask, by, newest)))
+        else:
+            heard.append((ask, found))
     return Heard(tuple(heard))
 
 

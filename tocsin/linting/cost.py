@@ -42,7 +42,7 @@ def queries(project: Project, target: Target, signals: Signals, now: datetime) -
 def _asks(rule: Rule, target: Target, signals: Signals, now: datetime) -> Iterator[Ask]:
     signal = signals.get(rule.when.signal or "")
     spans = windows(rule, [newest_slot(rule.every, rule.every * 0, now)])
-    for source in signal.sources if signal else (None,):
+    for source in signal.asked(rule.when.only) if signal else (None,):
         if source is None or isinstance(source, Logs):
             try:
                 yield from compile_logs(rule, signal, source, target, spans)

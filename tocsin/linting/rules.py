@@ -35,7 +35,7 @@ def lint(rule: Rule, node: Node, signal: Signal | None, config: Config) -> Itera
 
 def _of_events(rule: Rule, signal: Signal) -> bool:
     """Return whether it is a share of events, which may be few: what a gauge reads is always there."""
-    return rule.when.absent_for is None and any(isinstance(each, Logs) for each in signal.sources)
+    return rule.when.absent_for is None and any(isinstance(each, Logs) for each in signal.asked(rule.when.only))
 
 
 def _dimensions(rule: Rule, node: Node) -> Iterator[Problem]:
@@ -51,7 +51,8 @@ def _dimensions(rule: Rule, node: Node) -> Iterator[Problem]:
 
 
 def _window(rule: Rule, node: Node, signal: Signal | None, config: Config) -> Iterator[Problem]:
-    logs = rule.when.signal is None or (signal is not None and any(isinstance(each, Logs) for each in signal.sources))
+    asked = signal.asked(rule.when.only) if signal else ()
+    logs = rule.when.signal is None or any(isinstance(each, Logs) for each in asked)
     if not logs or rule.counting == "arrivals":
         return
     late = [each for each in config.targets if selects(rule, each) and _misses(rule, each)]
@@ -98,7 +99,8 @@ def _identity(rule: Rule) -> tuple[object, ...]:
     when = rule.when
     measure = when.signal or " ".join((when.kql or "").split())
     said = [key for key in ("change", "unusual", "burn_rate", "absent_for") if getattr(when, key) is not None]
-    return measure, when.over, frozenset(when.by), (*(op for op, _ in when.limits), *said), rule.counting
+    only = frozenset(when.only.items())
+    return measure, only, when.over, frozenset(when.by), (*(op for op, _ in when.limits), *said), rule.counting
 
 
 def _watched(rule: Rule, config: Config) -> object:

@@ -9,7 +9,7 @@ from tocsin.core import audit
 from tocsin.core.alert import Change
 from tocsin.core.answer import Query, Rows
 from tocsin.core.container import engaged
-from tocsin.core.message import Said
+from tocsin.core.message import Kind, Said
 from tocsin.core.remedy import Phase
 from tocsin.core.sight import SIGHT
 from tocsin.local.accelerator import PLANTED
@@ -65,6 +65,10 @@ def _patched(stage: Stage) -> datetime | None:
 
 def _pages(stage: Stage) -> int:
     return stage.witness.count("delivery", kind="fired", said=Said.ACCEPTED.value)
+
+
+def _nothing_refused(stage: Stage) -> bool:
+    return stage.witness.count("delivery", kind=Kind.FAILED.value) == 0
 
 
 def _nothing_leaked(stage: Stage) -> bool:
@@ -170,13 +174,20 @@ _MISSION = Story(
 
 _CONFIGURATION = Story(
     "configuration",
-    "no event is ever emitted: only the variable is missing, and that is enough",
+    "no event is ever emitted: what the app is set to is enough",
     22 * MINUTE,
-    (_UNSET,),
+    (
+        Step(
+            timedelta(minutes=2, seconds=40),
+            "a deployment drops HITL_APPROVER_ENDPOINT and leaves HITL_DEV_MODE on",
+            lambda stage: stage.world.bypass_approver(),
+        ),
+    ),
     _ENGAGED,
     (
         *_ONCE,
         Claim("no event was ever emitted", lambda stage: _first_row(stage, MISCONFIGURED) is None),
+        Claim("nobody was told that something was not done", _nothing_refused),
         *ALWAYS,
     ),
     fork="flagship",

@@ -179,6 +179,7 @@ class World:
             "TOCSIN_LINK_SECRET": "what signs the links of the local world",
             "TOCSIN_PUBLIC_URL": self.url,
             "TOCSIN_APPROVERS": "ada@ops.example",
+            "TOCSIN_AUTOMATION": "act",
             "WEBSITE_AUTH_ENABLED": "True",
             "GITHUB_TOKEN": TOKEN,
             "TEAMS_WEBHOOK_URL": f"{self.url}/teams/workflows/team",
@@ -222,8 +223,13 @@ class World:
     # What people and outages do
 
     def unset_approver(self) -> None:
-        """Deploy without ``HITL_APPROVER_ENDPOINT``."""
+        """Deploy without ``HITL_APPROVER_ENDPOINT``: calls are refused."""
         self._deploy({name: value for name, value in self._deployed().items() if name != "HITL_APPROVER_ENDPOINT"})
+
+    def bypass_approver(self) -> None:
+        """Deploy without ``HITL_APPROVER_ENDPOINT`` and with ``HITL_DEV_MODE``: the app approves by itself."""
+        deployed = {name: value for name, value in self._deployed().items() if name != "HITL_APPROVER_ENDPOINT"}
+        self._deploy({**deployed, "HITL_DEV_MODE": "1"})
 
     def provision(self) -> None:
         """Deploy the template as it was written: what was set by hand is gone."""

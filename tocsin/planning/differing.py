@@ -77,6 +77,7 @@ def _measured(rule: Rule, node: Node) -> str:
     """Return what a rule measures and the whole of its condition, with its numbers as they were typed."""
     when, lasts = rule.when, rule.in_
     parts = [when.signal or "a query of its own", *_condition(rule, node.at("when")), f"over {spell(when.over)}"]
+    parts += [f"only {name} {', '.join(values)}" for name, values in when.only.items()]
     parts += [f"by {', '.join(when.by)}"] * bool(when.by)
     parts += [f"with at least {when.minimum} events"] * bool(when.minimum)
     parts += [f"in {lasts.hits} of {lasts.slots} looks"] if lasts else [f"for {spell(rule.for_)}"] * bool(rule.for_)

@@ -9,11 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 from tocsin.core import kql
-from tocsin.core.compile import tables
+from tocsin.core.compile import measured_by, tables
 from tocsin.core.config import Target
 from tocsin.core.fields import Severity
 from tocsin.core.rule import Rule
-from tocsin.core.signal import TOOLS, Logs, Signal
+from tocsin.core.signal import Logs, Signal
 from tocsin.core.units import spell
 from tocsin.porting.azure_condition import OPERATORS
 from tocsin.porting.azure_times import resolves_after
@@ -146,7 +146,7 @@ def _query(rule: Rule, signal: Signal | None, target: Target, periods: tuple[int
         return f"{lets}{text}"
     (source,) = signal.sources
     assert isinstance(source, Logs)
-    where = source.where.replace(TOOLS, kql.texts(target.side_effect_tools))
+    where = measured_by(rule, signal, source, target).where
     by = [*split, *(f"{_word(name)} = {signal.dimensions[name]}" for name in rule.when.by)]
     grouped = f" by {', '.join(by)}" if by else ""
     lines = [source.table, f"where {own}", f"where {where}"]

@@ -43,7 +43,7 @@ class Foreseen:
 
     def look(self, rule: Rule, signal: Signal, slots: Sequence[datetime], target: Target, telemetry: Telemetry) -> None:
         """Ask everything that judging ``slots`` takes. What cannot be asked is left to be asked when it is due."""
-        for source in signal.sources:
+        for source in signal.asked(rule.when.only):
             asks = compile_logs(rule, signal, source, target, windows(rule, slots)) if isinstance(source, Logs) else ()
             for ask in asks:
                 answer = telemetry.ask(ask.query, target)
