@@ -49,6 +49,16 @@ def test_three_at_once_are_done_and_four_are_all_asked_with_one_page_that_says_w
     assert many.titles().count("A person must decide") == 4
 
 
+def test_many_alerts_that_want_the_same_of_one_target_are_one_action_and_no_storm() -> None:
+    stage = bench()
+    same = [replace(each, by=(("agent", str(number)),)) for number in range(6) for each in firing(stage, 0, 1)]
+    stage.act(0, *same)
+    stage.act(1, *(replace(each, slot=T0 + MINUTE) for each in same))
+    assert Phase.ASKED not in phases(stage)
+    assert stage.first.orders != []
+    assert pages(stage) == []
+
+
 def test_what_was_asked_in_a_storm_is_not_done_unasked_as_it_thins_out_not_even_after_a_blind_minute() -> None:
     stage = bench()
     stage.act(0, *firing(stage, 0, 4))

@@ -184,7 +184,7 @@ MUTANTS = (
         ("an unreadable app deploys nothing", "return World(already, None)", 'return World(already, "")'),
         ("what is unknown is let go", "and alert.last is Verdict.UNKNOWN else answer", "and False else answer"),
         ("a consent lapses between two steps", "return replace(execution, consent=replace(given, at=now))", "return execution"),
-        ("what has begun is not in the storm", "return (wanted - ended) | begun", "return wanted - ended"),
+        ("what has begun is not in the storm", "if name not in ended} | begun", "if name not in ended}"),
         ("what is only asked makes a storm", "due and mode is Automation.ACT", "due and mode is not Automation.OFF"),
     ),
     *_in(

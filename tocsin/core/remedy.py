@@ -116,6 +116,9 @@ class Consent:
         return now - self.at >= CONSENT_HOLDS
 
 
+Change = tuple[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]]
+"""A target, and each action with its arguments."""
+
 _LONGEST = 4_000
 """Letters of what an actuator or a check said: with them an execution fits one row of the store."""
 
@@ -188,6 +191,12 @@ class Execution:
     def actions(self) -> list[str]:
         """Every action of its plan; one that was stored before there were plans has its own alone."""
         return [step.action for step in self.plan] or [self.action]
+
+    @property
+    def changes(self) -> Change:
+        """What it changes and where: of executions with the same changes one does them, and the others find it done."""
+        plan = self.plan or (self.planned,)
+        return self.target, tuple((step.action, tuple(sorted(step.args.items()))) for step in plan)
 
     @property
     def last_step(self) -> bool:

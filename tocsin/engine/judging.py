@@ -19,7 +19,7 @@ from tocsin.core.guard import Answer, Case, Ruling, World
 from tocsin.core.labels import alert_labels
 from tocsin.core.mute import Silence, silencer
 from tocsin.core.policy import Policy
-from tocsin.core.remedy import CONSENT_HOLDS, Execution, Phase
+from tocsin.core.remedy import CONSENT_HOLDS, Change, Execution, Phase
 from tocsin.core.rule import Rule
 from tocsin.core.unreadable import lost_executions
 from tocsin.engine import standing, storms
@@ -97,39 +97,46 @@ class Judge:
             released(self.reporter.store, target.name, alert.fired),
             self._silenced(alert_labels(rule, target, alert.by), now),
             len(config.targets),
-            len(self._wanted(history, now) | {stored.id}),
+            len({*self._wanted(history, now).values(), self._change(stored)}),
             config.budgets.actions_at_once,
             stored,
         )
 
-    def _wanted(self, history: Sequence[Execution], now: datetime) -> set[str]:
-        """Return every action that policies want at this time or have begun just now, on whatever target."""
+    def _wanted(self, history: Sequence[Execution], now: datetime) -> dict[str, Change | str]:
+        """Return what policies want at this time or have begun just now, on whatever target, by the execution's id."""
         of = lambda each: Subject("execution", each.id, each.target)  # noqa: E731
         over = self.failures.each(history, of, lambda each: each.phase.over, False)
         recent = self.failures.each(history, of, lambda each: _recent(each, now), True)  # rather one too many
         ended = {each.id for each in compress(history, over)}
-        begun = {each.id for each in compress(history, recent)}
-        wanted = set[str]()
+        changes = self.failures.each(history, of, self._change, "")
+        begun = {each.id: change or each.id for each, change in compress(zip(history, changes, strict=True), recent)}
+        wanted: dict[str, Change | str] = {}
         for alert in self.reporter.store.open_alerts():
             subject = Subject("alert", alert.rule, alert.target)
-            wanted |= self.failures.attempt(subject, partial(self._wanted_for, alert), set[str]())
-        return (wanted - ended) | begun
+            wanted |= self.failures.attempt(subject, partial(self._wanted_for, alert, now), {})
+        return {name: changes for name, changes in wanted.items() if name not in ended} | begun
 
-    def _wanted_for(self, alert: Alert) -> set[str]:
+    def _wanted_for(self, alert: Alert, now: datetime) -> dict[str, Change | str]:
         """Return what policies want by themselves for one alert."""
         targets = {target.name: target for target in self.reporter.project.config.targets}
         rule, target = self.reporter.rule(alert.rule), targets.get(alert.target)
         if rule is None or target is None or alert.state is not State.FIRING or alert.last is not Verdict.BREACHED:
-            return set()
-        labels = alert_labels(rule, target, alert.by)
+            return {}
+        labels, declared = alert_labels(rule, target, alert.by), alert_labels(rule, target)
 
-        def wants(policy: Policy) -> str:
+        def wants(policy: Policy) -> Execution | None:
             due = remedy.answers(policy, rule, alert, labels) and alert.held >= policy.on.firing_for
             mode = guard.mode_of(policy, target, self.reporter.project.config.automation)
-            return remedy.identity(policy, alert) if due and mode is Automation.ACT else ""
+            return remedy.begin(policy, alert, now, declared=declared) if due and mode is Automation.ACT else None
 
         of = lambda policy: Subject("policy", f"{policy.id} for {alert.rule}", target.name)  # noqa: E731
-        return set(filter(None, self.failures.each(self.reporter.project.policies, of, wants, "")))
+        found = self.failures.each(self.reporter.project.policies, of, wants, None)
+        return {each.id: self._change(each) for each in found if each is not None}
+
+    def _change(self, execution: Execution) -> Change | str:
+        """Return what several executions do but once: what can be read back. Of anything else each does its own."""
+        known = [self.actuators.get(action) for action in execution.actions]
+        return execution.changes if all(each is not None and each.readable for each in known) else execution.id
 
     def _silenced(self, labels: Mapping[str, str], now: datetime) -> str:
         silences = standing.silences(self.reporter.project.config, self.reporter.store, now)
