@@ -532,3 +532,17 @@ def test_a_tick_judges_latency_by_the_targets_own_limit(asked: float, kinds: lis
     stage.run(range(3))
     assert stage.oncall.kinds() == kinds
     assert all("800 ms" in notice.title for notice in stage.oncall.got)
+
+
+def test_an_alert_of_a_tool_that_skips_approval_ends_when_the_file_no_longer_requires_it() -> None:
+    when = {"signal": "hitl_skipped", "above": "0", "over": "5m"}
+    rule = Rule.model_validate({"id": "hitl_skipped", "summary": "x", "severity": "P1", "when": when})
+    stage = Stage(rule, policies=(), terms={"sales": Terms(hitl="required")})
+    stage.busy(NIGHT - 20 * MINUTE, NIGHT + 10 * MINUTE)
+    stage.trace(NIGHT, "tool.hitl_skipped", external_system="send_email")
+    stage.run(range(1, 3))
+    assert stage.oncall.kinds() == ["fired"]
+    stage.project = replace(stage.project, terms={"sales": Terms(hitl="optional")})
+    stage.run(range(3, 5))
+    assert stage.oncall.kinds() == ["fired", "resolved"]
+    assert not [each for each in stage.inner.open_alerts() if each.open]

@@ -158,7 +158,8 @@ def _token(given: Settings, setting: str, service: str, endpoint: str) -> str | 
 
 def _target(place: Place, target: Target) -> Iterator[Finding]:
     now, engine = place.now, place.app.engine
-    rules = wiring.watching(engine.project.rules, target, now)
+    held = (engine.project.held_to(rule, target.name) for rule in engine.project.rules)
+    rules = wiring.watching(held, target, now)
     events = engine.telemetry.ask(wiring.events_query(target, now), target)
     yield access.workspace(target, events)
     seen = Sighted(unread=f"{events.why.value}") if isinstance(events, NoAnswer) else Sighted()

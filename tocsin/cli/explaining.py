@@ -16,6 +16,7 @@ from tocsin.cli.reasons import Known, Reason, Subject, reasons
 from tocsin.core.alert import Alert, by_hash
 from tocsin.core.group import Group
 from tocsin.core.message import NEWS, Notice
+from tocsin.core.read import NOT_REQUIRED
 from tocsin.core.schedule import asleep, selects
 from tocsin.core.sight import BUILT_IN
 from tocsin.core.telling import key_of
@@ -125,7 +126,8 @@ def _wiring(rule: str, target: str, app: App) -> Iterator[Reason]:
     written = next((each for each in project.rules if each.id == rule), None)
     if watched is None or written is None or not selects(written, watched):
         return
-    if why := asleep(written, app.clock.now()):
+    exempt = written.enabled and not project.held_to(written, target).enabled
+    if why := NOT_REQUIRED if exempt else asleep(written, app.clock.now()):
         yield Reason("rule", target, why)
         return
     signal, seen = app.engine.signals.get(written.when.signal or ""), sighted(app, watched, [written])

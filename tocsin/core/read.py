@@ -41,6 +41,8 @@ ACCEPTED: Mapping[str, tuple[str, str, float]] = {
 SKIPPED = "hitl_skipped"
 """The shipped rule that asks for ``solution.hitl: required`` in a target's ``accelerator.yaml``."""
 
+NOT_REQUIRED = "it runs only where the target's accelerator.yaml says `solution.hitl: required`"
+
 
 @dataclass(frozen=True, slots=True)
 class Project:

@@ -51,7 +51,9 @@ class Retirer:
             return remembered(alert, now)
         rule = next((each for each in (*BUILT_IN, *self.project.rules) if each.id == alert.rule), None)
         target = next((each for each in self.project.config.targets if each.name == alert.target), None)
-        return rule is not None and target is not None and not asleep(rule, now) and selects(rule, target)
+        if rule is None or target is None:
+            return False
+        return not asleep(self.project.held_to(rule, target.name), now) and selects(rule, target)
 
     def _end(self, alert: Alert, begun: Mapping[str, list[Delivery]], now: datetime) -> bool:
         etag = self.store.load(alert.rule, alert.target).etag
