@@ -471,6 +471,16 @@ def test_a_fork_cannot_release_production(desk: Desk) -> None:
     assert "no run of" in desk.words()
 
 
+def test_where_a_branch_is_named_no_other_can_release_production(desk: Desk) -> None:
+    github(desk)
+    desk.world.github.ran(soon(2), {"evals": packed(evals(NAME, soon(2)))}, branch="mine")
+    assert desk.failing(code=0) == []
+    desk.evals(GITHUB.replace(" }", ", branch: main }"))
+    assert "no run of" in desk.words()
+    desk.world.github.ran(soon(3), {"evals": packed(evals(NAME, soon(3)))})
+    assert desk.failing(code=0) == []
+
+
 def test_an_artifact_that_is_called_after_the_target_says_which_it_is_of(desk: Desk) -> None:
     desk.evals(GITHUB.replace("token_setting", f"artifact: evals-{NAME}, token_setting"))
     desk.engage()

@@ -91,6 +91,8 @@ class Evals(Model):
     """The workflow's file."""
     artifact: str = Field(default="evals", min_length=1, max_length=200)
     """The artifact's name."""
+    branch: str = Field(default="", max_length=200)
+    """The branch whose runs count; empty is any, and whoever may push one may change what its run says."""
     token_setting: str = ""
     """The app setting that holds a token."""
     events: Flag = False

@@ -35,7 +35,7 @@ def results(
     listed = place.github.runs(evals.github, evals.workflow, min(since, now - BACK), "completed")
     if isinstance(listed, NoAnswer):
         return listed
-    runs = [each for each in listed if not each.foreign]
+    runs = [each for each in listed if not each.foreign and evals.branch in ("", each.branch)]
     newest = place.newest([each for each in runs if each.created > since][:_LOOKED_AT])
     if isinstance(newest, NoAnswer):
         return newest

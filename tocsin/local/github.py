@@ -29,6 +29,7 @@ class _Run:
     workflow: str
     artifacts: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     expired: bool = False
+    branch: str = "main"
 
 
 class GitHubStandIn:
@@ -53,9 +54,10 @@ class GitHubStandIn:
         workflow: str = "evals.yml",
         fork: bool = False,
         expired: bool = False,
+        branch: str = "main",
     ) -> int:
         """Let a run of a workflow have been, with these zips by their names; without a conclusion it still runs."""
-        run = _Run(len(self._runs) + 101, created, conclusion, fork, workflow, expired=expired)
+        run = _Run(len(self._runs) + 101, created, conclusion, fork, workflow, expired=expired, branch=branch)
         for name, data in (artifacts or {}).items():
             run.artifacts[run.id * 10 + len(run.artifacts)] = (name, data)
         self._runs.append(run)
@@ -170,7 +172,7 @@ class GitHubStandIn:
             "status": "completed" if run.conclusion else "in_progress",
             "conclusion": run.conclusion,
             "created_at": _instant(run.created),
-            "head_branch": "main",
+            "head_branch": run.branch,
             "event": "pull_request" if run.fork else "workflow_dispatch",
             "html_url": f"https://github.com/{self.repo}/actions/runs/{run.id}",
             "repository": {"id": 1},
