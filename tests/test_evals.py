@@ -171,7 +171,7 @@ TERMS = st.just(Terms(None, "accelerator.yaml has problems")) | st.builds(
 def test_nothing_bad_that_is_added_turns_red_to_green(found: Results, terms: Terms) -> None:
     before = judged(found, terms=terms).green
     worse = [
-        replace(found, redteam=(*found.redteam, FAILED)),
+        replace(found, redteam=(*found.redteam, FAILED) if found.redteam else ()),
         replace(found, problems=(*found.problems, "another")),
         replace(found, quality=(*found.quality, replace(CASE, score=0.0, groundedness=0.0, cost_usd=9.0))),
         replace(found, redteam=()),
