@@ -493,7 +493,7 @@ def test_an_alert_that_fires_meanwhile_keeps_the_switch_on(place: Range) -> None
             env = {
                 key: each for key, each in place.world.template_env().items() if "HITL" not in key and "(" not in each
             }
-            place.world.arm.provision(place.world.target(), env)
+            place.world.arm.provision(place.world.target(), {**env, "HITL_DEV_MODE": "1"})
 
     place.waits.append(remove)
     report = place.drill("--scope", "tools", "--watch", "20m", code=1)
