@@ -100,7 +100,7 @@ picture: setup
 pictures: setup tools/cards/node_modules/.ready
 	@mkdir -p docs/cards
 	@for kind in fired acted resolved; do \
-	  $(BIN)/tocsin render hitl_misconfigured -r teams --kind $$kind --picture docs/cards/$$kind.png >/dev/null || exit; done
+	  TOCSIN_AUTOMATION=act $(BIN)/tocsin render hitl_misconfigured -r teams --kind $$kind --picture docs/cards/$$kind.png >/dev/null || exit; done
 
 # The zip that a deployment uploads, and a rehearsal: unpacked where nothing but requirements.txt is installed, it runs in
 # Microsoft's worker. That is for Python 3.13: PYTHON=python3.13 VENV=.venv-3.13 make package

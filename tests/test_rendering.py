@@ -150,8 +150,11 @@ def need_a_browser() -> None:
 
 
 @pytest.mark.slow
-def test_a_browser_shows_the_card_in_order_with_its_facts_and_buttons(root: Path) -> None:
+def test_a_browser_shows_the_card_in_order_with_its_facts_and_buttons(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     need_a_browser()
+    monkeypatch.setenv("TOCSIN_AUTOMATION", "act")
     payload = rendered(root, RULE, "-r", "teams")["payload"]
     with picturing.shown(payload["attachments"][0]["content"]) as page:
         text = page.locator("#card").inner_text()
@@ -159,7 +162,7 @@ def test_a_browser_shows_the_card_in_order_with_its_facts_and_buttons(root: Path
         links = page.locator("#card a").count()
     order = [
         "P1 fired",
-        "Sample: sales-research runs side-effect tools without a human approver",
+        "Sample: No human approves what sales-research does: refused",
         "▁▁▁▁▁▁▁▁▁▁▁▁████████ 0 → 1 (limit 0)",
         "Value: 1 (limit: above 0 over 10m)",
         "Target: sales-research",
