@@ -33,10 +33,11 @@ def subject(kind: str) -> str:
 
 
 def project(root: Path) -> Path:
-    """Copy the shipped files below ``root``."""
+    """Copy the shipped files below ``root``, with automation on."""
     for name in ("rules", "remediations"):
         shutil.copytree(ROOT / name, root / name)
-    shutil.copy(ROOT / "tocsin.yaml", root)
+    text = (ROOT / "tocsin.yaml").read_text(encoding="utf-8")
+    (root / "tocsin.yaml").write_text(text.replace("${TOCSIN_AUTOMATION}", "act"), encoding="utf-8")
     return root
 
 

@@ -282,7 +282,9 @@ def test_a_switch_that_is_gone_stands_where_it_stands_unsaid(fork: Path) -> None
     committed(fork)
     edited(fork / "tocsin.yaml", "    automation: observe\n", "")
     assert "more is done without asking (observe → act)" in beware(fork, "tocsin.yaml")[0]
-    edited(fork / "tocsin.yaml", "automation: ${TOCSIN_AUTOMATION}", "automation: act")
+    edited(fork / "tocsin.yaml", "automation: act", "automation: ${MODE}")
+    committed(fork)
+    edited(fork / "tocsin.yaml", "automation: ${MODE}", "automation: act")
     assert "more is done without asking" in beware(fork, "tocsin.yaml")[0]
 
 

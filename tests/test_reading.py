@@ -135,7 +135,7 @@ def test_a_mistake_in_tuning_is_shown_where_it_was_written() -> None:
 @pytest.mark.parametrize("mode", ["on", "of", "[act]"])
 def test_a_mode_nobody_knows_never_acts(tmp_path: Path, mode: str) -> None:
     root = project(tmp_path)
-    text = (root / "tocsin.yaml").read_text().replace("${TOCSIN_AUTOMATION}", mode)
+    text = (root / "tocsin.yaml").read_text().replace("automation: act", f"automation: {mode}")
     (root / "tocsin.yaml").write_text(text)
     made = read_project(root, SETTINGS, app.known())
     assert made.config.automation is Automation.OBSERVE
