@@ -75,7 +75,7 @@ def test_reading_eval_results_stops_at_the_twentieth_bad_line() -> None:
 
 def test_more_lines_than_are_read_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tocsin.core.evallines._MOST_LINES", 3)
-    good = json.dumps({"suite": "quality", "score": 1.0})
+    good = json.dumps({"suite": "quality", "case_id": "q1", "score": 1.0})
     assert read("\n".join([good] * 3).encode(), "quality", QUALITY).problems == ()
     found = read("\n".join([good] * 4).encode(), "quality", QUALITY)
     assert found.problems == ("quality/results.jsonl:4: more than 3 lines, none of the rest is read",)
