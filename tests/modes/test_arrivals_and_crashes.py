@@ -155,8 +155,8 @@ def test_15_an_alert_that_flaps_does_not_make_the_switch_flap(place: Place) -> N
         place.mend()
         place.run(2)
     assert place.pages() == 3, "it did flap"
-    assert place.audited().count("intended") == place.patches == 1
-    assert "cooling down" in place.executions()[-1].reason
+    assert place.patches == 1, "what is in force already is proven again, and not changed"
+    assert [each.phase.value for each in place.executions()] == ["verified"] * 3
     assert place.switch == "on"
 
 
