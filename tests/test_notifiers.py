@@ -39,9 +39,11 @@ from tocsin.connections.http import Http
 from tocsin.core.alert import Change
 from tocsin.core.message import Fact, Kind, Notice, Said
 from tocsin.core.notice import compose
+from tocsin.local.accelerator import PLANTED
 from tocsin.local.faults import Faults
 from tocsin.local.pagerduty import PagerDutyStandIn, change_refusals, refusals
 from tocsin.local.serve import Served
+from tocsin.local.stories import leaked
 from tocsin.local.teams import LIMIT, TeamsStandIn, refusal
 from tocsin.local.webhooks import SECRET, WebhookStandIn
 from tocsin.notifiers import pagerduty, plain, teams
@@ -251,6 +253,13 @@ def notice(text: str) -> Notice:
     made = replace(fired(), title=text, text=text, facts=facts, first_step=text, query=text, links=links)
     series = tuple((NOW + timedelta(seconds=7 * n), 1.7e308 * (-1) ** n / (n + 1)) for n in range(30))
     return replace(made, labels={"k": text}, provenance=text, series=series)
+
+
+@pytest.mark.parametrize("kind", notifiers.known())
+def test_the_demo_finds_what_leaks_into_a_message_of_any_receiver_though_addresses_are_unlinked(kind: str) -> None:
+    for planted in PLANTED:
+        assert planted in leaked(repr(notifiers.payload(kind, replace(fired(), title=planted))))
+    assert leaked(repr(notifiers.payload(kind, fired()))) == []
 
 
 @given(st.text(max_size=40), st.integers(1, 800))

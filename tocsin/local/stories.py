@@ -15,6 +15,7 @@ from tocsin.core.sight import SIGHT
 from tocsin.local.accelerator import PLANTED
 from tocsin.local.play import MINUTE, SWITCH, Claim, Milestone, Stage, Step, Story
 from tocsin.local.releasing import release, run_evals
+from tocsin.notifiers.plain import defang, unlinked
 
 RULE = "hitl_misconfigured"
 MISCONFIGURED = "Message == 'tool.hitl_misconfigured'"
@@ -74,14 +75,19 @@ def _nothing_refused(stage: Stage) -> bool:
 def _nothing_leaked(stage: Stage) -> bool:
     """Search every message as received, every log event and every audit record for planted names and addresses."""
     world = stage.world
-    texts = [
+    return not leaked(
         repr(world.teams.cards),
         repr(world.pagerduty.received),
         repr(world.pagerduty.changes),
         repr(stage.witness.events),
         repr(stage.engine.store.audit()),
-    ]
-    return not any(planted in text for planted in PLANTED for text in texts)
+    )
+
+
+def leaked(*texts: str) -> list[str]:
+    """Return the planted names and addresses in ``texts``, as they are or as messages show them: not to be followed."""
+    shown = {planted: {planted, unlinked(planted), defang(planted)} for planted in PLANTED}
+    return [planted for planted, forms in shown.items() if any(form in text for form in forms for text in texts)]
 
 
 def _one_variable(stage: Stage) -> bool:
