@@ -100,6 +100,16 @@ def test_a_setting_takes_its_place_and_two_dollars_stand_for_one() -> None:
     assert made.config.targets[0].workspace == "w-watched-role-name-${not_a_setting}"
 
 
+def test_a_setting_that_is_unset_is_its_default_and_one_without_is_a_problem(tmp_path: Path) -> None:
+    root, problems = project(tmp_path), []
+    for name in ("TOCSIN_AUTOMATION", "TOCSIN_AUTOMATIN"):
+        (root / "tocsin.yaml").write_text(f"automation: ${{{name}}}\n")
+        made = read_project(root, {}, app.known())
+        assert made.config.automation.value == "observe"
+        problems.append({each.id for each in made.problems if name in each.message})
+    assert problems == [set(), {"bad-choice", "missing-setting"}], "a slip in the name is a problem"
+
+
 def test_the_value_of_a_setting_is_in_no_report(tmp_path: Path) -> None:
     root = project(tmp_path)
     (root / "tocsin.yaml").write_text(

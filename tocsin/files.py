@@ -14,7 +14,6 @@ from tocsin.core.config import Config
 from tocsin.core.crosscheck import Known, config_problems, policy_problems, rule_problems, worst_first
 from tocsin.core.errors import Problem, nearest
 from tocsin.core.evals import Acceptance, Terms
-from tocsin.core.fields import Automation
 from tocsin.core.kpi import Kpi
 from tocsin.core.node import Node, tuned, with_texts
 from tocsin.core.policy import Policy
@@ -22,6 +21,7 @@ from tocsin.core.read import Examined, M, Project, Written, build, build_what_ca
 from tocsin.core.rule import Rule
 from tocsin.core.selecting import all_names
 from tocsin.document import Parsed, parse
+from tocsin.settings import default
 
 LARGEST = 256 * 1024
 CONFIG = "tocsin.yaml"
@@ -228,21 +228,17 @@ class _Reading:
         return Parsed(None, (problem,))
 
     def _filled(self, node: Node) -> Node:
-        """Put app settings in the place of ``${NAME}``; ``$${NAME}`` stands for itself.
-
-        Where nobody has said how far automation may go, it observes.
-        """
+        """Put app settings, or their defaults, in the place of ``${NAME}``; ``$${NAME}`` stands for itself."""
         texts: dict[int, str] = {}
         for scalar in node.scalars():
             if "${" in (scalar.text or ""):
-                default = Automation.OBSERVE.value if scalar is node.get("automation") else ""
-                texts[id(scalar)] = _SETTING.sub(partial(self._setting, scalar, default), scalar.text or "")
+                texts[id(scalar)] = _SETTING.sub(partial(self._setting, scalar), scalar.text or "")
         return with_texts(node, texts)
 
-    def _setting(self, scalar: Node, default: str, match: re.Match[str]) -> str:
+    def _setting(self, scalar: Node, match: re.Match[str]) -> str:
         if match[1]:
             return match[0][1:]
-        value = self._settings.get(match[2], "").strip() or default
+        value = self._settings.get(match[2], "").strip() or default(match[2])
         if not value:
             message = f"the app setting '{match[2]}' is not set"
             self._problems.append(scalar.problem("missing-setting", message))

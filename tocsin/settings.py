@@ -67,6 +67,11 @@ PATH = "app settings"
 """Stands where a problem in a file has the file's path."""
 
 
+def default(name: str) -> str:
+    """Return what a setting is where it is unset: empty where it has no default, and where Tocsin does not know it."""
+    return KNOWN[name].default or "" if name in KNOWN else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one process. ``values`` holds secrets, so it is never shown."""
