@@ -5,9 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +23,10 @@ from tocsin.core.container import SCOPES
 from tocsin.core.message import Delivery
 from tocsin.core.remedy import Applied, Did
 from tocsin.engine import switches
+from tocsin.engine.locking import alone
 from tocsin.ports import StoreUnavailable
 
 _PATIENCE, _PAUSE = 600.0, 5.0
-_LOCK = timedelta(minutes=2)
-"""Longer than an action waits for answers, as for policies."""
 
 
 def status(root: Path | None, name: str, output: Output) -> None:
@@ -142,25 +139,20 @@ def _apply(app: App, order: Order) -> Applied:
 
 def _once(app: App, order: Order, unsaid: Collection[Did]) -> Applied:
     """Apply under the lock that policies hold, and record the outcome before another may have the lock."""
-    target, store, owner = order.target, app.engine.store, f"{person()} {secrets.token_hex(4)}"
-    lock, wanted = (
-        f"act/{target.name}",
-        action.Order(f"person/{target.name}/{order.verb}", target, {"scope": order.scope}),
-    )
+    target, owner = order.target, f"{person()} {secrets.token_hex(4)}"
+    change = action.Order(f"person/{target.name}/{order.verb}", target, {"scope": order.scope})
+    outcome = Applied(Did.BUSY, "a policy, a drill or another person is changing the app at this moment")
+    locked = False
     try:
-        mine = store.lock(lock, owner, app.clock.now(), _LOCK)
+        with alone(app.engine.store, target.name, owner, app.clock.now()) as locked:
+            if locked:
+                outcome = app.engine.actuators[f"killswitch.{order.verb}"].apply(change)
+                if outcome.did not in unsaid:
+                    _record_outcome(app, order, outcome)
     except StoreUnavailable as error:
-        return Applied(Did.BUSY, f"whether a policy is changing the app is not known: {error}")
-    if not mine:
-        return Applied(Did.BUSY, "a policy, a drill or another person is changing the app at this moment")
-    try:
-        outcome = app.engine.actuators[f"killswitch.{order.verb}"].apply(wanted)
-        if outcome.did not in unsaid:
-            _record_outcome(app, order, outcome)
-        return outcome
-    finally:
-        with suppress(StoreUnavailable):
-            store.unlock(lock, owner)
+        if not locked:  # else it was done and recorded, and only the lock stays until it ends by itself
+            return Applied(Did.BUSY, f"whether a policy is changing the app is not known: {error}")
+    return outcome
 
 
 def _record_outcome(app: App, order: Order, outcome: Applied) -> None:

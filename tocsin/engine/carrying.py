@@ -6,7 +6,7 @@ A crash between any two writes leaves an execution that says how far it came; th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -19,14 +19,11 @@ from tocsin.core.fields import Automation
 from tocsin.core.guard import Answer, Ruling
 from tocsin.core.message import Kind
 from tocsin.core.remedy import Applied, Did, Done, Execution, Phase
-from tocsin.engine import storms, switches
+from tocsin.engine import locking, storms, switches
 from tocsin.engine.recalling import released
 from tocsin.engine.reporting import Reporter
 from tocsin.engine.verifying import Found, Verifier
 from tocsin.ports import Actuator, Conflict, Store
-
-_LOCK = timedelta(minutes=2)
-"""Longer than an action waits for answers, so that nobody takes over while one is under way."""
 
 _DECIDED_FOR = timedelta(minutes=5)
 """How long after a tick began it may still change something; the host lets none run longer (``host.json``)."""
@@ -46,16 +43,9 @@ class Carrier:
     takes: Mapping[str, Takes] = field(default_factory=dict)
     """What each action takes: arguments are looked at once more when their placeholders are filled."""
 
-    @contextmanager
-    def alone(self, what: str, now: datetime) -> Iterator[bool]:
+    def alone(self, what: str, now: datetime) -> AbstractContextManager[bool]:
         """Hold a lock while the block runs, or say that another does."""
-        name = f"act/{what}"
-        mine = self.store.lock(name, self.owner, now + self.elapsed(), _LOCK)
-        try:
-            yield mine
-        finally:
-            if mine:
-                self.store.unlock(name, self.owner)
+        return locking.alone(self.store, what, self.owner, now + self.elapsed())
 
     @contextmanager
     def holding(self, execution: Execution, now: datetime) -> Iterator[bool]:

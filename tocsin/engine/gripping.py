@@ -16,6 +16,7 @@ from tocsin.core.config import Target
 from tocsin.core.drill import Step
 from tocsin.core.remedy import Applied, Did
 from tocsin.engine.claiming import Since, claims, written_by_others
+from tocsin.engine.locking import HELD_FOR, alone
 from tocsin.engine.tick import Engine
 from tocsin.ports import StoreUnavailable
 
@@ -23,7 +24,6 @@ PATIENCE = timedelta(minutes=10)
 """How long the platform may take to serve a revision with the switch, or to be free for a change."""
 
 _PAUSE = 5.0
-_LOCK = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +93,8 @@ class Grip:
 
     def once(self, verb: str) -> Applied:
         """Do it alone on the target, with the intent recorded before and the outcome after."""
-        store, lock = self.engine.store, f"act/{self.target.name}"
-        with self.hands.whole():
-            if not store.lock(lock, self._owner, self.hands.now(), _LOCK):
-                return Applied(Did.BUSY, "a policy is changing the app at this moment")
-            try:
-                return self._alone(verb)
-            finally:
-                store.unlock(lock, self._owner)
+        with self.hands.whole(), alone(self.engine.store, self.target.name, self._owner, self.hands.now()) as mine:
+            return self._alone(verb) if mine else Applied(Did.BUSY, "a policy is changing the app at this moment")
 
     def _alone(self, verb: str) -> Applied:
         if verb == "release":
@@ -128,7 +122,7 @@ class Grip:
 
     def hold(self) -> bool:
         """Keep other drills away from the target for a while."""
-        return self.engine.store.lock(f"drill/{self.target.name}", self._owner, self.hands.now(), _LOCK)
+        return self.engine.store.lock(f"drill/{self.target.name}", self._owner, self.hands.now(), HELD_FOR)
 
     def let_go(self) -> None:
         """Let other drills have the target."""
