@@ -19,10 +19,11 @@ from tocsin import signals
 from tocsin.core.alert import Verdict
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
-from tocsin.core.container import App, Revision
+from tocsin.core.container import FINDINGS, App, Revision
 from tocsin.core.fields import Automation
 from tocsin.core.gauge import Reading
 from tocsin.core.schedule import Due
+from tocsin.core.signal import Configured, Gauge
 from tocsin.engine.asking import Asker
 from tocsin.engine.measuring import Measurer, World
 from tocsin.files import read_project
@@ -33,6 +34,7 @@ from tocsin.telemetry.probes import ApproverProbe, HttpProbes
 from tocsin.telemetry.queues import QueueDepths
 from tocsin.testing import Heard as Log
 
+SIGNALS = signals.known()
 B, C, U = Verdict.BREACHED, Verdict.CLEAR, Verdict.UNKNOWN
 PROJECT = read_project(ROOT, SETTINGS, composed.known())
 RULES = {rule.id: rule for rule in PROJECT.rules}
@@ -367,3 +369,31 @@ def test_every_policy_answers_some_shipped_rule() -> None:
             and on.labels.items() <= rule.labels.items()
             for rule in PROJECT.rules
         ), policy.id
+
+
+def declared(name: str) -> dict[str, set[str]]:
+    """Return the values of dimensions that a signal's sources say they can have."""
+    found: dict[str, set[str]] = {}
+    for source in SIGNALS[name].sources:
+        for dimension, values in (source.says if not isinstance(source, Gauge) else {}).items():
+            found.setdefault(dimension, set()).update(values)
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in SIGNALS if declared(name)])
+def test_every_value_that_a_signal_can_say_is_watched_by_a_shipped_rule(name: str) -> None:
+    rules = [rule for rule in PROJECT.rules if rule.when.signal == name and rule.enabled]
+    for dimension, values in declared(name).items():
+        watched = [set(rule.when.only.get(dimension, values)) for rule in rules]
+        assert set().union(*watched) == values, "a sign that no rule chooses is seen by nobody"
+
+
+def test_a_finding_has_no_value_that_its_signal_does_not_declare() -> None:
+    """A source is asked only where it declares the value: a finding with another would never be looked for."""
+    switches = itertools.product(("", "https://a"), ("", "1", "off"))
+    apps = [approving(HITL_APPROVER_ENDPOINT=address, HITL_DEV_MODE=mode) for address, mode in switches]
+    for signal in SIGNALS.values():
+        for source in signal.sources:
+            for app in apps if isinstance(source, Configured) else ():
+                for finding in FINDINGS[source.finding](app, APP, AT):
+                    assert all(value in source.says[key] for key, value in finding.labels.items())
