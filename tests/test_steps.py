@@ -149,11 +149,17 @@ def test_what_is_done_and_not_proven_is_taken_back_too() -> None:
     assert (bench.execution.phase, bench.done) == (Phase.FAILED, {"first": False})
 
 
-def test_what_somebody_changed_since_is_not_taken_back_and_told() -> None:
+def waiting_to_take_back() -> Bench:
+    """Return a bench whose first step is done, and whose second fails when it is next tried."""
     bench = Bench(BACK)
     bench.act(0)
     bench.second.outcomes = [BUSY, FAILED]
     bench.act(1)
+    return bench
+
+
+def test_what_somebody_changed_since_is_not_taken_back_and_told() -> None:
+    bench = waiting_to_take_back()
     bench.done["first"] = "by hand"  # type: ignore[assignment]
     bench.acts(range(2, 6))
     assert (bench.execution.phase, bench.done["first"]) == (Phase.FAILED, "by hand")
@@ -162,10 +168,7 @@ def test_what_somebody_changed_since_is_not_taken_back_and_told() -> None:
 
 
 def test_what_somebody_took_back_already_is_as_good_as_taken_back() -> None:
-    bench = Bench(BACK)
-    bench.act(0)
-    bench.second.outcomes = [BUSY, FAILED]
-    bench.act(1)
+    bench = waiting_to_take_back()
     bench.done["first"] = False
     bench.acts(range(2, 6))
     assert (bench.execution.phase, bench.done["first"]) == (Phase.FAILED, False)
@@ -173,10 +176,7 @@ def test_what_somebody_took_back_already_is_as_good_as_taken_back() -> None:
 
 
 def test_what_can_never_be_read_again_is_left_and_told() -> None:
-    bench = Bench(BACK)
-    bench.act(0)
-    bench.second.outcomes = [BUSY, FAILED]
-    bench.act(1)
+    bench = waiting_to_take_back()
     bench.first.hidden = True
     bench.acts(range(2, 25))
     assert (bench.execution.phase, bench.done["first"]) == (Phase.FAILED, True)

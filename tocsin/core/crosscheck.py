@@ -14,7 +14,7 @@ from tocsin.core.errors import Problem, nearest
 from tocsin.core.fields import POSTED, Severity
 from tocsin.core.guard import FOR_A_PERSON
 from tocsin.core.kql_shape import broken
-from tocsin.core.native import NATIVE
+from tocsin.core.native import IDS
 from tocsin.core.node import Node
 from tocsin.core.policy import Check, Policy, Step
 from tocsin.core.reach import always, condition_problems, limit_problems
@@ -144,10 +144,9 @@ def policy_problems(
     policy: Policy, node: Node, rules: Collection[str], config: Config, known: Known
 ) -> Iterator[Problem]:
     """Yield what is wrong with a policy beside its own syntax."""
-    native = {each.id for each in NATIVE}
-    if policy.on.rule is not None and policy.on.rule not in {*rules, *native}:
-        yield missing(node.at("on", "rule"), "unknown-rule", "rule", policy.on.rule, {*rules, *native})
-    if (policy.on.rule in native or POSTED in policy.on.labels.items()) and policy.on.firing_for:
+    if policy.on.rule is not None and policy.on.rule not in {*rules, *IDS}:
+        yield missing(node.at("on", "rule"), "unknown-rule", "rule", policy.on.rule, {*rules, *IDS})
+    if (policy.on.rule in IDS or POSTED in policy.on.labels.items()) and policy.on.firing_for:
         words = "nobody looks again while an alert of Azure Monitor's own fires: it is answered at once or never"
         yield node.at("on", "firing_for").problem("never-fires-so-long", words)
     names = nameable(config, rules, ())

@@ -335,7 +335,7 @@ def _findings(rule: Rule, findings: Sequence[Finding]) -> dict[Instance, Point]:
     """Return what was found, by instance: of a dimension that a finding says nothing of, it is the configuration's."""
     words: dict[Instance, list[str]] = {}
     for each in findings:
-        if all(each.labels.get(name) in values for name, values in rule.when.only.items()):
+        if rule.when.counts(each.labels):
             by = instance({name: each.labels.get(name, Special.CONFIGURATION) for name in rule.when.by})
             words.setdefault(by, []).append(each.words)
     return {by: Point(float(len(said)), None, normalize("; ".join(said), LONGEST_WORD)) for by, said in words.items()}

@@ -58,6 +58,7 @@ NATIVE = tuple(_rule(severity) for severity in Severity)
 """The rules that Azure Monitor's alerts belong to, one a severity."""
 
 IDS = frozenset(rule.id for rule in NATIVE)
+"""The names of those rules."""
 
 _SEVERITIES = {"sev0": 0, "sev1": 1, "sev2": 2, "sev3": 3, "sev4": 3}
 """By the name in small letters; an unknown one counts as the second, so that somebody is paged."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -181,6 +182,10 @@ class When(Limits):
     """An error budget that is used up too fast."""
     absent_for: Duration | None = None
     """How long it has to be missing while the target is alive."""
+
+    def counts(self, labels: Mapping[str, object]) -> bool:
+        """Return whether a value with these dimensions counts: with ``only``, those that it lists."""
+        return all(labels.get(name) in values for name, values in self.only.items())
 
     @model_validator(mode="before")
     @classmethod

@@ -56,6 +56,11 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
+def lost(rows: Iterable[Unreadable], what: str, target: str) -> list[Unreadable]:
+    """Return the rows of a kind that may be about a target."""
+    return [each for each in rows if each.what == what and each.may_be_about(target)]
+
+
 def lost_executions(rows: Iterable[Unreadable], target: str, now: datetime) -> list[Execution]:
     """Return what the guard counts for executions that cannot be read: each may be under way, begun just now.
 

@@ -17,6 +17,7 @@ from tocsin.core.evidence import step
 from tocsin.core.message import Kind
 from tocsin.core.remedy import Consent, Execution, Phase
 from tocsin.core.text import scrub
+from tocsin.core.unreadable import lost
 from tocsin.engine import switches
 from tocsin.engine.reporting import Reporter
 from tocsin.ports import Store
@@ -36,14 +37,14 @@ def asked(store: Store, asks: str) -> Execution:
     if execution.consent is not None:
         raise Over(f"{execution.consent.by} consented at {execution.consent.at:%H:%M:%S} UTC")
     if all(each.episode != execution.episode or not each.open for each in store.open_alerts()):
-        raise Over(_lost(store, "alert", execution.target) or "its alert has ended")
+        raise Over(_ended(store, execution.target))
     return execution
 
 
-def _lost(store: Store, kind: str, target: str) -> str:
-    """Return that a stored row which may be the one is not readable, or an empty text."""
-    rows = (each for each in store.unreadable() if each.what == kind and each.may_be_about(target))
-    return next((f"whether its {kind} still fires is not known: {each}" for each in rows), "")
+def _ended(store: Store, target: str) -> str:
+    """Return that its alert has ended, or that this is not known: a stored alert of the target cannot be read."""
+    unread = lost(store.unreadable(), "alert", target)
+    return f"whether its alert still fires is not known: {unread[0]}" if unread else "its alert has ended"
 
 
 def consent(reporter: Reporter, asks: str, by: Author, now: datetime) -> Execution:

@@ -21,7 +21,7 @@ from tocsin.core.mute import Silence, silencer
 from tocsin.core.policy import Policy
 from tocsin.core.remedy import CONSENT_HOLDS, Change, Execution, Phase
 from tocsin.core.rule import Rule
-from tocsin.core.unreadable import lost_executions
+from tocsin.core.unreadable import lost, lost_executions
 from tocsin.engine import standing, storms
 from tocsin.engine.failing import Failures
 from tocsin.engine.recalling import released
@@ -66,8 +66,7 @@ class Judge:
 
     def _lost(self, what: str, target: Target) -> bool:
         """Return whether a stored alert or execution cannot be read that may be about the target."""
-        lost = self.reporter.store.unreadable()
-        return any(each.what == what and each.may_be_about(target.name) for each in lost)
+        return bool(lost(self.reporter.store.unreadable(), what, target.name))
 
     def _history(self, target: Target, now: datetime) -> list[Execution]:
         """Return every execution; one that cannot be read counts as under way, for the limits and for its target."""

@@ -207,13 +207,13 @@ def _wanted(
 
 def _gauged(each: Prepared, source: Gauged, world: World) -> Heard:
     """Return what the gauge read in each window."""
-    by, only, newest = each.rule.when.by, each.rule.when.only, each.due.slots[-1]
+    when, newest = each.rule.when, each.due.slots[-1]
     heard: list[tuple[Ask, Rows | NoAnswer]] = []
     for ask in source.asks:  # each window by itself: the longer the stretch, the coarser is what a service tells of it
         found = world.readings(source.gauge, ask.query.start, ask.query.end)
         if not isinstance(found, NoAnswer):
-            kept = [one for one in found if all(one.labels.get(name) in values for name, values in only.items())]
-            heard.append((ask, gauges.answer(source.gauge, kept, ask, by, newest)))
+            kept = [reading for reading in found if when.counts(reading.labels)]
+            heard.append((ask, gauges.answer(source.gauge, kept, ask, when.by, newest)))
         else:
             heard.append((ask, found))
     return Heard(tuple(heard))
