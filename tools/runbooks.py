@@ -62,6 +62,8 @@ def condition(when: Mapping[str, Any]) -> str:
     if burn := when.get("burn_rate"):
         text += f" burns the budget of {burn['objective']} too fast ({burn['alert']})"
     text += f" over {when['over']}" if "over" in when else ""
+    for name, values in when.get("only", {}).items():
+        text += f", `{name}` {' or '.join(f'`{each}`' for each in values)}"
     text += f", split by {', '.join(f'`{each}`' for each in when['by'])}" if "by" in when else ""
     return text + (f", of at least {when['minimum']}" if "minimum" in when else "")
 

@@ -125,7 +125,7 @@ def _switches(env: Any) -> dict[str, str]:
 
 
 def _apply(app: App, order: Order) -> Applied:
-    """Apply until nobody else is at it, at most as long as a person is asked to wait; what came of it is recorded."""
+    """Apply until nobody else is changing the app, at most as long as a person waits; the outcome is recorded."""
     until = time.monotonic() + (_PATIENCE if order.wait else 0)
     while True:
         outcome = _once(app, order, unsaid={Did.BUSY})
@@ -192,7 +192,7 @@ def record(
     deliveries: Iterable[Delivery] = (),
     otherwise: str = "nothing was done: it could not be recorded",
 ) -> None:
-    """Record what a person does as what a policy does, with who hears of it; exit 3 and say ``otherwise`` if not."""
+    """Record what a person does, with its notifications; exit 3 and say ``otherwise`` when that fails."""
     entry = Record(app.clock.now(), person(), event, target.name, "killswitch", detail)
     try:
         app.engine.store.record(None, [entry], deliveries)

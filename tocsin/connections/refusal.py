@@ -26,7 +26,7 @@ STATUS: Mapping[int, Why] = {
 _SECRETS = re.compile(r"(?i)\b(bearer\s+\S+|eyJ[\w.-]+)|\b(sig|sv|se)=[^&\s]+")
 """A beginning of a token is hidden like a whole one: what comes after it may have been cut off."""
 _READ = 10_000
-"""Letters of a provider's words that are looked at; 500 of them are shown."""
+"""Letters of a provider's words that are searched for secrets; 500 of them are shown."""
 _ACTION = re.compile(r"perform action '([\w./*]+)'")
 
 

@@ -92,11 +92,11 @@ class Evals(Model):
     artifact: str = Field(default="evals", min_length=1, max_length=200)
     """The artifact's name."""
     branch: str = Field(default="", max_length=200)
-    """The branch whose runs count; empty is any, and whoever may push one may change what its run says."""
+    """The branch whose runs count. Empty is any: then everybody who may push a branch can change what a run says."""
     token_setting: str = ""
     """The app setting that holds a token."""
     events: Flag = False
-    """Whether they are in the target's telemetry, where whoever runs in the target can make them up."""
+    """Whether they are in the target's telemetry, where anybody who controls the target can make them up."""
     minimum_cases: Count = 0
     """How many quality and how many red-team cases a run needs; 0 is as many as the accepted run before it had."""
 

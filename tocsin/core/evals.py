@@ -249,7 +249,7 @@ def _measure(earlier: Sequence[Earlier]) -> list[Earlier]:
 
 
 def _no_red_run(earlier: Sequence[Earlier], engaged: Engaged, now: datetime) -> Check:
-    """What serves now was found bad: running the evals until they pass mends nothing, and a made-up run would pass."""
+    """What serves now was found bad: running the evals until they pass fixes nothing, and a made-up run would pass."""
     name, since = "red runs", engaged.serving
     found = [
         each for each in earlier if each.red and _recent(each, now) and not (since and each.at and each.at < since)
@@ -268,7 +268,7 @@ def _recent(run: Earlier, now: datetime) -> bool:
 
 
 def _count(cases: Sequence[Case]) -> int:
-    """Return how many different cases there are: one that is told again and again is one."""
+    """Return how many different cases there are: a repeated one counts once."""
     return len({case.case_id for case in cases})
 
 

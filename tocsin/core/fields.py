@@ -257,7 +257,7 @@ Some = Annotated[
 
 
 POSTED = ("source", "azure-monitor")
-"""The label of alerts that somebody posted: what they say is not measured, and whoever has the key can say it."""
+"""The label of alerts that somebody posted: what they say is not measured, and anybody with the key can say it."""
 
 
 class Severity(StrEnum):

@@ -100,7 +100,7 @@ def permit(case: Case) -> Answer:
     """Return whether the policy may act on this alert now; the strictest check in the way decides."""
     checks = tuple(check(case) for check in _CHECKS)
     if _nothing_left(case):
-        so = "it is in force already, which takes none of it"
+        so = "it is in force already, so that this limit does not count"
         checks = tuple(
             Check(each.name, None, f"{each.words}; {so}") if each.name in LIMITS else each for each in checks
         )
@@ -287,13 +287,13 @@ def _budget(case: Case) -> Check:
 
 
 def limited(answer: Answer) -> bool:
-    """Return whether only a limit stands in the way, which does not matter where nothing is left to change."""
+    """Return whether only limits refuse it: they do not count where nothing has to be changed."""
     refused = {check.name for check in answer.checks if check.ruling is Ruling.REFUSE}
     return bool(refused) and refused <= LIMITS
 
 
 def _nothing_left(case: Case) -> bool:
-    """Return whether all that is wanted is in force: of several steps only the first was looked for."""
+    """Return whether the desired state is there already. Of several steps only the first is checked, so never then."""
     steps = len(case.stored.plan if case.stored else case.policy.do)
     return steps == 1 and case.world is not None and bool(case.world.already)
 
@@ -347,7 +347,7 @@ DUE = ("still firing", "firing long enough")
 """The checks that tell whether the moment has come; until then nothing is refused that was promised."""
 
 LIMITS = frozenset({"cooldown", "at most", "blast radius", STORM, "budget"})
-"""Checks of how much is changed: what is in force already needs none of it, and is done by being seen."""
+"""Checks of how much is changed. They do not count for what is in force already: nothing is changed."""
 
 BREAKS_A_PROMISE = frozenset({"held off", "cooldown", "at most", "blast radius", "budget"})
 """Checks that a message written when the alert fired could not foresee. A silence of actions is a person's own word."""

@@ -29,8 +29,8 @@ class Inhibit:
     def begins(self, labels: Labels) -> bool:
         """Return whether an alert with these labels is a source.
 
-        One of Azure Monitor is, only if a matcher says which by ``rule`` or ``source``: whoever has the key could post
-        a P0, and with it suppress every P1 of the target.
+        One of Azure Monitor is, only if a matcher names such alerts by ``rule`` or ``source``: anybody with the key
+        could post a P0, and with it suppress every P1 of the target.
         """
         name, value = POSTED
         names = (each for each in self.source if each.label in ("rule", name) and each.op in ("=", "in", "=~"))

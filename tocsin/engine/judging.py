@@ -45,7 +45,7 @@ class Judge:
         case = self._case(policy, rule, alert, target, now, stored)
         answer = guard.permit(case)
         waiting = answer.ruling is Ruling.ASK and stored.phase is Phase.ASKED
-        # Where a limit alone stands in the way, the world is read once: before anybody is told that it does.
+        # If only limits refuse it, the world is read once, before anybody is notified of the refusal.
         told = stored.stopped_by.startswith(answer.check)
         if waiting or (answer.ruling is Ruling.REFUSE and (told or not guard.limited(answer))):
             return answer

@@ -93,7 +93,7 @@ class _Place:
         return tuple(found)
 
     def read(self, run: Run, artifact: Artifact) -> Results | NoAnswer:
-        """Return what an artifact of a run holds; it is ``BROKEN`` where that is none of evals."""
+        """Return what an artifact of a run holds; ``BROKEN`` if that is not the results of evals."""
         evals = self.evals
         if artifact.size > LARGEST_ARTIFACT:
             return NoAnswer(Why.BROKEN, f"the artifact of run {run.id} has {artifact.size} bytes")

@@ -26,7 +26,7 @@ BEFORE = timedelta(hours=6)
 """How long before the engage a run may have begun that still goes on after it, and is seen to."""
 
 BACK = timedelta(days=7)
-"""How far back earlier runs are looked for, which a newer one is held against."""
+"""How far back earlier runs are searched, with which a newer one is compared."""
 
 _MOST = 5_000
 _KEYS = ("case_id", "suite", "passed", "score", "groundedness", "latency_ms", "cost_usd", "run_id")

@@ -14,9 +14,9 @@ _WORKSPACE = re.compile(rf"(?i){_GUID}|/subscriptions/[^/]+/resourceGroups/[^/]+
 
 
 def lint(config: Config, node: Node) -> Iterator[Problem]:
-    """Yield each workspace that is written as no workspace is, and results that the guarded app tells of itself.
+    """Yield each workspace that is not written like one, and eval results that come from the guarded app itself.
 
-    What a setting holds is looked at by ``doctor``.
+    What a setting holds is checked by ``doctor``.
     """
     for number, target in enumerate(config.targets):
         place = node.at("targets", number, "workspace")
@@ -24,6 +24,6 @@ def lint(config: Config, node: Node) -> Iterator[Problem]:
             words = f"'{target.workspace}' is neither a workspace's id (a GUID) nor its resource id"
             yield place.warning("odd-workspace", words, "`az monitor log-analytics workspace show --query customerId`")
         if target.evals is not None and target.evals.events:
-            words = "whoever controls the app can write the events that release its killswitch"
+            words = "anybody who controls the app can write the events that release its killswitch"
             hint = "take results from outside it: `files`, or `github` with `token_setting`"
             yield node.at("targets", number, "evals", "events").warning("evals-from-the-app", words, hint)

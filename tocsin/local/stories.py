@@ -193,7 +193,7 @@ _CONFIGURATION = Story(
     (
         *_ONCE,
         Claim("no event was ever emitted", lambda stage: _first_row(stage, MISCONFIGURED) is None),
-        Claim("nobody was told that something was not done", _nothing_refused),
+        Claim("no action was reported as not done", _nothing_refused),
         *ALWAYS,
     ),
     fork="flagship",
