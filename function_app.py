@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import azure.functions as func
@@ -34,10 +35,17 @@ def react(event: func.EventGridEvent) -> None:
     """
     from tocsin.app import current
 
-    names = ("id", "event_type", "type", "topic", "source", "subject", "event_time", "time")
-    given = {name: getattr(event, name, None) for name in names}
-    given |= {"eventType": given["event_type"], "eventTime": given["event_time"], "data": event.get_json()}
+    given = {"id": event.id, "subject": event.subject, "data": event.get_json()}
+    if isinstance(event, func.EventGridEvent):
+        given |= {"topic": event.topic, "eventType": event.event_type, "eventTime": _spelled(event.event_time)}
+    else:
+        given |= {"source": event.source, "type": event.type, "time": _spelled(event.time)}
+        given |= {"specversion": event.specversion}
     current().react(given)
+
+
+def _spelled(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
 
 
 @app.function_name("evaluate")

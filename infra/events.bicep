@@ -3,9 +3,9 @@
 
 targetScope = 'resourceGroup'
 
-@description('Short name of this environment, as for main.bicep.')
+@description('Name of this environment, as for main.bicep.')
 @minLength(1)
-@maxLength(40)
+@maxLength(64)
 param envName string
 
 @description('The function app: TOCSIN_FUNCTION_APP of main.bicep.')
@@ -34,6 +34,7 @@ type subscribedTarget = {
 }
 
 var token = uniqueString(subscription().id, resourceGroup().id, envName)
+var shortName = take(replace(replace(replace(replace(envName, '_', '-'), '.', '-'), '(', '-'), ')', '-'), 40)
 var tags = {
   'azd-env-name': envName
   workload: 'tocsin'
@@ -87,7 +88,7 @@ var webhook = union(
 
 @description('Attach this action group to alert rules of your own: Tocsin tells of them and answers them by policy.')
 resource group 'Microsoft.Insights/actionGroups@2023-01-01' = {
-  name: 'ag-tocsin-events-${envName}-${token}'
+  name: 'ag-tocsin-events-${shortName}-${token}'
   location: 'global'
   tags: tags
   properties: {

@@ -5,9 +5,9 @@
 
 targetScope = 'resourceGroup'
 
-@description('Short name of this environment, such as prod. It becomes part of every name.')
+@description('Name of this environment, such as prod. It becomes part of every name.')
 @minLength(1)
-@maxLength(40)
+@maxLength(64)
 param envName string
 
 @description('Where everything is.')
@@ -110,7 +110,7 @@ param zoneRedundant bool = false
 @description('Further app settings, none of them secret. A setting made by hand is gone with the next deployment; these stay.')
 param extraSettings object = {}
 
-@description('Addresses (CIDR, with commas) from which people and services reach the app besides Event Grid and action groups. Empty: from everywhere.')
+@description('Addresses (CIDR, with commas) from which people, services and deployments reach the app besides Event Grid and action groups. Empty: from everywhere.')
 param inboundAddresses string = ''
 
 // What is kept
@@ -125,7 +125,7 @@ param logRetentionDays int = 90
 @maxValue(146000)
 param auditRetentionDays int = 365
 
-@description('The retention policy of the audit has been locked, by a person: then it is left alone.')
+@description('Lock the retention of the audit, for good: afterwards it can only be made longer. Azure locks what was there unlocked, so not with the first deployment.')
 param auditLocked bool = false
 
 @description('Keep the vault and its secrets for 90 days whoever deletes them. It cannot be turned off again.')
@@ -174,14 +174,17 @@ var tags = {
   'azd-env-name': envName
   workload: 'tocsin'
 }
+// azd lets an environment's name have 64 letters, with _ . ( and ), which most names in Azure may not. The token, made of
+// the whole name, still tells two such environments apart.
+var shortName = take(replace(replace(replace(replace(envName, '_', '-'), '.', '-'), '(', '-'), ')', '-'), 40)
 var names = {
-  plan: 'plan-${envName}-${token}'
-  app: 'func-${envName}-${token}'
+  plan: 'plan-${shortName}-${token}'
+  app: 'func-${shortName}-${token}'
   storage: 'st${token}'
   audit: 'staudit${token}'
   vault: 'kv-tocsin-${token}'
-  workspace: 'log-${envName}-${token}'
-  component: 'appi-${envName}-${token}'
+  workspace: 'log-${shortName}-${token}'
+  component: 'appi-${shortName}-${token}'
 }
 // azd hands over an empty text for a variable that nobody has set: an expression as the parameter's default would not be asked.
 var watchedIn = empty(watchedSubscription) ? subscription().subscriptionId : watchedSubscription
@@ -216,7 +219,7 @@ var topics = filter(split(replace(eventGridTopics, ' ', ''), ','), each => !empt
 module identities 'modules/identities.bicep' = {
   name: 'tocsin-identities'
   params: {
-    envName: envName
+    shortName: shortName
     token: token
     location: location
     tags: tags
@@ -344,7 +347,7 @@ module senders 'modules/sender.bicep' = [
 module network 'modules/network.bicep' = if (privateNetwork) {
   name: 'tocsin-network'
   params: {
-    envName: envName
+    shortName: shortName
     token: token
     location: location
     tags: tags
@@ -408,6 +411,7 @@ module alerts 'modules/alerts.bicep' = {
   name: 'tocsin-alerts'
   params: {
     envName: envName
+    shortName: shortName
     token: token
     location: location
     tags: tags
@@ -439,6 +443,7 @@ output TOCSIN_AUDIT string = audit.outputs.address
 output TOCSIN_READER_CLIENT_ID string = identities.outputs.readerClientId
 output TOCSIN_ACTUATOR_CLIENT_ID string = identities.outputs.actuatorClientId
 output TOCSIN_ALERTS_TO string = alerts.outputs.groupId
+output TOCSIN_OUTBOUND_ADDRESS string = privateNetwork ? network!.outputs.outboundAddress : ''
 output WATCHED_WORKSPACE string = workspaces[0].outputs.customerId
 
 @description('What events.bicep subscribes to.')

@@ -254,6 +254,10 @@ class Race:
         self.world.arm.set_traffic(target, [{"revisionName": f"{target.container_app}--0000002", "weight": 100}])
         self.world.arm._app(target).revisions[0].deactivate(self.world.now)
 
+    def _published(self, _topic: str, event: Mapping[str, Any], *_: Any) -> Reply:
+        self.world.did(event["data"]["target"])
+        return Reply(200)
+
     @property
     def asks(self) -> bool:
         """Whether people approve."""
@@ -280,7 +284,7 @@ class Race:
     def _engine(self, number: int) -> Engine:
         apps = Apps(self.world)
         connections = actuators.Connections(
-            apps, Line(self.world), lambda name: _SETTINGS[name], token=lambda *_: "a-token"
+            apps, Line(self.world), lambda name: _SETTINGS[name], token=lambda *_: "a-token", publish=self._published
         )
         return Engine(
             project=self.project,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.stage import T0, Stage
+from tocsin.connections.event_grid import cloud_event, publish
 from tocsin.connections.http import Fetched, Http, Reply
 from tocsin.core.evallines import QUALITY, read
 from tocsin.engine.fanning import named
@@ -37,9 +39,21 @@ async def elsewhere(_: Request) -> Response:
     return RedirectResponse("/endless")
 
 
+async def dripping(_: Request) -> Response:
+    async def drops() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x"
+            await asyncio.sleep(0.1)
+
+    return StreamingResponse(drops(), 429, {"content-length": "100000", "retry-after": "9"})
+
+
+READ = (endless, packed, elsewhere, dripping)
+
+
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    routes = [Route(f"/{each.__name__}", each, methods=["GET", "POST"]) for each in (endless, packed, elsewhere)]
+    routes = [Route(f"/{each.__name__}", each, methods=["GET", "POST"]) for each in READ]
     with Served(Starlette(routes=routes)) as served:
         yield served.url
 
@@ -62,6 +76,15 @@ def test_a_redirect_is_an_answer_and_not_followed(url: str) -> None:
     answer = Http().fetch("GET", f"{url}/elsewhere", largest=20_000, within=20)
     assert isinstance(answer, Fetched)
     assert (answer.status, answer.body) == (307, b"")
+
+
+@pytest.mark.parametrize(("path", "status"), [("endless", 200), ("packed", 200), ("elsewhere", 307), ("dripping", 429)])
+def test_of_what_a_topic_answers_the_beginning_is_read_and_its_status_counts(url: str, path: str, status: int) -> None:
+    within = 1.0 if path == "dripping" else 20.0
+    answer = publish(f"{url}/{path}", cloud_event("1", "sales", "tocsin.test", "x", {}, T0), "a key", within)
+    assert isinstance(answer, Reply)
+    assert (answer.status, len(answer.text) <= 2_000) == (status, True)
+    assert answer.headers.get("retry-after") == ("9" if path == "dripping" else None)
 
 
 # Eval results

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.stage import MINUTE, T0, Stage
+from tests.test_native import schema
 from tocsin.app import App
-from tocsin.core.event import read
+from tocsin.connections import event_grid
+from tocsin.connections.event_grid import read
 from tocsin.core.failing import Failing
-from tocsin.engine.react import react
-from tocsin.engine.tick import Engine
+from tocsin.engine import react as reacting
+from tocsin.engine.tick import Engine, Ticked
 from tocsin.testing import FrozenClock
 from tocsin.webhook import answer
 
@@ -31,6 +33,10 @@ def grid(number: int = 1, at: datetime = T0, **changes: Any) -> dict[str, Any]:
 def cloud(number: int = 1, at: datetime = T0, **changes: Any) -> dict[str, Any]:
     event = {"id": f"e{number}", "source": "/subscriptions/S/resourceGroups/RG", "subject": APP.upper(), "type": WRITE}
     return {**event, "time": at.isoformat().replace("+00:00", "Z"), "specversion": "1.0", "data": {}, **changes}
+
+
+def react(engine: Engine, given: dict[str, Any], now: datetime) -> Ticked | None:
+    return reacting.react(engine, read(given), now)
 
 
 def misconfigured() -> Stage:
@@ -137,7 +143,7 @@ def test_one_event_that_fails_leaves_the_others_of_its_request_looked_at(monkeyp
         return read(given)
 
     with monkeypatch.context() as patched:
-        patched.setattr("tocsin.core.event.read", fails)
+        patched.setattr("tocsin.connections.event_grid.read", fails)
         assert posted(engine, grid(1), grid(2)) == 200, "somebody is notified, and its sender could only send the same"
     assert [each.subject.name for each in stage.inner.kept(Failing)["all"].value.open.values()] == ["e1"]
     assert [alert.state.value for alert in stage.inner.open_alerts()] == ["pending"]
@@ -165,9 +171,57 @@ def test_ten_forged_events_a_minute_and_a_tick_beside_them_act_once() -> None:
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
 JSON = st.recursive(LEAVES, lambda inner: st.dictionaries(st.text(max_size=9), inner) | st.lists(inner), max_leaves=8)
-KEYS = st.sampled_from(["id", "type", "eventType", "topic", "source", "subject", "time", "eventTime", "data"])
+KEYS = st.sampled_from(
+    ["id", "type", "eventType", "topic", "source", "subject", "time", "eventTime", "data", "data_base64", "specversion"]
+)
 
 
 @given(st.dictionaries(KEYS, JSON, max_size=9))
 def test_no_event_makes_the_reader_fall(event: dict[str, Any]) -> None:
-    assert isinstance(read(event).resources, tuple)
+    try:
+        assert isinstance(read(event).resources, tuple)
+    except ValueError as error:
+        assert "it is no CloudEvent" in str(error)
+
+
+# Microsoft's models
+
+
+def test_the_kinds_that_are_looked_at_are_named_as_microsoft_does() -> None:
+    names = ("ResourceWriteSuccess", "ResourceActionSuccess", "ResourceDeleteSuccess")
+    assert event_grid.awaited() == {f"Microsoft.Resources.{name}" for name in names}
+
+
+def test_a_cloud_event_without_an_id_is_given_none() -> None:
+    """Its model makes one up, by which a repetition could not be told."""
+    stage = misconfigured()
+    for missing in ({"id": None}, {"id": ""}):
+        assert react(stage.engine, cloud(**missing), T0) is None
+    assert {line["why"] for line in stage.log.named("event ignored")} == {"it has no id or no time"}
+
+
+def test_a_cloud_event_without_a_time_is_not_of_now() -> None:
+    stage = misconfigured()
+    assert react(stage.engine, cloud(time=None), T0) is None
+    assert stage.happened == []
+
+
+@pytest.mark.parametrize("extension", ["traceparent", "aeg-output", "Odd_Name"])
+def test_extensions_of_a_cloud_event_are_not_read_whatever_they_are_called(extension: str) -> None:
+    assert react(misconfigured().engine, cloud(**{extension: "x"}), T0)
+
+
+@pytest.mark.parametrize("odd", ["yesterday", 7, [], "2026-11-20", True])
+@pytest.mark.parametrize("form", [grid, cloud])
+def test_an_alert_is_taken_out_of_an_event_whose_time_cannot_be_read(form: Any, odd: Any) -> None:
+    stage, name = Stage(), "eventTime" if form is grid else "time"
+    assert react(stage.engine, form(data=schema(), **{name: odd}), T0 + MINUTE)
+    assert stage.oncall.kinds() == ["fired"]
+
+
+def test_an_event_that_no_model_reads_is_ignored_and_its_neighbours_are_not() -> None:
+    stage = misconfigured()
+    nameless = {key: value for key, value in cloud(1).items() if key != "source"}
+    found = answer("POST", {}, json.dumps([nameless, cloud(2)]).encode(), App(stage.engine, FrozenClock(T0)))
+    assert (found.status, json.loads(found.body)) == (200, {"taken": 1, "ignored": 1})
+    assert stage.log.named("event ignored")[0]["why"] == "it is no CloudEvent: ValueError"

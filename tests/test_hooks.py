@@ -298,7 +298,7 @@ def test_azd_runs_what_is_there_in_both_shells() -> None:
 def test_azd_deploys_one_function_app_from_this_folder() -> None:
     service = azd()["services"]["tocsin"]
     assert service == {"project": ".", "language": "python", "host": "function", "remoteBuild": True}
-    assert azd()["requiredVersions"] == {"azd": ">= 1.18.0"}, "the first that reads .funcignore"
+    assert azd()["requiredVersions"] == {"azd": ">= 1.24.0"}, "the first that builds remotely for Flex Consumption"
     assert azd()["infra"] == {"provider": "bicep", "path": "infra", "module": "main"}
 
 

@@ -34,6 +34,7 @@ from tests.kql.binder import Binder
 from tests.test_own_health import KEY, Ingestion
 from tocsin import actuators
 from tocsin.app import Parts, compose
+from tocsin.connections import event_grid
 from tocsin.connections.queues import WORK
 from tocsin.core import event as events
 from tocsin.core.answer import NoAnswer, Query, Rows
@@ -99,7 +100,12 @@ FLEX_REFUSES = {
 }
 """What a Flex Consumption app must not have, and the key of storage, which has none."""
 
-FLEX_CONFIG = {"minTlsVersion", "ipSecurityRestrictions", "ipSecurityRestrictionsDefaultAction"}
+FLEX_CONFIG = {
+    "minTlsVersion",
+    "ipSecurityRestrictions",
+    "ipSecurityRestrictionsDefaultAction",
+    "scmIpSecurityRestrictionsUseMain",
+}
 """What of ``siteConfig`` Flex Consumption takes, of what is used here."""
 
 
@@ -253,13 +259,33 @@ def test_the_actuator_may_do_what_actions_need_and_no_more() -> None:
 def test_whoever_writes_the_audit_cannot_delete_from_it() -> None:
     granted = [*value(permissions("audit", "writer"), "actions"), *value(permissions("audit", "writer"), "dataActions")]
     assert not [each for each in granted if "*" in each or "delete" in each or "immutab" in each.lower()]
-    assert value(body("audit", "retention"), "properties", "allowProtectedAppendWrites") is True
+    assert value(kept_for(), "allowProtectedAppendWrites") is True
     assert value(body("audit", "container"), "properties", "immutableStorageWithVersioning", "enabled") is True
     assert value(body("audit", "blobs"), "properties", "isVersioningEnabled") is True
     in_audit = [each.name for file, each in grants() if file.path.stem == "audit"]
     elsewhere = {node.name for file, each in grants() for node in walk(each.given) if isinstance(node, Name)}
     assert in_audit == ["writes"]
     assert not {"audit", "auditName", "auditId"} & elsewhere
+
+
+def kept_for() -> Object:
+    """Return the retention policy of the audit's account."""
+    found = at(body("audit", "account"), "properties", "immutableStorageWithVersioning")
+    assert value(found, "enabled") is True
+    policy = found.get("immutabilityPolicy")
+    assert isinstance(policy, Object)
+    return policy
+
+
+def test_the_retention_of_the_audit_is_locked_by_a_parameter_and_can_be_deployed_again() -> None:
+    state = kept_for().get("state")
+    assert state == Choice(state.line, Name(0, "locked"), Literal(0, "Locked"), Literal(0, "Unlocked"))  # type: ignore[union-attr]
+    assert kept_for().get("immutabilityPeriodSinceCreationInDays") == Name(0, "retentionDays")
+    given = at(body("main", "audit"), "params")
+    assert (given.get("locked"), given.get("retentionDays")) == (Name(0, "auditLocked"), Name(0, "auditRetentionDays"))
+    assert default("auditLocked") is False
+    others = [each.type for each in FILES["audit"].of("resource").values() if "immutabilityPolicies" in each.type]
+    assert others == [], "that of a container cannot be deployed once it is locked"
 
 
 @pytest.mark.parametrize("account", ["storage", "audit"])
@@ -328,17 +354,58 @@ def test_azd_finds_the_app_by_its_tag() -> None:
 
 
 def test_names_fit_what_azure_allows() -> None:
-    token, longest = "x" * 13, value(MAIN.of("param")["envName"].decorators["maxLength"][0])
+    token, longest = "x" * 13, 40
     limits = {"app": 60, "plan": 60, "storage": 24, "audit": 24, "vault": 24, "workspace": 63, "component": 255}
     names = MAIN.find("names")
     assert names is not None
     assert {key for key, _ in names.given.entries} == limits.keys()  # type: ignore[union-attr]
     for key, given in names.given.entries:  # type: ignore[union-attr]
-        known = {"envName": "e" * longest, "token": token}
+        known = {SHORT: "e" * longest, "token": token}
         text = "".join(each if isinstance(each, str) else known[each.name] for each in given.parts)
         assert len(text) <= limits[key], key
         if key in ("storage", "audit"):
             assert re.fullmatch(r"[a-z0-9]{3,24}", text)
+
+
+SHORT = "shortName"
+
+
+def shortened(given: Node, name: str) -> str:
+    """Return what an expression of ``take`` and ``replace`` makes of an environment's name."""
+    if isinstance(given, Name):
+        assert given.name == "envName"
+        return name
+    assert isinstance(given, Call)
+    first, *rest = given.given
+    values = [each.value for each in rest if isinstance(each, Literal)]
+    assert len(values) == len(rest)
+    text = shortened(first, name)
+    return text.replace(*values) if given.name == "replace" else text[: values[0]]
+
+
+@pytest.mark.parametrize("name", ["prod", "Sales_EU.2(blue)", "a" * 64, "(._)" * 16])
+@pytest.mark.parametrize("top", ["main", "events"])
+def test_any_name_of_an_environment_that_azd_allows_makes_names_that_azure_allows(top: str, name: str) -> None:
+    assert re.fullmatch(r"[a-zA-Z0-9()_.-]{1,64}", name), "azd's own rule"
+    longest = FILES[top].of("param")["envName"].decorators["maxLength"][0]
+    assert longest == Literal(longest.line, 64)
+    found = FILES[top].find(SHORT)
+    assert found is not None
+    made = shortened(found.given, name)  # type: ignore[arg-type]
+    assert re.fullmatch(r"[a-zA-Z0-9-]{1,40}", made)
+    assert name.startswith(made) or not name.isalnum()
+
+
+def test_only_what_people_read_and_the_tag_have_the_whole_name_of_the_environment() -> None:
+    """Every resource that is named after the environment has its short name and the token in it."""
+    for file in FILES.values():
+        for declared in file.of("resource").values():
+            used = {node.name for node in walk(at(declared.body, "name")) if isinstance(node, Name)}
+            assert "envName" not in used, f"{file.path.name}: {declared.name}"
+            assert SHORT not in used or "token" in used, f"{file.path.name}: {declared.name}"
+        for declared in file.of("module").values():
+            given = at(declared.body, "params", "name")
+            assert Name(0, "envName") not in set(walk(given)), f"{file.path.name}: {declared.name}"
 
 
 def test_the_python_that_runs_is_one_that_the_package_takes() -> None:
@@ -357,7 +424,7 @@ def functions() -> set[str]:
 
 def test_events_that_come_are_those_that_are_looked_at() -> None:
     given = at(body("event-subscription", "changes"), "properties")
-    assert set(value(given, "filter", "includedEventTypes")) == events.KINDS
+    assert set(value(given, "filter", "includedEventTypes")) == event_grid.awaited()
     assert value(given, "filter", "isSubjectCaseSensitive") is False
     kept = timedelta(minutes=value(given, "retryPolicy", "eventTimeToLiveInMinutes"))
     assert kept == events.OLDEST
@@ -371,7 +438,7 @@ def test_events_that_come_are_those_that_are_looked_at() -> None:
 def test_an_event_as_it_is_filtered_concerns_its_target() -> None:
     target = Target(name="t", workspace="w", role_name="r", subscription="s", resource_group="g", container_app="a")
     for kind in value(at(body("event-subscription", "changes"), "properties"), "filter", "includedEventTypes"):
-        event = events.read(
+        event = event_grid.read(
             {
                 "id": "1",
                 "eventType": kind,
@@ -421,6 +488,41 @@ def test_whoever_has_signed_in_is_let_through_and_so_are_action_groups() -> None
     allowed = at(validation, "defaultAuthorizationPolicy", "allowedApplications").items
     assert Name(0, "signInClientId") in allowed
     assert [each.value for each in allowed if isinstance(each, Literal)] == ["461e8683-5575-4561-ac7f-899cc907d62a"]
+
+
+def test_nobody_deploys_by_a_password() -> None:
+    """Neither over the site of deployments nor by FTP: who deploys signs in."""
+    found = {
+        value(each.body, "name"): value(each.body, "properties", "allow")
+        for each in FILES["function-app"].of("resource").values()
+        if each.type.startswith("Microsoft.Web/sites/basicPublishingCredentialsPolicies@")
+    }
+    assert found == {"scm": False, "ftp": False}
+
+
+def test_the_site_of_deployments_is_no_wider_open_than_the_app() -> None:
+    assert value(body("function-app", "app"), "properties", "siteConfig", "scmIpSecurityRestrictionsUseMain") is True
+
+
+def test_an_app_in_a_network_of_its_own_has_a_way_out() -> None:
+    """A new subnet has none by itself: nobody would be notified, and nothing could be asked."""
+    functions, endpoints = at(body("network", "network"), "properties", "subnets").items
+    assert [value(each, "name") for each in (functions, endpoints)] == ["functions", "endpoints"]
+    for subnet in (functions, endpoints):
+        assert value(subnet, "properties", "defaultOutboundAccess") is False, "whatever Azure's own default is"
+    chosen = at(functions, "properties", "natGateway")
+    assert chosen == Choice(
+        0, Name(0, "makesFunctionsSubnet"), Object(0, (("id", Member(0, Name(0, "gateway"), "id")),)), Literal(0, None)
+    )
+    assert at(endpoints, "properties", "natGateway") is None
+    for name in ("gateway", "outbound"):
+        made = FILES["network"].find(name)
+        assert made is not None
+        assert made.given.condition == Name(0, "makesFunctionsSubnet")  # type: ignore[union-attr]
+        assert value(body("network", name), "sku", "name") == "Standard", "StandardV2 takes no delegated subnet"
+    (address,) = at(body("network", "gateway"), "properties", "publicIpAddresses").items
+    assert address == Object(0, (("id", Member(0, Name(0, "outbound"), "id")),))
+    assert value(body("network", "outbound"), "properties", "publicIPAllocationMethod") == "Static"
 
 
 def test_storage_is_closed_only_where_there_is_a_network_to_reach_it() -> None:

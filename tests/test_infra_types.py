@@ -18,6 +18,7 @@ FILES = sorted(INFRA.rglob("*.bicep"))
 
 UNTYPED = {
     "Microsoft.EventGrid/topics": "named alone, as what a role is granted at",
+    "Microsoft.Web/sites/basicPublishingCredentialsPolicies": "its two names, and one truth",
     "Microsoft.Network/privateDnsZones": "a name, a place and tags",
     "Microsoft.Network/privateDnsZones/virtualNetworkLinks": "a network's id",
 }

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.stage import CONFIG, MINUTE, STOP, T0, TARGET, Stage
 from tocsin.app import App
+from tocsin.connections.event_grid import read as read_event
 from tocsin.core.native import NATIVE, OLDEST, read
 from tocsin.core.policy import Policy, Trigger
 from tocsin.engine.react import react, take
@@ -248,13 +249,13 @@ def grid(message: Any, source: str = "/subscriptions/s/resourceGroups/rg") -> di
 
 def test_it_may_come_as_an_event_from_a_watched_subscription() -> None:
     stage = Stage()
-    assert react(stage.engine, grid(schema()), T0 + MINUTE)
+    assert react(stage.engine, read_event(grid(schema())), T0 + MINUTE)
     assert told(stage) == ["fired"]
 
 
 def test_an_event_from_elsewhere_is_not_believed() -> None:
     stage = Stage()
-    assert react(stage.engine, grid(schema(), "/subscriptions/another"), T0 + MINUTE) is None
+    assert react(stage.engine, read_event(grid(schema(), "/subscriptions/another")), T0 + MINUTE) is None
     assert stage.oncall.got == []
 
 

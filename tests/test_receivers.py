@@ -47,7 +47,7 @@ BODIES: dict[str, Callable[[Notice], list[tuple[str, Any]]]] = {
     "alertmanager": lambda each: [("/x", alertmanager.webhook(each))],
     "alertmanager_api": lambda each: [(alertmanager_api.PATH, alertmanager_api.alerts(each))],
     "jira_service_management": jira_service_management.requests,
-    "event_grid": lambda each: [("/x?api-version=2018-01-01", event_grid.event(each))],
+    "event_grid": lambda each: [("/x?api-version=2018-01-01", event_grid.payload(each))],
 }
 """Type of receiver → the requests a notice makes: path and body."""
 
@@ -249,6 +249,14 @@ def test_an_event_has_the_same_id_at_every_attempt() -> None:
     assert event_grid.event(failed())["type"] == "tocsin.alert.action_failed"
 
 
+def test_what_is_published_is_what_render_shows() -> None:
+    with standing_in("event_grid") as one:
+        one.notifier.deliver(fired())
+    (taken,) = one.inbox.received
+    assert taken.body == event_grid.payload(fired())
+    assert (taken.path, taken.headers["aeg-sas-key"]) == ("/?api-version=2018-01-01", KEY)
+
+
 def test_what_is_wrong_comes_before_where_before_what_was_done_before_what_to_do() -> None:
     said = mail.mail(fired(), MAIL[0]).text
     order = ["P1 fired", "8.3% of", "Value:", "For:", "Target:", "Tocsin:", "Killswitch:", "First:", "az ", "https://"]
@@ -309,7 +317,7 @@ def problems(kind: str, each: Notice) -> list[str]:
     for path, body in BODIES[kind](each):
         raw = json.dumps(body).encode()
         headers = {"authorization": f"GenieKey {GENIE_KEY}", "aeg-sas-key": KEY}
-        headers["content-type"] = "application/cloudevents+json"
+        headers["content-type"] = "application/cloudevents-batch+json"
         if kind == "email_acs":
             headers = {"host": "x.example", **email_acs.signed("https://x.example", raw, KEY, NOW)}
             headers |= {name.lower(): value for name, value in email_acs.repeatable(each, NOW).items()}

@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
 from tocsin.cli.commands import program
+from tools.package import ZIP
 
 FOLDER = ROOT / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
@@ -145,6 +146,40 @@ def test_every_command_of_tocsin_that_is_called_exists_with_its_options(command:
 
 def test_only_what_is_on_main_is_deployed_also_by_hand() -> None:
     assert "github.ref == 'refs/heads/main'" in load(FOLDER / "deploy.yml")["jobs"]["deploy"]["if"]
+
+
+INSTALLS = re.compile(r"make (?!-n)|pip |npm |uv |\.venv/|python", re.IGNORECASE)
+
+
+def test_what_deploys_installs_nothing_and_what_installs_can_sign_in_nowhere() -> None:
+    """A package that turned bad would find the token of the job that installs it."""
+    jobs = load(FOLDER / "deploy.yml")["jobs"]
+    assert jobs["package"]["permissions"] == {"contents": "read"}
+    assert "environment" not in jobs["package"], "whose secrets it would get"
+    assert jobs["deploy"]["needs"] == "package"
+    for name, step in steps(FOLDER / "deploy.yml"):
+        if name == "deploy":
+            assert not INSTALLS.search(step.get("run", "")), step["run"]
+            assert not str(step.get("uses", "")).startswith("actions/setup-python")
+
+
+def test_what_is_deployed_is_the_zip_that_ran() -> None:
+    done = [(name, step) for name, step in steps(FOLDER / "deploy.yml")]
+    (kept,) = [step["with"] for _, step in done if str(step.get("uses", "")).startswith("actions/upload-artifact")]
+    (had,) = [step["with"] for _, step in done if str(step.get("uses", "")).startswith("actions/download-artifact")]
+    assert kept["name"] == had["name"]
+    assert kept["path"] == ZIP.relative_to(ROOT).as_posix()
+    (deployed,) = [step["run"] for _, step in done if step.get("run", "").startswith("azd deploy")]
+    assert f"--from-package {had['path']}/{ZIP.name} " in deployed
+    services = YAML(typ="safe").load((ROOT / "azure.yaml").read_text(encoding="utf-8"))["services"]
+    assert deployed.split()[2] in services
+
+
+@every
+def test_no_secret_is_in_the_environment_of_a_job_that_installs_packages(path: Path) -> None:
+    for name, job in load(path)["jobs"].items():
+        installs = any(INSTALLS.search(step.get("run", "")) for step in job.get("steps", ()))
+        assert not installs or "secrets." not in str(job.get("env")), name
 
 
 def test_the_vault_is_asked_for_its_token_while_the_sign_in_is_young() -> None:

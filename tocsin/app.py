@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tocsin import __version__, actuators, files, notifiers, settings, signals
+from tocsin.connections import event_grid
 from tocsin.connections.http import Http
 from tocsin.core.copying import Mirrored
 from tocsin.core.crosscheck import Known
 from tocsin.core.errors import Problem
+from tocsin.core.event import Event
 from tocsin.core.instance import shown
 from tocsin.core.message import NEWS, Delivery, Settled
 from tocsin.core.native import Native
@@ -108,13 +110,24 @@ class App:
         self.outage.over(anybody, now)
         return ticked
 
-    def react(self, event: Mapping[str, Any]) -> Ticked | None:
-        """Evaluate what an event concerns, now."""
-        return counted(self.engine.tally, "event", lambda: react(self.engine, event, self.clock.now()))
+    def react(self, given: Mapping[str, Any]) -> Ticked | None:
+        """Evaluate what an EventGridEvent or a CloudEvent concerns, now."""
+        event = self._read(given)
+        return counted(
+            self.engine.tally, "event", lambda: react(self.engine, event, self.clock.now()) if event else None
+        )
 
-    def concern(self, event: Mapping[str, Any]) -> Concern | None:
+    def concern(self, given: Mapping[str, Any]) -> Concern | None:
         """Return what an event asks to be looked at, if anything; ``look`` does so, for many events at once."""
-        return concern(self.engine, event, self.clock.now())
+        event = self._read(given)
+        return concern(self.engine, event, self.clock.now()) if event else None
+
+    def _read(self, given: Mapping[str, Any]) -> Event | None:
+        try:
+            return event_grid.read(given)
+        except ValueError as error:
+            self.engine.log.info("event ignored", type="", id="", why=str(error))
+            return None
 
     def look(self, concerns: Sequence[Concern]) -> Ticked:
         """Evaluate what these events concern, in one tick."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from tocsin import app as composition
 from tocsin.app import App
+from tocsin.connections import event_grid
 from tocsin.core import body as bodies
 from tocsin.core import native as natives
 from tocsin.core.failing import INBOUND, Subject
@@ -20,8 +21,6 @@ from tocsin.ports import StoreUnavailable
 
 _MOST = 100
 """How many events one request may hold."""
-
-_VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def answer(method: str, headers: Mapping[str, str], body: bytes, app: App | None
     events = given if isinstance(given, list) else [given]
     if not events or len(events) > _MOST or not all(isinstance(each, dict) for each in events):
         return _refused(f"one event, or a list of at most {_MOST}")
-    if len(events) == 1 and events[0].get("eventType") == _VALIDATION:  # it comes alone: no alert is lost beside it
+    if len(events) == 1 and event_grid.proves_address(events[0]):  # it comes alone: no alert is lost beside it
         return _validated(events[0])
     try:
         return _taken(events, app or composition.current())

@@ -1,6 +1,11 @@
 // Azure Monitor watches the watcher: whatever Tocsin cannot say of itself because it does not run.
 
+@description('As people see it.')
 param envName string
+
+@description('As part of a name.')
+param shortName string
+
 param token string
 param location string
 param tags object
@@ -19,7 +24,7 @@ var receivers = [
 ]
 
 resource group 'Microsoft.Insights/actionGroups@2023-01-01' = {
-  name: 'ag-tocsin-${envName}-${token}'
+  name: 'ag-tocsin-${shortName}-${token}'
   location: 'global'
   tags: tags
   properties: {
@@ -32,7 +37,7 @@ resource group 'Microsoft.Insights/actionGroups@2023-01-01' = {
 module silent 'alert.bicep' = {
   name: 'tocsin-alert-no-heartbeat'
   params: {
-    name: 'tocsin-no-heartbeat-${envName}-${token}'
+    name: 'tocsin-no-heartbeat-${shortName}-${token}'
     location: location
     tags: tags
     displayName: 'Tocsin (${envName}) does not watch'
@@ -47,7 +52,7 @@ module silent 'alert.bicep' = {
 module failing 'alert.bicep' = {
   name: 'tocsin-alert-failed-executions'
   params: {
-    name: 'tocsin-failed-executions-${envName}-${token}'
+    name: 'tocsin-failed-executions-${shortName}-${token}'
     location: location
     tags: tags
     displayName: 'Tocsin (${envName}) fails again and again'
@@ -62,7 +67,7 @@ module failing 'alert.bicep' = {
 module undelivered 'alert.bicep' = {
   name: 'tocsin-alert-dead-letters'
   params: {
-    name: 'tocsin-dead-letters-${envName}-${token}'
+    name: 'tocsin-dead-letters-${shortName}-${token}'
     location: location
     tags: tags
     displayName: 'Tocsin (${envName}) could not tell, or gave work up'

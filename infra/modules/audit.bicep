@@ -7,7 +7,7 @@ param zoneRedundant bool
 param privateNetwork bool
 param retentionDays int
 
-@description('A person has locked the policy, which cannot be deployed any more then.')
+@description('Lock the retention, for good. A policy has to be there unlocked before.')
 param locked bool
 
 param writerPrincipalId string
@@ -31,6 +31,15 @@ resource account 'Microsoft.Storage/storageAccounts@2026-04-01' = {
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
     supportsHttpsTrafficOnly: true
+    // The policy of the account: that of a container is locked by a person alone, and cannot be deployed afterwards.
+    immutableStorageWithVersioning: {
+      enabled: true
+      immutabilityPolicy: {
+        immutabilityPeriodSinceCreationInDays: retentionDays
+        allowProtectedAppendWrites: true
+        state: locked ? 'Locked' : 'Unlocked'
+      }
+    }
     publicNetworkAccess: privateNetwork ? 'Disabled' : 'Enabled'
     networkAcls: {
       defaultAction: privateNetwork ? 'Deny' : 'Allow'
@@ -59,15 +68,6 @@ resource container 'Microsoft.Storage/storageAccounts/blobServices/containers@20
     immutableStorageWithVersioning: {
       enabled: true
     }
-  }
-}
-
-resource retention 'Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies@2026-04-01' = if (!locked) {
-  parent: container
-  name: 'default'
-  properties: {
-    immutabilityPeriodSinceCreationInDays: retentionDays
-    allowProtectedAppendWrites: true
   }
 }
 

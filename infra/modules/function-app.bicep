@@ -131,6 +131,8 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
       minTlsVersion: '1.2'
       ipSecurityRestrictions: empty(addresses) ? [] : concat(services, people)
       ipSecurityRestrictionsDefaultAction: empty(addresses) ? 'Allow' : 'Deny'
+      // Whoever can deploy can act as any of the identities: the site of deployments is no wider open than the app.
+      scmIpSecurityRestrictionsUseMain: true
     }
   }
 }
@@ -202,6 +204,25 @@ resource signIn 'Microsoft.Web/sites/config@2025-03-01' = if (!empty(signInClien
   }
   // Two changes of one app at once are refused.
   dependsOn: [appSettings]
+}
+
+// Deployments take no user and password: who deploys signs in with Entra.
+resource noPasswordsForDeployments 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+  dependsOn: [appSettings, signIn]
+}
+
+resource noPasswordsForFtp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+  dependsOn: [noPasswordsForDeployments]
 }
 
 output name string = app.name

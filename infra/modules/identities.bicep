@@ -1,27 +1,27 @@
 // Who Tocsin is: one identity that reads, one that keeps state and acts, one with which the platform runs the app.
 
-param envName string
+param shortName string
 param token string
 param location string
 param tags object
 
 @description('Reads telemetry and configuration of what is watched, and can do nothing else.')
 resource reader 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
-  name: 'id-reader-${envName}-${token}'
+  name: 'id-reader-${shortName}-${token}'
   location: location
   tags: tags
 }
 
 @description('Keeps the state and the audit, and changes the watched Container Apps.')
 resource actuator 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
-  name: 'id-actuator-${envName}-${token}'
+  name: 'id-actuator-${shortName}-${token}'
   location: location
   tags: tags
 }
 
 @description('The host itself: its storage, the package, the secrets, telemetry of its own. Nothing that is watched.')
 resource host 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
-  name: 'id-host-${envName}-${token}'
+  name: 'id-host-${shortName}-${token}'
   location: location
   tags: tags
 }

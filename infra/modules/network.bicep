@@ -1,7 +1,7 @@
-// Storage and secrets over a virtual network alone: two subnets, an endpoint for each service, and the names that lead
-// there. A landing zone brings its own subnets and zones.
+// Storage and secrets over a virtual network alone: two subnets, an endpoint for each service, the names that lead there,
+// and a NAT gateway. A landing zone brings its own subnets and zones.
 
-param envName string
+param shortName string
 param token string
 param location string
 param tags object
@@ -17,6 +17,7 @@ param auditId string
 param vaultId string
 
 var makesNetwork = empty(functionsSubnetId) || empty(endpointsSubnetId)
+var makesFunctionsSubnet = empty(functionsSubnetId)
 var zoneNames = {
   blob: 'privatelink.blob.${environment().suffixes.storage}'
   queue: 'privatelink.queue.${environment().suffixes.storage}'
@@ -32,8 +33,34 @@ var ends = [
   { name: 'secrets', kind: 'vault', service: vaultId, member: 'vault' }
 ]
 
+// All that the app sends goes through its subnet, also what goes to receivers, to Azure Monitor and to Resource Manager.
+// A new subnet has no way out by itself, so the app would be mute. Standard, for StandardV2 takes no delegated subnet.
+resource outbound 'Microsoft.Network/publicIPAddresses@2025-09-01' = if (makesFunctionsSubnet) {
+  name: 'pip-${shortName}-${token}'
+  location: location
+  tags: tags
+  sku: {
+    name: 'Standard'
+  }
+  properties: {
+    publicIPAllocationMethod: 'Static'
+  }
+}
+
+resource gateway 'Microsoft.Network/natGateways@2025-09-01' = if (makesFunctionsSubnet) {
+  name: 'ng-${shortName}-${token}'
+  location: location
+  tags: tags
+  sku: {
+    name: 'Standard'
+  }
+  properties: {
+    publicIpAddresses: [{ id: outbound.id }]
+  }
+}
+
 resource network 'Microsoft.Network/virtualNetworks@2025-09-01' = if (makesNetwork) {
-  name: 'vnet-${envName}-${token}'
+  name: 'vnet-${shortName}-${token}'
   location: location
   tags: tags
   properties: {
@@ -45,6 +72,8 @@ resource network 'Microsoft.Network/virtualNetworks@2025-09-01' = if (makesNetwo
         name: 'functions'
         properties: {
           addressPrefix: cidrSubnet(addressPrefix, 26, 0)
+          defaultOutboundAccess: false
+          natGateway: makesFunctionsSubnet ? { id: gateway.id } : null
           delegations: [
             {
               name: 'functions'
@@ -59,6 +88,7 @@ resource network 'Microsoft.Network/virtualNetworks@2025-09-01' = if (makesNetwo
         name: 'endpoints'
         properties: {
           addressPrefix: cidrSubnet(addressPrefix, 26, 1)
+          defaultOutboundAccess: false
           privateEndpointNetworkPolicies: 'Disabled'
         }
       }
@@ -135,3 +165,6 @@ resource records 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2025-0
 
 // Only when the names lead there: what starts before would look for the public address.
 output functionsSubnetId string = functionsSubnet
+
+@description('From where everything outside sees the app come. Empty in a subnet of yours.')
+output outboundAddress string = makesFunctionsSubnet ? outbound!.properties.ipAddress : ''

@@ -33,7 +33,7 @@ class Typed:
 
 
 _NAMES = {
-    "string": """cidrSubnet guid last loadTextContent replace resourceId subscriptionResourceId toLower trim
+    "string": """cidrSubnet guid last loadTextContent replace resourceId subscriptionResourceId take toLower trim
         uniqueString""",
     "bool": "contains empty",
     "array": "filter split",

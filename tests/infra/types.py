@@ -88,7 +88,27 @@ def _read(folder: Path) -> dict[str, tuple[Type, str]]:
         listed = tuple(json.loads(path.read_text(encoding="utf-8")))
         resource, _, version = str(listed[0]["name"]).partition("@")
         found[resource.lower()] = (Type(listed, 0).to(listed[0]["body"]), version)
+    for name, (within, one) in EMBEDDED.items():
+        found |= {name.lower(): _embedded(one, *found[within])} if within in found else {}
     return found
+
+
+_NETWORK = "microsoft.network/virtualnetworks"
+EMBEDDED = {
+    "Microsoft.Network/natGateways": (_NETWORK, "NatGateway"),
+    "Microsoft.Network/publicIPAddresses": (_NETWORK, "PublicIPAddress"),
+}
+"""Resource types that have no file: the type within whose they are described, as what, in the same API version."""
+
+
+def _embedded(one: str, within: Type, version: str) -> tuple[Type, str]:
+    """Return a resource type out of another's description, where it stands as what that one refers to."""
+    at = next(at for at, each in enumerate(within.listed) if each.get("name") == one)
+    properties = dict(within.listed[at]["properties"])
+    for key, flags in {"name": REQUIRED, "id": READ_ONLY}.items():
+        properties[key] = {**properties[key], "flags": flags}
+    listed = (*within.listed[:at], {**within.listed[at], "properties": properties}, *within.listed[at + 1 :])
+    return Type(listed, at), version
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from tocsin.connections import github
+from tocsin.connections import event_grid, github
 from tocsin.connections.arm import ContainerApps
-from tocsin.connections.http import Http
+from tocsin.connections.http import Http, Reply, Unreached
+from tocsin.connections.identity import StaticToken
 from tocsin.core.answer import NoAnswer, Why
 
 
@@ -36,3 +38,5 @@ class Connections:
 
     Raises ValueError for one that must not be sent there.
     """
+    publish: Callable[[str, Mapping[str, Any], str | StaticToken, float], Reply | Unreached] = event_grid.publish
+    """Publishes an event at a topic's address, by its access key or a token."""

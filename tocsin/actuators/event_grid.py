@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from tocsin.actuators.connections import Connections
 from tocsin.actuators.outward import SAYS, SETTING, applied, hidden, host, identity, told
-from tocsin.connections.event_grid import SCOPE, address, by_key, by_token, cloud_event, publish
+from tocsin.connections.event_grid import SCOPE, address, checked_key, cloud_event
+from tocsin.connections.identity import StaticToken
 from tocsin.core.action import Arg, Order, Preview, Takes
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.remedy import Applied, Did
@@ -45,14 +46,14 @@ class Publish:
         """Publish once, and return what was answered."""
         try:
             at, key = self._topic(order)
-            header = by_key(key, order.args["key_setting"]) if key else self._signed_in(at)
+            by = checked_key(key, order.args["key_setting"]) if key else self._signed_in(at)
         except (LookupError, ValueError) as error:
             return Applied(Did.FAILED, str(error.args[0]))
-        if isinstance(header, NoAnswer):
-            return Applied(Did.BUSY if header.why in _AGAIN else Did.FAILED, f"{header.why.value}: {header.detail}")
-        answer = publish(self.connections.http, at, event(order), header)
-        secrets = [value.removeprefix("Bearer ") for value in header.values()]
-        found = applied(answer, f"published {order.args['type']} to {host(at)}", hidden(at, *secrets))
+        if isinstance(by, NoAnswer):
+            return Applied(Did.BUSY if by.why in _AGAIN else Did.FAILED, f"{by.why.value}: {by.detail}")
+        answer = self.connections.publish(at, event(order), by, self.connections.http.timeout)
+        secret = by if isinstance(by, str) else by.token
+        found = applied(answer, f"published {order.args['type']} to {host(at)}", hidden(at, secret))
         return _explained(found) if found.did is Did.FAILED else found
 
     def holds(self, order: Order) -> bool | None:  # noqa: ARG002
@@ -69,16 +70,15 @@ class Publish:
             raise ValueError(f"{setting}: {error}") from None
         return at, self.connections.secret(key) if key else ""
 
-    def _signed_in(self, at: str) -> dict[str, str] | NoAnswer:
-        token = self.connections.token(SCOPE, at)
-        return token if isinstance(token, NoAnswer) else by_token(token)
+    def _signed_in(self, at: str) -> StaticToken | NoAnswer:
+        token = self.connections.token(SCOPE, at)  # which looked where it is sent to
+        return token if isinstance(token, NoAnswer) else StaticToken(token)
 
 
 def event(order: Order) -> dict[str, Any]:
     """Return what is published, the same at every attempt."""
     subject = order.args.get("subject") or f"{order.facts.get('rule', 'alert')}/{order.target.name}"
-    begun = order.since.isoformat() if order.since else ""
-    return cloud_event(identity(order), order.target.name, order.args["type"], subject, told(order, _NAME), begun)
+    return cloud_event(identity(order), order.target.name, order.args["type"], subject, told(order, _NAME), order.since)
 
 
 def _explained(found: Applied) -> Applied:

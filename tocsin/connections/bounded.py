@@ -30,6 +30,18 @@ def transport(largest: int, within: float) -> RequestsTransport:
     return RequestsTransport(session=session)
 
 
+def cut(largest: int, within: float) -> dict[str, Any]:
+    """Return the hooks of one request of which the beginning of the answer is enough: it ends where it is over a limit.
+
+    The body is read as it came, never unpacked, and one that fails on its way ends there.
+    """
+
+    def shortened(answer: Any, **_: Any) -> None:
+        answer.raw = _Cut(answer.raw, largest, within)
+
+    return {"response": shortened}
+
+
 class _Bounded:
     """A body as urllib3 streams it, up to a limit. All else is the body's own."""
 
@@ -53,3 +65,24 @@ class _Bounded:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
+
+
+class _Cut(_Bounded):
+    """A body of which no more than its beginning is read."""
+
+    def stream(self, amount: int, decode_content: bool | None = None) -> Iterator[bytes]:  # noqa: ARG002
+        """Yield the beginning of the body in pieces, as they come."""
+        from urllib3.exceptions import HTTPError
+
+        until, read = time.monotonic() + self._within, 0
+        try:
+            # ``read1`` returns what there is; ``stream`` would wait for a whole piece, however slowly it drips.
+            while read < self._largest and time.monotonic() < until:
+                piece = self._raw.read1(amount, decode_content=False)
+                if not piece:
+                    return
+                read += len(piece)
+                yield piece
+        except (HTTPError, OSError):
+            return
+        self._raw.close()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0
 """Seconds that connecting, sending and waiting for the answer may each take; three are less than a delivery's hold."""
 
-_LONGEST_BODY = 64 * 1024
+LONGEST_BODY = 64 * 1024
 """Bytes of an answer that are read; no receiver needs more to say what it thinks of a message."""
 
 
@@ -134,7 +134,7 @@ class Http:
     """Sends requests. Follows no redirect, verifies certificates, and speaks plain HTTP with this machine only."""
 
     def __init__(self, timeout: float = TIMEOUT) -> None:
-        self._timeout = timeout
+        self.timeout = timeout
         self._mutex = threading.Lock()
         self._client: httpx.Client | None = None
 
@@ -200,11 +200,11 @@ class Http:
         """
         import httpx
 
-        until, body = time.monotonic() + self._timeout, b""
+        until, body = time.monotonic() + self.timeout, b""
         try:
             for chunk in answer.iter_raw():
                 body += chunk
-                if len(body) >= _LONGEST_BODY or time.monotonic() >= until:
+                if len(body) >= LONGEST_BODY or time.monotonic() >= until:
                     break
         except httpx.HTTPError:
             pass
@@ -213,7 +213,7 @@ class Http:
     def _opened(self) -> httpx.Client:
         with self._mutex:
             if self._client is None:
-                self._client = _client(self._timeout)
+                self._client = _client(self.timeout)
             return self._client
 
 

@@ -1,4 +1,4 @@
-"""What arrives from outside: one event, whichever of the two forms it has, and whether it is worth a look.
+"""What arrives from outside: one event, and whether it is worth a look.
 
 Nothing in an event is believed but which resource it names. It carries no signature, comes at least once and in any
 order; so it is taken only from kinds and sources that are awaited, while it is young, and once.
@@ -14,15 +14,6 @@ from typing import Any
 from tocsin.core.config import Target
 from tocsin.core.text import normalize
 
-KINDS = frozenset(
-    {
-        "Microsoft.Resources.ResourceWriteSuccess",
-        "Microsoft.Resources.ResourceActionSuccess",
-        "Microsoft.Resources.ResourceDeleteSuccess",
-    }
-)
-"""What is awaited: somebody changed a resource of a watched resource group."""
-
 OLDEST = timedelta(hours=1)
 """How old an event may be: every tick since has looked anyway. One whose clock is ahead is as good as one of now."""
 
@@ -32,31 +23,37 @@ _LONGEST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. ``resources`` are the resource ids it names, in small letters."""
+    """One event. ``resources`` are the resource ids it names, in small letters; ``awaited`` that it is of a kind that
+    is looked at."""
 
     id: str
     kind: str
     source: str
     at: datetime | None
     resources: tuple[str, ...]
+    awaited: bool = False
+    data: Any = None
 
 
-def read(given: Mapping[str, Any]) -> Event:
-    """Return the event of an EventGridEvent or a CloudEvent 1.0; what is missing or of another kind is empty."""
-    data = given.get("data")
-    named = [given.get("subject"), data.get("resourceUri") if isinstance(data, Mapping) else None]
+def event(
+    *, identity: Any, kind: Any, source: Any, subject: Any, at: datetime | None, data: Any, awaited: bool
+) -> Event:
+    """Return an event of what its form says; what is missing or no text is empty."""
+    named = [subject, data.get("resourceUri") if isinstance(data, Mapping) else None]
     return Event(
-        id=_text(given.get("id")),
-        kind=_text(given.get("eventType") or given.get("type")),
-        source=_text(given.get("topic") or given.get("source")).lower(),
-        at=_time(given.get("eventTime") or given.get("time")),
+        id=_text(identity),
+        kind=_text(kind),
+        source=_text(source).lower(),
+        at=at.replace(tzinfo=UTC) if at and not at.tzinfo else at,
         resources=tuple(_text(each).lower() for each in named if isinstance(each, str)),
+        awaited=awaited,
+        data=data,
     )
 
 
 def refusal(event: Event, now: datetime) -> str:
     """Return why the event is not looked at, or an empty text."""
-    if event.kind not in KINDS:
+    if not event.awaited:
         return "this kind is not awaited"
     if not event.id or event.at is None:
         return "it has no id or no time"
@@ -82,11 +79,3 @@ def _from(event: Event, target: Target) -> bool:
 
 def _text(value: Any) -> str:
     return normalize(value, _LONGEST) if isinstance(value, str) else ""
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from tocsin.core import event as events
 from tocsin.core import native as natives
 from tocsin.core.config import Target
+from tocsin.core.event import Event
 from tocsin.core.native import Native
 from tocsin.engine.tick import Engine, Ticked
 
@@ -25,20 +25,19 @@ class Concern:
     event: str = ""
 
 
-def react(engine: Engine, given: Mapping[str, Any], now: datetime) -> Ticked | None:
+def react(engine: Engine, event: Event, now: datetime) -> Ticked | None:
     """Evaluate the targets that an event concerns as a tick would; return None when it causes none."""
-    found = concern(engine, given, now)
+    found = concern(engine, event, now)
     return look(engine, [found], now) if found else None
 
 
-def concern(engine: Engine, given: Mapping[str, Any], now: datetime) -> Concern | None:
+def concern(engine: Engine, event: Event, now: datetime) -> Concern | None:
     """Return what an event asks to be looked at; None, which is logged, when it causes no look.
 
-    ``given`` is an EventGridEvent or a CloudEvent as a mapping. Nothing in it is believed but which resource it names,
-    except of an alert of Azure Monitor, which comes from a watched subscription and is entered here.
+    Nothing in an event is believed but which resource it names, except of an alert of Azure Monitor, which comes from a
+    watched subscription and is entered here.
     """
-    event = events.read(given)
-    native = natives.read(given.get("data"), now)
+    native = natives.read(event.data, now)
     if native is not None and events.ours(event, engine.project.config.targets):
         names = enter(engine, native, now)
         return Concern(tuple(names)) if names else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
@@ -120,14 +119,19 @@ def _alert_of_jira(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def event_grid(made: Taken) -> str:
-    """Judge a CloudEvent posted to a custom topic."""
+    """Judge a batch of CloudEvents posted to a custom topic."""
     if made.headers["aeg-sas-key"] != KEY or "api-version=2018-01-01" not in unquote(made.path):
         return "Unauthorized"
-    if not made.headers["content-type"].startswith("application/cloudevents+json"):
+    if not made.headers["content-type"].startswith("application/cloudevents-batch+json"):
         return "not a CloudEvent"
-    whole = all(made.body[name] for name in ("id", "source", "type", "time", "subject"))
-    small = len(json.dumps(made.body)) <= 1_000_000 and made.body["specversion"] == "1.0"
-    return "" if whole and small and isinstance(made.body["data"], dict) else "not a CloudEvent"
+    small = len(made.raw) <= 1_000_000
+    return "" if small and made.body and all(map(_cloud_event, made.body)) else "not a CloudEvent"
+
+
+def _cloud_event(event: Mapping[str, Any]) -> bool:
+    whole = all(event[name] for name in ("id", "source", "type", "time", "subject"))
+    datetime.fromisoformat(event["time"])
+    return whole and event["specversion"] == "1.0" and isinstance(event["data"], dict)
 
 
 JUDGES: Mapping[str, tuple[Judge, int]] = {

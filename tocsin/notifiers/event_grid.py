@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tocsin.connections.event_grid import address, by_key, cloud_event, publish
+from tocsin.connections.event_grid import address, checked_key, cloud_event, publish
 from tocsin.connections.http import Http
 from tocsin.core.message import Notice, Outcome
 from tocsin.notifiers.plain import cut
@@ -30,26 +30,26 @@ class EventGrid:
     """Publishes to one topic."""
 
     endpoint: str
-    key: Mapping[str, str]
-    http: Http
+    key: str
+    within: float
 
     def __repr__(self) -> str:
         return "EventGrid(key=…)"
 
     def deliver(self, notice: Notice) -> Outcome:
         """Publish one event. The same notice always has the same id."""
-        return outcome(publish(self.http, self.endpoint, event(notice), self.key))
+        return outcome(publish(self.endpoint, event(notice), self.key, self.within))
 
 
-def payload(notice: Notice) -> dict[str, Any]:
-    """Return what is sent."""
-    return event(notice)
+def payload(notice: Notice) -> list[dict[str, Any]]:
+    """Return what is sent: a batch of one event."""
+    return [event(notice)]
 
 
 def make(options: Mapping[str, str], secret: Callable[[str], str], http: Http) -> EventGrid:
     """Return the notifier of a receiver. Raises LookupError for a setting that is not set, ValueError for a bad one."""
-    key = by_key(secret(options["key_setting"]), options["key_setting"])
-    return EventGrid(address(options["endpoint"]), key, http)
+    key = checked_key(secret(options["key_setting"]), options["key_setting"])
+    return EventGrid(address(options["endpoint"]), key, http.timeout)
 
 
 def event(notice: Notice) -> dict[str, Any]:
@@ -61,5 +61,5 @@ def event(notice: Notice) -> dict[str, Any]:
         f"tocsin.{told['type']}",
         cut(f"{notice.rule}/{notice.target}", 500),
         told["data"],
-        told["timestamp"],
+        notice.at,
     )
