@@ -26,6 +26,7 @@ REMEDY, ACTING, JUDGING = "tocsin/core/remedy.py", "tocsin/engine/acting.py", "t
 CARRYING, HOLD, SWITCHES = "tocsin/engine/carrying.py", "tocsin/core/hold.py", "tocsin/engine/switches.py"
 CONSENTING, DECIDING, SIGNING_IN = "tocsin/engine/consenting.py", "tocsin/deciding.py", "tocsin/signing_in.py"
 EXECUTION = (REMEDY, ACTING, JUDGING, CARRYING)
+VERIFYING, STARTING = "tocsin/engine/verifying.py", "tocsin/core/starting.py"
 _STEPS = ["tests/test_steps.py", "tests/test_storms.py"]
 _PAGES = ["tests/test_deciding.py", "-m", "not slow"]
 TESTS = {
@@ -36,6 +37,8 @@ TESTS = {
     ACTING: _STEPS,
     JUDGING: _STEPS,
     CARRYING: _STEPS,
+    VERIFYING: ["tests/test_starting.py"],
+    STARTING: ["tests/test_starting.py"],
     HOLD: ["tests/test_hold.py", "-k", "told_from_what or shared_out"],
     SWITCHES: ["tests/test_hold.py", "-k", "by_hand or twice"],
     CONSENTING: _PAGES,
@@ -188,10 +191,22 @@ MUTANTS = (
         ("what is only asked makes a storm", "due and mode is Automation.ACT", "due and mode is not Automation.OFF"),
     ),
     *_in(
+        VERIFYING,
+        ("a revision that starts is late by the policy's clock", "now > max(applied + within, starts_by or applied)", "now > applied + within"),
+        ("a slow start takes the time of later checks", "check.within + slow", "check.within"),
+        ("what was known of a start is forgotten", "max(applied + starts, execution.starts_by or applied)", "applied + starts"),
+    ),
+    *_in(
+        STARTING,
+        ("a failed revision is still starting", "or new.running or new.failed", "or new.running"),
+        ("a start without an end is waited for", "min(delay + failures * period + timeout, LONGEST.total_seconds())", "min(1e9, delay + failures * period + timeout)"),
+        ("other probes count beside the startup probe", "startup or probes", "probes"),
+    ),
+    *_in(
         CARRYING,
         ("a step is done by two at once", "yield mine and self.elapsed() <= _DECIDED_FOR and self._newest(execution)", "yield mine"),
         ("what is not done is taken back", "done=done if outcome.did is Did.DONE else execution.done", "done=done"),
-        ("what was found done is forgotten", "applied=now, done=done)", "applied=now)"),
+        ("what was found done is forgotten", "done=done, starts_by=starts_by)", "starts_by=starts_by)"),
         ("what may be asked is let go", "if answer.ruling is Ruling.ASK and readable", "if False and readable"),
         ("what is let go is not told", "Kind.FAILED if firing else", "None if firing else"),
         ("a switch is released by taking back", "if undo.action in guard.FOR_A_PERSON:", "if False:"),

@@ -67,6 +67,9 @@ def test_06_every_revision_with_traffic_gets_the_switch(place: Place) -> None:
 def unproven(place: Place) -> None:
     """The switch was sent once, never proven, and a person is called by whoever the policy names."""
     place.run(12)
+    assert (place.phases(), place.told("NOT proven")) == (["applied"], 0), "it is starting"
+    assert place.told("Starting, proof follows") == 1
+    place.run(10)
     assert place.phases() == ["unverified"]
     assert place.patches == 1
     assert place.switch is None

@@ -21,6 +21,7 @@ from tocsin.core.action import Order, Preview, Undo
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.container import DEPLOYING, App, Revision, engaged, renamed, what_runs
 from tocsin.core.remedy import Applied, Did
+from tocsin.core.starting import patience
 from tocsin.core.template import GUARDS, guards, holding_back, looser, touched, with_guards
 
 _ACTION = "container_app.rollback"
@@ -98,7 +99,8 @@ class Rollback:
             return refused(sent, sending=True)
         if app.multiple and app.traffic:
             return Applied(Did.BUSY, f"{plan.words}; traffic moves once it runs", operation=sent.operation)
-        return Applied(Did.DONE, plan.words, before=app.latest, operation=sent.operation, undo=plan.undo)
+        starts = patience(plan.template or {})
+        return Applied(Did.DONE, plan.words, app.latest, operation=sent.operation, undo=plan.undo, starts=starts)
 
 
 def _plan(app: App, order: Order) -> _Plan:

@@ -8,7 +8,7 @@ never sent. Where several revisions may serve, the template is what production r
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 from tocsin.connections.arm import LATEST, ContainerApps
@@ -17,6 +17,7 @@ from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
 from tocsin.core.container import DEPLOYING, SECRET, App, Look, Revision, environment, what_runs
 from tocsin.core.remedy import Applied, Did
+from tocsin.core.starting import patience, starting
 
 _AGAIN = frozenset({Why.BUSY, Why.THROTTLED, Why.FAILED, Why.UNREACHABLE, Why.TIMEOUT})
 """Answers after which the next tick reads the world and tries again; any other ends the execution."""
@@ -116,7 +117,8 @@ class Change:
             return Look(False, f"the app could not be read: {app.why.value}")
         if app.template_serves and not wish.has(app.template):
             return Look(False, "what serves next does not have it")
-        return wish.look(app)
+        look = wish.look(app)
+        return look if look.holds else replace(look, starts=starting(app, lambda each: wish.has(each.template)))
 
     def _bring(self, order: Order, wish: Wish) -> Applied:
         target = order.target
@@ -126,17 +128,19 @@ class Change:
         if _wanted(app, target, wish):
             return self._settle(target, app, wish)
         base = _base(app, target, wish)
-        sent = self.apps.patch_template(target, app, wish.make(base))
+        made = wish.make(base)
+        sent = self.apps.patch_template(target, app, made)
         if isinstance(sent, NoAnswer):
             return refused(sent, sending=True)
-        words = f"{'; '.join(wish.changes(base))}, from the next revision"
-        return Applied(Did.DONE, words, before=app.latest, operation=sent.operation, undo=wish.undo(base))
+        words, undo = f"{'; '.join(wish.changes(base))}, from the next revision", wish.undo(base)
+        return Applied(Did.DONE, words, app.latest, operation=sent.operation, undo=undo, starts=patience(made))
 
     def _settle(self, target: Target, app: App, wish: Wish) -> Applied:
         """The template has it. Where old revisions keep their traffic, give it to the newest once that one runs."""
         look, new = wish.look(app), app.newest
         where = "" if look.holds else " in the template"
-        already = Applied(Did.ALREADY, f"{wish.already}{where}; {look.words}", after=app.latest)
+        starts = None if look.holds else starting(app, lambda each: wish.has(each.template))
+        already = Applied(Did.ALREADY, f"{wish.already}{where}; {look.words}", after=app.latest, starts=starts)
         if look.holds or not app.multiple or not app.traffic or app.provisioning in DEPLOYING:
             return already
         if new is None or not (new.active and new.running and wish.has(new.template)):

@@ -20,7 +20,7 @@ def show(root: Path | None, *, every: bool, output: Output) -> None:
     if output is Output.JSON:
         emit_json([_document(each) for each in found])
         return
-    cells = [[_begun(each), each.id, each.target, each.action, each.phase.value, each.reason] for each in found]
+    cells = [[_begun(each), each.id, each.target, each.action, each.state, each.reason] for each in found]
     console().print(table("actions", ["since", "execution", "target", "action", "phase", "why"], cells))
 
 
@@ -63,4 +63,4 @@ def _document(each: Execution) -> dict[str, object]:
     steps = [{"action": step.action, "args": dict(step.args), "name": step.name} for step in each.plan]
     when = {name: at.isoformat() for name, at in (("begun", each.begun), ("ended", each.ended)) if at}
     told = {"id": each.id, "policy": each.policy, "target": each.target, "episode": each.episode, "steps": steps}
-    return {**told, "phase": each.phase.value, "reason": each.reason, **when}
+    return {**told, "phase": each.phase.value, "state": each.state, "reason": each.reason, **when}

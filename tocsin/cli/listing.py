@@ -72,5 +72,5 @@ def _row(alert: Alert, told: list[Delivery], acts: list[Execution]) -> dict[str,
         "verdict": alert.last.value,
         "reason": alert.reason,
         "told": ", ".join(f"{each.receiver} {each.notice.kind} ({each.state})" for each in mine) or "-",
-        "done": ", ".join(f"{each.policy}: {each.phase} ({each.reason})" for each in done) or "-",
+        "done": ", ".join(f"{each.policy}: {each.state} ({each.reason})" for each in done) or "-",
     }

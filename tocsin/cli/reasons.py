@@ -208,7 +208,7 @@ def _executed(subject: Subject, known: Known) -> Iterator[Reason]:
         if subject.episode and each.episode == subject.episode:
             stopped = f" [{each.stopped_by}]" if each.stopped_by else ""
             begun = f", since {_at(each.begun)}" if each.begun else ""
-            yield Reason("policy", each.policy, f"{each.action}: {each.phase.value}{stopped}{begun}: {each.reason}")
+            yield Reason("policy", each.policy, f"{each.action}: {each.state}{stopped}{begun}: {each.reason}")
 
 
 def _at(at: datetime | None) -> str:

@@ -22,6 +22,8 @@ from tocsin.core.config import Target
 from tocsin.core.container import SCOPES
 from tocsin.core.message import Delivery
 from tocsin.core.remedy import Applied, Did
+from tocsin.core.starting import starting
+from tocsin.core.units import spell
 from tocsin.engine import switches
 from tocsin.engine.locking import alone
 from tocsin.ports import StoreUnavailable
@@ -33,15 +35,23 @@ def status(root: Path | None, name: str, output: Output) -> None:
     """Show every switch on every serving revision."""
     app = load_app(root)
     read = _read(app, target_of(app, name))
-    rows = [
-        {"revision": each.name, "weight": each.weight, "running": each.running, **_switches(each.env)}
-        for each in read.serving
-    ]
+    rows = [_row(each) for each in read.serving]
+    new = read.newest
+    coming = [_row(new)] if new and new.active and not new.serving else []
     if output is Output.JSON:
-        emit_json({"target": name, "serving": rows, "template": _switches(read.env)})
+        emit_json({"target": name, "serving": rows, "coming": coming, "template": _switches(read.env)})
         return
-    cells = [[row["revision"], f"{row['weight']}%", *(row[variable] for variable in SCOPES.values())] for row in rows]
-    console().print(table(f"killswitch of {name}", ["revision", "traffic", *SCOPES.values()], cells))
+    cells = [
+        [row["revision"], f"{row['weight']}%", row["state"], *(row[variable] for variable in SCOPES.values())]
+        for row in (*rows, *coming)
+    ]
+    console().print(table(f"killswitch of {name}", ["revision", "traffic", "state", *SCOPES.values()], cells))
+
+
+def _row(revision: container.Revision) -> dict[str, Any]:
+    state = "running" if revision.running else revision.state if revision.failed else "starting"
+    shown = {"revision": revision.name, "weight": revision.weight, "running": revision.running, "state": state}
+    return {**shown, **_switches(revision.env)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,17 +172,20 @@ def _record_outcome(app: App, order: Order, outcome: Applied) -> None:
 
 
 def _await(app: App, order: Order) -> bool:
-    """Return whether every serving revision was seen with the switch as wanted within the patience.
+    """Return whether every serving revision was seen with the switch as wanted within the time that a start may take.
 
     Where traffic is shared out, it follows only once the new revision runs: the same is then applied once more.
     """
-    target, until = order.target, time.monotonic() + _PATIENCE
-    with console(stderr=True).status(f"waiting for every serving revision of {target.name} …"):
+    target, variable, on, began = order.target, SCOPES[order.scope], order.verb == "engage", time.monotonic()
+    with console(stderr=True).status(f"waiting for every serving revision of {target.name} …") as status:
         while True:
             read = _read(app, target)
-            if container.verify(read, SCOPES[order.scope], order.verb == "engage").holds:
+            if container.verify(read, variable, on).holds:
                 return True
-            if time.monotonic() >= until:
+            starts = starting(read, lambda each: container.engaged(each.env.get(variable)) == on)
+            if starts:
+                status.update(f"{read.latest} is starting, which may take {spell(starts)} by its probes …")
+            if time.monotonic() >= began + max(_PATIENCE, starts.total_seconds() if starts else 0):
                 return False
             if read.multiple and read.traffic:
                 _once(app, order, unsaid={Did.BUSY, Did.ALREADY})

@@ -19,6 +19,7 @@ STYLES = {
     "not told": ("×", "bold magenta"),
     "intended": ("◆", "magenta"),
     "applied": ("◆", "magenta"),
+    "starting": ("◆", "yellow"),
     "verified": ("◆", "bold green"),
     "failed": ("◆", "bold red"),
     "unverified": ("◆", "bold red"),

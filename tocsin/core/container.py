@@ -173,6 +173,8 @@ class Look:
 
     holds: bool
     words: str
+    starts: timedelta | None = None
+    """How long what is wanted may take to serve since it was applied, while its revision only starts; else None."""
 
 
 def verify(app: App, variable: str, on: bool) -> Look:

@@ -186,7 +186,7 @@ def story(
     unit = unit_of(rule, signal)
     args = ", ".join(f"{key}={value}" for key, value in execution.args.items())
     facts = [
-        Fact("State", execution.phase.value),
+        Fact("State", execution.state),
         *(_what_for(alert, rule, target, unit, at) if alert else []),
         Fact("Target", target.name),
         *(Fact(name, value) for name, value in shown(alert.by if alert else ()).items()),
@@ -237,7 +237,7 @@ def _phrase(execution: Execution) -> str:
     """Return how it stands. Of what nothing can be read back of, only what the other side answered is known."""
     if execution.phase is Phase.VERIFIED and not execution.passed:
         return "Done and accepted"
-    return _PHRASES[execution.phase]
+    return "Starting, proof follows" if execution.starting else _PHRASES[execution.phase]
 
 
 _PHRASES = {
@@ -270,6 +270,9 @@ def _switch_story(execution: Execution) -> str:
         return "not touched by this policy"
     variable = container.SCOPES[execution.args.get("scope", "tools")]
     done = "engaged" if execution.action == "killswitch.engage" else "released"
+    if execution.starting:
+        until = f"{execution.starts_by:%H:%M} UTC" if execution.starts_by else "then"
+        return f"{variable} being {done}: the revision with it is starting, which may take until {until}"
     return f"{variable} {_SWITCHED[execution.phase].format(done=done)}"
 
 

@@ -82,6 +82,8 @@ class Applied:
     """Where the platform reports on a long-running change; empty when there is none."""
     undo: Undo | None = None
     """What takes it back; None when nothing was changed, or nothing can."""
+    starts: timedelta | None = None
+    """How long the new revision may take to serve; None when the change makes none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,8 @@ class Execution:
     """The person who ordered it; empty for a policy's."""
     stormy: bool = False
     """Whether it was ever asked because too much was wanted at once: from then on it is never done unasked."""
+    starts_by: datetime | None = None
+    """Until when the revision that the step under way made may take to serve, by the app's own probes."""
 
     def moved(self, phase: Phase, reason: str, **changes: Any) -> Execution:
         """Return the next version of this execution, in ``phase``."""
@@ -179,6 +183,16 @@ class Execution:
     def check_passed(self, name: str) -> datetime | None:
         """Return when the named check was seen to hold, or None."""
         return dict(self.passed).get(name)
+
+    @property
+    def starting(self) -> bool:
+        """Whether it is applied, and the app has time to start a revision with it."""
+        return self.phase is Phase.APPLIED and self.starts_by is not None and not self.passed
+
+    @property
+    def state(self) -> str:
+        """What people read of its phase."""
+        return "starting" if self.starting else self.phase.value
 
     @property
     def planned(self) -> Planned:
@@ -228,6 +242,7 @@ class Execution:
         """Return it with the next step intended."""
         step = self.plan[self.step + 1]
         fresh: dict[str, Any] = {"applied": None, "passed": (), "before": "", "after": "", "operation": ""}
+        fresh["starts_by"] = None
         changes = {"action": step.action, "args": step.args, "step": self.step + 1, "intended": now, "attempts": 0}
         return self.moved(Phase.INTENDED, reason, **fresh, **changes)
 

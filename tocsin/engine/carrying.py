@@ -73,7 +73,7 @@ class Carrier:
         attempted = replace(execution, sending=None)
         try:
             if resumed and outcome.did is Did.ALREADY:
-                return self._found_applied(attempted, outcome.detail, now)
+                return self._found_applied(attempted, outcome.detail, now, outcome.starts)
             return self._outcome(attempted, outcome, target, now)
         except Conflict:  # the lock ran out, and somebody decided without knowing of this
             said = attempted.moved(attempted.phase, outcome.detail, before=outcome.before, after=outcome.after)
@@ -103,10 +103,12 @@ class Carrier:
             waiting = execution.moved(Phase.INTENDED, outcome.detail, attempts=execution.attempts + 1)
             return self.reporter.saved(waiting, "busy", now)
         done = (*execution.done, Done(execution.planned.name, now, outcome.undo))
+        starts_by = now + outcome.starts if outcome.starts else None
         applied = execution.moved(
             Phase.APPLIED,
-            outcome.detail,
+            outcome.detail + _until(starts_by),
             applied=now,
+            starts_by=starts_by,
             before=outcome.before,
             after=outcome.after,
             operation=outcome.operation,
@@ -154,10 +156,11 @@ class Carrier:
     def _holds(self, execution: Execution, target: Target) -> bool | None:
         return self.actuators[execution.action].holds(remedy.order(execution, target))
 
-    def _found_applied(self, execution: Execution, words: str, now: datetime) -> int:
+    def _found_applied(self, execution: Execution, words: str, now: datetime, starts: timedelta | None = None) -> int:
         """What is so by now may be this execution's own doing, of which nothing is known that takes it back."""
-        done = (*execution.done, Done(execution.planned.name, now))
-        applied = execution.moved(Phase.APPLIED, words, applied=now, done=done)
+        done, starts_by = (*execution.done, Done(execution.planned.name, now)), now + starts if starts else None
+        words += _until(starts_by)
+        applied = execution.moved(Phase.APPLIED, words, applied=now, done=done, starts_by=starts_by)
         return self.reporter.saved(applied, "applied", now, Kind.ACTED)
 
     def look(self, execution: Execution, target: Target, now: datetime) -> Found:
@@ -175,6 +178,13 @@ class Carrier:
         if found.late:
             ended = execution.moved(Phase.UNVERIFIED, found.words, ended=now, passed=found.passed)
             return self._ended_badly(ended, "unverified", target, now)
+        if found.starts_by is None and execution.starting:
+            failed = execution.moved(Phase.APPLIED, found.words, starts_by=None, passed=found.passed)
+            return self.reporter.saved(failed, "not starting", now)
+        if found.starts_by and found.starts_by > max(filter(None, (execution.starts_by, execution.applied))):
+            words = f"{found.words}{_until(found.starts_by)}"
+            starts = execution.moved(Phase.APPLIED, words, starts_by=found.starts_by, passed=found.passed)
+            return self.reporter.saved(starts, "starting", now)
         if found.passed == execution.passed:
             return 0
         further = execution.moved(Phase.APPLIED, found.words, passed=found.passed)
@@ -306,6 +316,10 @@ class Carrier:
         left = ", ".join(each.name for each in execution.to_undo())
         reason = f"{execution.reason}; NOT taken back: {left}: {why}" if left else execution.reason
         return self.reporter.saved(execution.moved(Phase.FAILED, reason, ended=now), "failed", now, Kind.FAILED)
+
+
+def _until(starts_by: datetime | None) -> str:
+    return f"; starting: it may take until {starts_by:%H:%M:%S} UTC, by the app's own probes" if starts_by else ""
 
 
 _MOST_TRIES = 15

@@ -68,7 +68,7 @@ def _executions(engine: Engine, target: Target, scope: str, since: Since) -> Ite
         new = each.phase.acting or since.versions.get(each.id) != each.version
         steps = each.plan or (each.planned,)
         if each.target == target.name and new and each.phase not in _CAME_TO_NOTHING and _engages(steps, scope):
-            yield f"{each.policy if each.by else f'policy {each.policy}'}: {each.phase.value}"
+            yield f"{each.policy if each.by else f'policy {each.policy}'}: {each.state}"
 
 
 def _people(engine: Engine, target: Target, scope: str, since: Since) -> Iterator[str]:

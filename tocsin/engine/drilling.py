@@ -17,6 +17,7 @@ from tocsin.core.answer import NoAnswer
 from tocsin.core.container import DEPLOYING, SCOPES, SECRET, engaged
 from tocsin.core.drill import Report, Result, Step
 from tocsin.core.remedy import Did
+from tocsin.core.starting import UNREAD, patience, starting
 from tocsin.core.text import scrub
 from tocsin.engine.announcing import Announcer, awaited_alert
 from tocsin.engine.claiming import claims, so_far
@@ -146,10 +147,15 @@ class Drill:
         return Result.PROVEN if good else Result.FAILED, "; ".join(filter(None, (outcome.detail, self.grip.foreign)))
 
     def _proof(self, *, on: bool) -> tuple[Result, str]:
-        result, words = self._until(PATIENCE, lambda: self._seen(on=on))
+        result, words = self._until(max(PATIENCE, self._start()), lambda: self._seen(on=on))
         if result is Result.PROVEN:
             self.grip.record(f"{'engage' if on else 'release'} verified", {"detail": words})
         return result, words
+
+    def _start(self) -> timedelta:
+        """Return how long a new revision of the app may take to serve."""
+        app = self.engine.configuration.read(self.target)
+        return UNREAD if isinstance(app, NoAnswer) else patience(app.template)
 
     def _seen(self, *, on: bool) -> tuple[Result, str]:
         """Look at what serves. Where traffic is shared out, the platform has to be told once more to move it."""
@@ -161,6 +167,8 @@ class Drill:
             return Result.PROVEN, seen.words
         if written and app.multiple:
             self.grip.once("engage" if on else "release")
+        if starting(app, lambda each: engaged(each.env.get(self.variable)) == on):
+            return Result.UNPROVEN, f"still starting: {seen.words}"
         return Result.UNPROVEN, seen.words if not seen.holds else f"{seen.words}, and the next revision differs"
 
     def _tell(self) -> tuple[Result, str]:

@@ -37,7 +37,7 @@ class Reporter:
     def save(self, execution: Execution, entry: Record, deliveries: Iterable[Delivery] = ()) -> None:
         """Save an execution's next version. Raises ``Conflict`` when another writer was first."""
         self.store.record(execution, [entry], deliveries)
-        self.log.info("execution", id=execution.id, phase=execution.phase.value, reason=execution.reason)
+        self.log.info("execution", id=execution.id, phase=execution.state, reason=execution.reason)
         self.tally.count("actions", target=execution.target, action=execution.action, outcome=entry.event)
 
     def saved(self, execution: Execution, event: str, now: datetime, kind: Kind | None = None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -17,6 +17,7 @@ from tocsin.core.policy import Check
 from tocsin.core.remedy import Execution, order
 from tocsin.core.schedule import settled
 from tocsin.core.signal import Logs, Signal
+from tocsin.core.starting import starting
 from tocsin.core.units import spell
 from tocsin.ports import Actuator, Configuration, Provable, Telemetry
 
@@ -30,7 +31,8 @@ Passed = tuple[tuple[str, datetime], ...]
 class Found:
     """What one look found: the checks that hold, the first that does not, and whether its time is up.
 
-    ``again`` says that the platform needs the action applied once more to finish (traffic still on old revisions).
+    ``again`` says that the platform needs the action applied once more to finish (traffic still on old revisions);
+    ``starts_by`` until when the revision with the change may take to serve, while it only starts.
     """
 
     passed: Passed
@@ -38,6 +40,7 @@ class Found:
     words: str
     late: bool = False
     again: bool = False
+    starts_by: datetime | None = None
 
 
 def proofs(execution: Execution, checks: Sequence[Check]) -> tuple[Check, ...]:
@@ -74,8 +77,21 @@ def _reads_back(actuator: Actuator, execution: Execution) -> bool:
 def _look(actuator: Actuator, given: Order) -> Look:
     if isinstance(actuator, Provable):
         look = actuator.look(given)
-        return Look(look.holds, f": {look.words}")
+        return replace(look, words=f": {look.words}")
     return Look(bool(actuator.holds(given)), "")
+
+
+_AS_KNOWN = timedelta()
+"""How long a start may take where nothing new is known of it: as long as was known when it was applied."""
+
+
+def _timed(found: Found, execution: Execution, starts: timedelta | None, within: timedelta, now: datetime) -> Found:
+    """Return whether it is late: a revision that only starts has the time of its own probes, if that is longer."""
+    applied = execution.applied
+    if applied is None:
+        return found
+    starts_by = None if starts is None else max(applied + starts, execution.starts_by or applied)
+    return replace(found, late=now > max(applied + within, starts_by or applied), starts_by=starts_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,39 +111,42 @@ class Verifier:
         actuator: Actuator | None = None,
     ) -> Found:
         """Return how far the proof has come at ``now``. What was done comes first: ``actuator`` reads it back."""
-        name, passed = execution.action, execution.passed
+        name, passed, began = execution.action, execution.passed, execution.applied or now
         if actuator is not None and _reads_back(actuator, execution):
             look = _look(actuator, order(execution, target))
             if not look.holds:
-                late = execution.applied is not None and now - execution.applied > execution.planned.within
-                return Found(passed, name, f"{name} is not seen in force yet{look.words}", late, actuator.finishes)
+                seen = replace(look, words=f"{name} is not seen in force yet{look.words}")
+                found = Found(passed, name, seen.words, again=actuator.finishes)
+                return _timed(found, execution, seen.starts, execution.planned.within, now)
             passed = (*passed, (name, now))
+        slow = timedelta()
         for name, check in named(proofs(execution, checks)):
-            if name in dict(passed):
-                continue
-            since = passed[-1][1] if passed else execution.applied or now
-            holds, words, again = self._holds(check, target, since, now)
-            if not holds:
-                late = execution.applied is not None and now - execution.applied > check.within
-                return Found(passed, name, words, late, again)
-            passed = (*passed, (name, now))
+            if name not in dict(passed):
+                since = passed[-1][1] if passed else began
+                seen, again = self._holds(check, target, since, now)
+                if not seen.holds:
+                    found = Found(passed, name, seen.words, again=again)
+                    return _timed(found, execution, seen.starts, check.within + slow, now)
+                passed = (*passed, (name, now))
+            slow = max(slow, dict(passed)[name] - began - check.within)
         words = "; ".join(f"{name} seen at {at:%H:%M:%S}" for name, at in passed)
         return Found(passed, None, words or "the other side accepted it; nothing of it can be read back")
 
-    def _holds(self, check: Check, target: Target, since: datetime, now: datetime) -> tuple[bool, str, bool]:
+    def _holds(self, check: Check, target: Target, since: datetime, now: datetime) -> tuple[Look, bool]:
         if check.container_env:
             return self._variable(check, target)
-        holds, words = self._signal(check, target, since, now)
-        return holds, words, False
+        return Look(*self._signal(check, target, since, now)), False
 
-    def _variable(self, check: Check, target: Target) -> tuple[bool, str, bool]:
+    def _variable(self, check: Check, target: Target) -> tuple[Look, bool]:
         app = self.configuration.read(target)
         if isinstance(app, NoAnswer):
-            return False, f"the app could not be read: {app.why}", False
+            return Look(False, f"the app could not be read: {app.why}", _AS_KNOWN), False
         name, wanted = check.container_env or "", check.is_ == "on"
         seen = container.verify(app, name, wanted)
         again = not seen.holds and app.multiple and container.engaged(app.env.get(name)) == wanted
-        return seen.holds, seen.words, again
+        if not seen.holds:
+            seen = replace(seen, starts=starting(app, lambda each: container.engaged(each.env.get(name)) == wanted))
+        return seen, again
 
     def _signal(self, check: Check, target: Target, since: datetime, now: datetime) -> tuple[bool, str]:
         """The window begins after ``since`` and ends where ingestion is complete; silence in it proves nothing."""

@@ -243,12 +243,16 @@ def replica(revision: Revision, number: int, created: datetime, now: datetime) -
 
 def first_template(container: str, env: Mapping[str, str]) -> dict[str, Any]:
     """Return a template as the accelerator's, with parts that an older SDK does not know."""
-    probe = {"type": "Liveness", "httpGet": {"path": "/healthz", "port": 8000}, "periodSeconds": 30}
+    asked = {"httpGet": {"path": "/healthz", "port": 8000}, "timeoutSeconds": 5}
+    probes = [
+        {"type": "Startup", **asked, "periodSeconds": 10, "failureThreshold": 60},
+        {"type": "Liveness", **asked, "periodSeconds": 30, "failureThreshold": 3},
+    ]
     api: dict[str, Any] = {
         "name": container,
         "image": "registry.example/sales-research-api:2026.11",
         "resources": {"cpu": 1.0, "memory": "2Gi", "ephemeralStorage": "4Gi"},
-        "probes": [probe],
+        "probes": probes,
         "env": [{"name": "APPLICATIONINSIGHTS_CONNECTION_STRING", "secretRef": "appinsights"}],
     }
     template = {
