@@ -36,7 +36,7 @@ PER_CALL = Rule.model_validate(
         "id": "dear_calls",
         "summary": "x",
         "severity": "P2",
-        "when": {"signal": "cost_per_call", "above": "1", "over": "1h", "by": ["agent", "model"]},
+        "when": {"signal": "cost", "above": "1", "over": "1h", "by": ["agent", "model"]},
     }
 )
 

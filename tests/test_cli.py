@@ -36,7 +36,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 
 def test_the_shipped_files_have_no_problem(root: Path) -> None:
-    assert "42 rules, 8 policies, 1 targets: no problems" in run("check", str(root))
+    assert "49 rules, 8 policies, 1 targets: no problems" in run("check", str(root))
     assert json.loads(run("check", str(root), "-o", "json"))["problems"] == []
 
 

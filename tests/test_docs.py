@@ -127,7 +127,18 @@ def _rows(at: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
         "cost.call": {"value": "0.6", **cost, **tokens},
         "eval.result": case,
     }
-    for name, more in told.items():
+    stopped = {"ok": "false", "error": "Error code: 400 content_filter"}
+    told_besides = {
+        "agent.version_lookup_failed": {"error": "Error code: 404"},
+        "response.returned": stopped,
+        "cost.call": {"value": "0.0", **cost, **tokens},
+        "eval.result": {
+            "args_redacted.suite": "redteam",
+            "args_redacted.passed": "False",
+            "args_redacted.case_id": "r1",
+        },
+    }
+    for name, more in (*told.items(), *told_besides.items()):
         yield "AppTraces", {**common, "Message": name, "Properties": {"event_name": name, **more}}
     refused = {**common, "Name": "POST /research/stream", "Success": False, "DurationMs": 1200.0}
     yield (

@@ -94,6 +94,8 @@ def traces() -> Iterator[dict[str, Any]]:
     yield event("cost.call", AT - 3 * DAY, value=9.0)
     yield event("cost.call", AT - 8 * DAY - MINUTE, value=9.0)
     yield event("cost.call", AT - 7 * DAY, value=9.0)
+    free = {"args_redacted__agent": "writer", "args_redacted__model": "gpt-new", "args_redacted__input_tokens": 5}
+    yield event("cost.call", minutes(10), 2, value=0.0, **free)
     # What the shipped rules count besides.
     for at, count, error in ((9, 3, "Foundry: 503"), (11, 50, "Foundry: 503"), (9, 4, "KeyError")):
         yield event("worker.completed", minutes(at), count, ok="False", error=error, external_system="planner")
@@ -106,6 +108,10 @@ def traces() -> Iterator[dict[str, Any]]:
     yield event("retrieval.returned", minutes(4.5), 2, ok="false", error="[Errno -2] Name or service not known")
     yield event("eval.result", minutes(600), args_redacted__score=1, args_redacted__groundedness=0.9)
     yield event("eval.result", minutes(600), 3, args_redacted__score=0, args_redacted__groundedness="")
+    told = {"args_redacted__score": 0, "args_redacted__groundedness": 0}
+    yield event("eval.result", minutes(30), 2, args_redacted__suite="Red-Team", args_redacted__passed="False", **told)
+    yield event("eval.result", minutes(30), 9, args_redacted__suite="redteam", args_redacted__passed="True")
+    yield event("agent.version_lookup_failed", minutes(14), 4, error="Error code: 404")
     yield event("request.received", minutes(55), 458)
 
 
@@ -163,7 +169,14 @@ RECENT = sum(each["ItemCount"] for each in OWN if minutes(30) <= each["TimeGener
 
 BY_HAND: dict[str, list[dict[str, Any]]] = {
     "api_down": one(4, 4),
-    "cost_per_call": one(0.7 / 3, 3),
+    "abandoned_requests": one(0.5, 458),
+    "content_filtered": one(0.0, 128 + 160),
+    "cost_per_call": one(0.7 / 458, 5),
+    "model_misconfigured": one(0.0, 117),
+    "model_unreachable": one(0.0, 117),
+    "model_without_price": [{"_window": 0, "model": "gpt-new", "value": 2.0, "events": 2}],
+    "redteam_failures": [{"_window": 172_800, "value": 2.0, "events": 2}],
+    "version_lookup_failures": one(4.0, 4),
     "dependency_failures": [
         {"_window": 0, "host": "database", "value": 1.0, "events": 7},
         {"_window": 0, "host": "foundry", "value": 1.0, "events": 2},
@@ -186,8 +199,9 @@ BY_HAND: dict[str, list[dict[str, Any]]] = {
     "slo_burn_4": one(102 / 108, 108),
     **dict.fromkeys(("slo_burn_slow", "slo_burn_slow_2", "slo_burn_slow_3", "slo_burn_slow_4"), BURNING),
     "success_rate_low": one(4 / 6, 6),
-    "token_budget": one(360, 3),
-    "token_budget_spent": one(360, 3),
+    "success_rate_low_2": one(0.0, 108),
+    "token_budget": one(370, 5),
+    "token_budget_spent": one(370, 5),
     "tool_failures": one(0.2, 5),
     "worker_failures": [
         {"_window": 0, "agent": "", "value": 1.0, "events": 100},
@@ -218,10 +232,11 @@ BY_HAND: dict[str, list[dict[str, Any]]] = {
     ],
     "hitl_skipped": [{"_window": 172_800, "tool": "send_email", "value": 2.0, "events": 2}],
     "hitl_rejection_spike": [{"_window": 0, "value": 3.0, "events": 3}],
-    "cost_jump": [{"_window": 0, "value": 0.5, "events": 1}, {"_window": 604800, "value": 0.7, "events": 3}],
+    "cost_jump": [{"_window": 0, "value": 0.5, "events": 1}, {"_window": 604800, "value": 0.7, "events": 5}],
     "dear_calls": [
         {"_window": 0, "agent": "planner", "model": "gpt", "value": 0.3, "events": 1},
-        {"_window": 0, "agent": "writer", "model": "gpt", "value": 0.2, "events": 2},
+        {"_window": 0, "agent": "writer", "model": "gpt", "value": 0.4, "events": 2},
+        {"_window": 0, "agent": "writer", "model": "gpt-new", "value": 0.0, "events": 2},
     ],
     "own_kql": [
         {"_window": 0, "exception": "OSError", "value": 1.0},

@@ -133,7 +133,15 @@ CASES: dict[str, tuple[Given, Given]] = {
         [trace("cost.call", 50, value=1.21), trace("cost.call", 50, 7 * 1440 + 60, value=1)],
         [trace("cost.call", 50, value=1.2), trace("cost.call", 50, 7 * 1440 + 60, value=1)],
     ),
-    "cost_per_call": ([trace("cost.call", 20, value=0.56)], [trace("cost.call", 20, value=0.55)]),
+    # Two calls a request.
+    "cost_per_call": (
+        [trace("cost.call", 20, value=0.28), trace("request.received", 10)],
+        [trace("cost.call", 20, value=0.275), trace("request.received", 10)],
+    ),
+    "model_without_price": (
+        [trace("cost.call", 1, value="0.0", args_redacted__input_tokens=1, args_redacted__model="m")],
+        [trace("cost.call", 9, value="0.0001", args_redacted__input_tokens=1), trace("cost.call", 9, value="0.0")],
+    ),
     **{
         name: (
             [trace("cost.call", 1000, 1000, args_redacted__input_tokens=tokens, args_redacted__output_tokens=1001)],
@@ -144,6 +152,22 @@ CASES: dict[str, tuple[Given, Given]] = {
     "model_outage": (
         [*responses(0, 21, error=FOUNDRY), *responses(79, 0), *responses(0, 4, error="KeyError")],
         [*responses(0, 20, error=FOUNDRY), *responses(79, 0), *responses(0, 4, error="KeyError")],
+    ),
+    "model_misconfigured": (
+        [*responses(0, 21, error="Foundry: Error code: 404"), *responses(79, 0)],
+        [*responses(0, 20, error="Foundry: Error code: 404"), *responses(79, 1), *responses(0, 9, error=FOUNDRY)],
+    ),
+    "model_unreachable": (
+        [*responses(0, 21, error="Connection error."), *responses(79, 0)],
+        [*responses(0, 20, error="Connection error."), *responses(79, 1)],
+    ),
+    "content_filtered": (
+        [*responses(0, 21, error="Error code: 400 content_filter"), *responses(79, 0)],
+        [*responses(0, 20, error="Error code: 400 content_filter"), *responses(79, 1)],
+    ),
+    "version_lookup_failures": (
+        [trace("agent.version_lookup_failed", 3)],
+        [trace("agent.version_lookup_failed", 2)],
     ),
     "private_endpoint_dns": (
         [trace("retrieval.returned", 21, ok="false", error=DNS)],
@@ -164,6 +188,13 @@ CASES: dict[str, tuple[Given, Given]] = {
     "quality_drop": (
         [trace("eval.result", 10, 900, args_redacted__score=0.74)],
         [trace("eval.result", 10, 900, args_redacted__score=0.75)],
+    ),
+    "redteam_failures": (
+        [trace("eval.result", 1, args_redacted__suite="red_team", args_redacted__passed="False")],
+        [
+            trace("eval.result", 9, args_redacted__suite="redteam", args_redacted__passed="True"),
+            trace("eval.result", 9, args_redacted__suite="quality", args_redacted__passed="False"),
+        ],
     ),
     "container_restarts": (rising(4), rising(3)),
     "resource_pressure_cpu": (measured("cpu", 85.1), measured("cpu", 85)),
@@ -194,8 +225,12 @@ CASES: dict[str, tuple[Given, Given]] = {
         [trace("worker.completed", n, ok=ok, external_system="planner") for n, ok in ((90, "true"), (10, "false"))],
     ),
     "no_output": (
-        [trace("request.received", 100, 20), *responses(80, 9, 10)],
-        [trace("request.received", 100, 20), *responses(80, 10, 10)],
+        [trace("request.received", 100, 20), *responses(80, 9, 10), *rising(1)],
+        [trace("request.received", 100, 20), *responses(80, 9, 10), *rising(0)],
+    ),
+    "abandoned_requests": (
+        [trace("request.received", 100, 20), *responses(40, 9, 10)],
+        [trace("request.received", 100, 20), *responses(40, 10, 10)],
     ),
     "dependency_failures": (calls(89, 11), calls(90, 10)),
     "killswitch_engaged": ([gauged("engaged", 1, scope="tools")], []),

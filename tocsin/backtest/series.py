@@ -101,6 +101,7 @@ class Recorded:
     grid: Grid
     instances: Mapping[Instance, Values]
     denies: bool = False
+    confirms: bool = False
     configured: bool = False
     says: Says = field(default_factory=dict)
     found: Mapping[Instance, Point] | None = None

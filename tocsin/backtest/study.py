@@ -108,7 +108,7 @@ class Studies:
             finally:
                 self.moved(each.grid.count)
             missing = _missing(each)
-            if all(source.denies for source in sources):
+            if all(source.denies for source in sources) or _unconfirmed(each):
                 unplayed.append(Unplayed(*name, missing))
                 continue
             partly += [Unplayed(*name, missing)] if missing else []
@@ -170,6 +170,12 @@ def _replayable(each: Watched) -> list[Logs | None]:
     if each.signal is None:
         return [None]
     return [source for source in each.signal.asked(each.rule.when.only) if isinstance(source, Logs)]
+
+
+def _unconfirmed(each: Watched) -> bool:
+    """Return whether a breach counts only where something confirms it that history does not hold."""
+    sources = each.signal.asked(each.rule.when.only) if each.signal else ()
+    return any(isinstance(source, Gauge) and source.confirms for source in sources)
 
 
 def _missing(each: Watched) -> str:

@@ -15,7 +15,7 @@ from tocsin.core.container import Finding
 from tocsin.core.instance import Special
 from tocsin.core.points import LONGEST_WORD, number, points_of
 from tocsin.core.rule import Rule
-from tocsin.core.signal import Configured, Logs, Says, Signal, Source
+from tocsin.core.signal import Configured, Gauge, Logs, Says, Signal, Source
 from tocsin.core.text import normalize
 
 TWO_ROWS = "two rows for one instance: the `by` columns do not tell them apart"
@@ -75,6 +75,8 @@ class Series(Protocol):
     @property
     def denies(self) -> bool: ...
     @property
+    def confirms(self) -> bool: ...
+    @property
     def says(self) -> Says: ...
     @property
     def found(self) -> Mapping[Instance, Point] | None: ...
@@ -96,6 +98,8 @@ class _Source:
     configured: bool = False
     denies: bool = False
     """Whether it says only that what the other sources see is no breach."""
+    confirms: bool = False
+    """Whether it says only that what the other sources see is one."""
     points: Mapping[_Key, Mapping[Instance, Point]] = field(default_factory=dict)
     refused: Mapping[_Key, str] = field(default_factory=dict)
     says: Says = field(default_factory=dict)
@@ -193,15 +197,28 @@ class Measured:
     def _instance(self, by: Instance, alert: Alert | None, live: _Liveness) -> Seen:
         """A rule with ``by`` asks the configuration of its own instances only, and the rows of all the others."""
         own = self._of_configuration(by)
-        asked = [source for source in self.sources if not source.denies and (not by or source.configured == own)]
+        measuring = [source for source in self.sources if not (source.denies or source.confirms)]
+        asked = [source for source in measuring if not by or source.configured == own]
         seen = together([self._source(source, by, alert, live) for source in asked])
-        return self._denied(seen, live.slot)
+        return self._confirmed(self._denied(seen, live.slot), live.slot)
 
     def _denied(self, seen: Seen, slot: datetime) -> Seen:
         """Return clear for a breach that another source denies. One that does not answer denies nothing."""
         denials = (source.at(slot).get(()) for source in self.sources if source.denies)
         if seen.verdict is Verdict.BREACHED and any(point is not None and point.value for point in denials):
             return Seen(Verdict.CLEAR, seen.value, "denied by telemetry", seen.detail)
+        return seen
+
+    def _confirmed(self, seen: Seen, slot: datetime) -> Seen:
+        """Return the breach if every source that has to confirm it does; unknown where one was not read, else clear."""
+        for source in self.sources if seen.verdict is Verdict.BREACHED else ():
+            if not source.confirms:
+                continue
+            point = source.at(slot).get(())
+            if source.refusal(slot) or point is None or point.value is None:
+                return Seen(Verdict.UNKNOWN, seen.value, source.refusal(slot) or "what confirms it was not read")
+            if not point.value:
+                return Seen(Verdict.CLEAR, seen.value, "not confirmed by what else was read", seen.detail)
         return seen
 
     def _source(self, source: Series, by: Instance, alert: Alert | None, live: _Liveness) -> Seen:
@@ -309,11 +326,12 @@ def measure(rule: Rule, signal: Signal | None, heard: Sequence[Heard], newest: d
 
 def _source(rule: Rule, heard: Heard, kind: Source | None, counting: bool) -> _Source:
     configured, denies = isinstance(kind, Configured), isinstance(kind, Logs) and kind.denies
+    confirms = isinstance(kind, Gauge) and kind.confirms
     says = kind.says if isinstance(kind, Configured) else {}
     if heard.findings is not None:
         return _Source(True, says=says, found=_findings(rule, heard.findings))
     if heard.refused is not None:
-        return _Source(configured, denies, says=says, silenced=heard.refused.why.value)
+        return _Source(configured, denies, confirms, says=says, silenced=heard.refused.why.value)
     points: dict[_Key, dict[Instance, Point]] = {}
     refused: dict[_Key, str] = {}
     for ask, answer in heard.answers:
@@ -328,7 +346,7 @@ def _source(rule: Rule, heard: Heard, kind: Source | None, counting: bool) -> _S
     cut = (
         window.slot for ask, found in heard.answers if isinstance(found, Rows) and found.cut for window in ask.windows
     )
-    return _Source(False, denies, points, refused, parts=tuple(parts), unfinished=frozenset(cut))
+    return _Source(False, denies, confirms, points, refused, parts=tuple(parts), unfinished=frozenset(cut))
 
 
 def _findings(rule: Rule, findings: Sequence[Finding]) -> dict[Instance, Point]:

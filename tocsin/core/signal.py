@@ -58,6 +58,9 @@ class Gauge:
     ``meter`` names who reads them, ``reading`` which of them is meant. Those of one window become one value by ``fold``
     (``rise``: by how much counters rose), times ``scale``. An ``instant`` gauge is read now and tells nothing of
     earlier; the others know their past.
+
+    One that ``confirms`` is no measurement: a breach that the signal's other sources see stands only where it reads
+    more than 0. Where it cannot be read nobody knows. Its signal has no dimensions.
     """
 
     meter: Literal["metrics", "queues", "probes", "approver", "switches"]
@@ -65,6 +68,7 @@ class Gauge:
     fold: Literal["max", "min", "mean", "sum", "rise"] = "max"
     scale: float = 1.0
     instant: bool = True
+    confirms: bool = False
 
 
 Source = Logs | Configured | Gauge

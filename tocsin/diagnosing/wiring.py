@@ -51,6 +51,9 @@ EVENTS: Mapping[str, Event] = {
     "tool.hitl_rejected": Event(_CHECKPOINT, _SEVERAL),
     "tool.hitl_skipped": Event(_CHECKPOINT, _SEVERAL),
     "tool.hitl_misconfigured": Event(_CHECKPOINT, _SEVERAL),
+    "agent.version_lookup_failed": Event(
+        "the accelerator emits it when Foundry does not say an agent's version", ("request.received",)
+    ),
     "response.returned": Event("the workflow emits it when it answers or fails, with `ok` and milliseconds"),
     "cost.call": Event("nobody emits it by default: call `record_call_cost` where the model is called, and give the "
                        "model its price"),

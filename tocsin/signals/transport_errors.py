@@ -1,28 +1,9 @@
 """Connections that could not be made: names that do not resolve, endpoints that refuse or are closed to the public."""
 
+from tocsin.core.causes import CONNECTION, CONNECTION_WORDS, names_any
 from tocsin.core.signal import Logs, Signal
 
-_SAID = (
-    "Name or service not known",
-    "Temporary failure in name resolution",
-    "No address associated with hostname",
-    "Name does not resolve",
-    "getaddrinfo failed",
-    "Failed to resolve",
-    "Cannot connect to host",
-    "Failed to establish a new connection",
-    "All connection attempts failed",
-    "Connection refused",
-    "Network is unreachable",
-    "No route to host",
-    # What a service answers when its name resolves to the public address, past the private endpoint.
-    "Public access is disabled",
-)
 _RAISED = ("ServiceRequestError", "ClientConnector", "gaierror", "ConnectError", "ConnectTimeout", "ConnectionError")
-
-
-def _any(column: str, words: tuple[str, ...]) -> str:
-    return "(" + " or ".join(f"{column} contains '{each}'" for each in words) + ")"
 
 
 SIGNAL = Signal(
@@ -33,7 +14,7 @@ SIGNAL = Signal(
     sources=(
         Logs(
             table="AppTraces",
-            where="isnotempty(tostring(Properties.event_name)) and " + _any("tostring(Properties.error)", _SAID),
+            where=f"isnotempty(tostring(Properties.event_name)) and {CONNECTION}",
             value="sum(ItemCount)",
             detail="max('errors of the app')",
         ),
@@ -46,7 +27,7 @@ SIGNAL = Signal(
         ),
         Logs(
             table="AppExceptions",
-            where=f"({_any('ExceptionType', _RAISED)} or {_any('OuterMessage', _SAID)})",
+            where=f"({names_any('ExceptionType', _RAISED)} or {names_any('OuterMessage', CONNECTION_WORDS)})",
             value="sum(ItemCount)",
             detail="max('exceptions')",
         ),

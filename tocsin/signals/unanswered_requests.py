@@ -7,8 +7,9 @@ _RETURNED = "sumif(ItemCount, tostring(Properties.event_name) == 'response.retur
 
 SIGNAL = Signal(
     name="unanswered_requests",
-    summary="By how much the responses, failed ones too, fall short of the requests, as a share of the requests. Those "
-    "still being answered count: choose a window much longer than an answer takes.",
+    summary="By how much the responses, failed ones too, fall short of the requests, as a share of the requests. A "
+    "client that goes away, as a closed browser does, ends its request without a response. Those still being answered "
+    "count, too: choose a window much longer than an answer takes.",
     unit="ratio",
     sources=(
         Logs(

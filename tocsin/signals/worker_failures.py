@@ -2,17 +2,19 @@
 
 from types import MappingProxyType
 
+from tocsin.core.causes import FILTERED, REFUSED
 from tocsin.core.signal import Logs, Signal
 
 SIGNAL = Signal(
     name="worker_failures",
-    summary="Share of the workers' runs that failed.",
+    summary="Share of the workers' runs that failed, those aside that an engaged killswitch or the content filter "
+    "stopped.",
     unit="ratio",
     sources=(
         Logs(
             table="AppTraces",
             where="tostring(Properties.event_name) == 'worker.completed' and "
-            "isnotnull(tobool(tostring(Properties.ok)))",
+            f"isnotnull(tobool(tostring(Properties.ok))) and not({REFUSED}) and not({FILTERED})",
             value="todouble(sumif(ItemCount, tobool(tostring(Properties.ok)) == false)) / sum(ItemCount)",
         ),
     ),
