@@ -230,6 +230,7 @@ def test_a_value_that_can_be_none_hides_no_other(
     rule = Rule.model_validate({"id": "sums", "summary": "{value}", "severity": "P1", "when": when, "offset": "0s"})
     stage = Stage(rule)
     stage.busy(T0 - 5 * MINUTE, T0 + 5 * MINUTE)
+    emit(stage, T0, "request.received")
     name = "cost.call" if signal[0] in "ct" else "eval.result"
     for at, said in enumerate([properties, *({key: each} for each in POISON for _ in range(2))]):
         emit(stage, T0 + at * SECOND, name, **said)
