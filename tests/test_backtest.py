@@ -148,7 +148,7 @@ def test_files_belong_to_the_table_they_are_named_after(tmp_path: Path) -> None:
         (tmp_path / name).write_text("TimeGenerated\n")
     found = Recording.of(tmp_path)
     assert sorted(found.files) == ["AppDependencies", "AppRequests", "AppTraces"]
-    assert [each.split(" is ")[0] for each in found.ignored] == ["notes.csv"]
+    assert [each.name for each in found.others] == ["notes.csv"]
 
 
 def test_the_portals_csv_is_read(tmp_path: Path) -> None:

@@ -1,148 +1,104 @@
-"""Exported telemetry on disk: Parquet, CSV and JSON files become the tables that questions are asked of."""
+"""Exported telemetry on disk: which files there are, and to which table each belongs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tocsin.core.errors import nearest
-from tocsin.core.schema import TABLES
-from tocsin.telemetry import landing
+from tocsin.backtest.laying import Laying
+from tocsin.backtest.unwrapping import ENDINGS, NoRecording, Unwrapping, ending
+from tocsin.core.schema import CLASSIC, TABLES
 
-KINDS = {
-    ".parquet": "read_parquet",
-    ".csv": "read_csv",
-    ".tsv": "read_csv",
-    ".json": "read_json",
-    ".jsonl": "read_json",
-    ".ndjson": "read_json",
-}
-"""What is read, by the ending of its name; CSV and JSON may be compressed (``.gz``)."""
-
-_TIMES = ["%m/%d/%Y, %I:%M:%S.%g %p", "%m/%d/%Y, %H:%M:%S.%g", "%d/%m/%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"]
-"""How the portal writes times, besides ISO 8601."""
-
-
-class NoRecording(Exception):
-    """There is nothing to replay; the message says why."""
+__all__ = ["NoRecording", "Recording"]
 
 
 @dataclass(slots=True)
 class Recording:
     """The files of a folder, by the table that each belongs to.
 
-    A file belongs to the table whose name it begins with, or in whose folder it is: ``AppTraces-2026-10.parquet``,
-    ``AppTraces/part-0.parquet``. ``ignored`` says of every other file why it was not read.
+    A file belongs to the table that its name names, or the folder it is in: ``AppTraces-2026-10.parquet``,
+    ``am-apptraces/…/PT05M.json``, also by the classic names (``traces.csv``). The rows of one that names none say
+    themselves where they belong (``others``). ``ignored`` says of every other file why it was not read, and what else
+    is worth knowing of what was.
     """
 
     folder: Path
     files: dict[str, list[Path]] = field(default_factory=dict)
+    others: list[Path] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, folder: Path) -> Recording:
-        """Return the recording in a folder. Raises NoRecording when there is no folder, or no table in it."""
-        if not folder.is_dir():
-            raise NoRecording(f"there is no folder {folder}")
+    def of(cls, place: Path) -> Recording:
+        """Return the recording in a folder, a file or whatever a pattern matches (``exports/**/*.json``).
+
+        Raises NoRecording when there is nothing, or nothing that could be a table.
+        """
+        folder, pattern = _pattern(place)
+        found = sorted(folder.glob(pattern)) if pattern else [place]
+        if not found or not found[0].exists():
+            raise NoRecording(f"there is no folder and no file {place}")
         made = cls(folder)
-        for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        for path in sorted({each for one in found for each in _within(one)}):
             made._sort(path)
-        if not made.files:
+        if not made.files and not made.others:
             names = ", ".join(TABLES)
-            raise NoRecording(f"no file in {folder} is named after a table ({names}) and ends in {', '.join(KINDS)}")
+            raise NoRecording(f"no file in {place} is named after a table ({names}) and ends in {', '.join(ENDINGS)}")
         return made
 
-    def _sort(self, path: Path) -> None:
-        within = path.relative_to(self.folder)
-        if kind_of(path) is None:
-            return
-        words = [re.split(r"[^A-Za-z]", part)[0] for part in (*within.parts[:-1], within.name)]
-        table = next((name for word in words for name in TABLES if name.lower() == word.lower()), None)
-        if table is None:
-            self.ignored.append(f"{within} is named after no table {nearest(words[-1], TABLES)}".strip())
-        else:
-            self.files.setdefault(table, []).append(path)
+    @property
+    def count(self) -> int:
+        """How many files are read."""
+        return len(self.others) + sum(map(len, self.files.values()))
 
-    def lay(self, database: Any) -> list[str]:
+    def _sort(self, path: Path) -> None:
+        if ending(path):
+            table = _named_after(self._name(path))
+            (self.others if table is None else self.files.setdefault(table, [])).append(path)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
+
+    def lay(self, database: Any, moved: Callable[[int], None] = lambda _: None) -> list[str]:
         """Make each table in the database and return their names. Raises NoRecording for files it cannot read.
 
-        Parquet stays where it is and is read as it is asked; the rest is read now.
+        A table that is Parquet alone stays where it is and is read as it is asked; the rest is read now. ``moved`` is
+        called with the number of files that were read.
         """
-        import duckdb
-
         database.execute("SET TimeZone = 'UTC'; CREATE SCHEMA IF NOT EXISTS landed")
-        for table, paths in self.files.items():
-            try:
-                database.execute(_made(database, table, paths))
-            except duckdb.Error as error:
-                raise NoRecording(f"{_named(paths)}: {str(error).splitlines()[0]}") from error
-        database.execute(f"SET allowed_directories = [{_text(str(self.folder.resolve()))}]")
-        return list(self.files)
+        with tempfile.TemporaryDirectory() as scratch:
+            laying = Laying(database, Unwrapping(Path(scratch)), self._name, moved, self.ignored)
+            for path in self.others:
+                laying.by_rows(path)
+            for table, paths in self.files.items():
+                laying.by_name(table, paths)
+            laying.close()
+        if not laying.made:
+            raise NoRecording("\n".join(["no file holds rows of a table", *self.ignored]))
+        return list(laying.made)
 
 
-def kind_of(path: Path) -> str | None:
-    """Return the function that reads a file, by its ending; None for a file that is none of these."""
-    name = path.name.lower().removesuffix(".gz")
-    return next((reads for ending, reads in KINDS.items() if name.endswith(ending)), None)
+def _pattern(place: Path) -> tuple[Path, str]:
+    """Return the folder that names are told from, and the pattern within it; no pattern where there is such a place."""
+    if place.exists():
+        return (place if place.is_dir() else place.parent), ""
+    plain = next((at for at, part in enumerate(place.parts) if re.search(r"[*?[]", part)), len(place.parts) - 1)
+    return Path(*place.parts[:plain]), str(Path(*place.parts[plain:]))
 
 
-def _named(paths: Iterable[Path]) -> str:
-    return ", ".join(path.name for path in paths)
+def _within(place: Path) -> Iterator[Path]:
+    yield from (each for each in place.rglob("*") if each.is_file()) if place.is_dir() else [place]
 
 
-def _made(database: Any, table: str, paths: list[Path]) -> str:
-    reads = [(_read(path), kind_of(path)) for path in paths]
-    parts = [f"SELECT {_columns(database, table, read)} FROM {read}" for read, _ in reads]
-    kind = "VIEW" if all(function == "read_parquet" for _, function in reads) else "TABLE"
-    return f'CREATE {kind} landed."{table}" AS {" UNION ALL ".join(parts)}'
-
-
-def _read(path: Path) -> str:
-    function = kind_of(path)
-    options = ", all_varchar = true" if function == "read_csv" else ""
-    return f"{function}({_text(str(path.resolve()))}{options})"
-
-
-def _columns(database: Any, table: str, read: str) -> str:
-    """Return each column of the table out of those of a file. Raises NoRecording when no column says when."""
-    described = database.execute(f"DESCRIBE SELECT * FROM {read}").fetchall()
-    # The portal writes "TimeGenerated [UTC]".
-    there = {re.split(r"\s*\[", name)[0].strip().lower(): (name, kind) for name, kind, *_ in described}
-    if "timegenerated" not in there:
-        raise NoRecording(f"{read}: a column TimeGenerated is needed; there are {', '.join(sorted(there))}")
-    types = landing.columns(table)
-    return ", ".join(f'{_column(name, kind, there)} AS "{name}"' for name, kind in types.items())
-
-
-def _column(name: str, kind: str, there: dict[str, tuple[str, str]]) -> str:
-    found = there.get(name.lower())
-    if found is None:
-        given = {"ItemCount": "1", landing.INGESTED: "NULL"}.get(name, "''" if kind == "string" else "NULL")
-        if name == landing.INGESTED:
-            return _column("TimeGenerated", "datetime", there)
-        return f"CAST({given} AS {landing.SQL_TYPES[kind]})"
-    column = '"' + found[0].replace('"', '""') + '"'
-    if kind == "datetime":
-        return _moment(column, found[1])
-    if kind == "dynamic":
-        # A text that was cut off on its way is a row without properties, and no end of the replay.
-        return f"TRY_CAST({column} AS JSON)" if found[1] in ("VARCHAR", "JSON") else f"to_json({column})"
-    if kind == "string":
-        return f"coalesce(CAST({column} AS VARCHAR), '')"
-    cast = f"TRY_CAST({column} AS {landing.SQL_TYPES[kind]})"
-    return f"greatest(coalesce({cast}, 1), 1)" if name == "ItemCount" else cast
-
-
-def _moment(column: str, kind: str) -> str:
-    if kind.startswith("TIMESTAMP WITH"):
-        return f"({column} AT TIME ZONE 'UTC')"
-    if kind != "VARCHAR":
-        return f"CAST({column} AS TIMESTAMP)"
-    return f"coalesce(TRY_CAST({column} AS TIMESTAMPTZ) AT TIME ZONE 'UTC', try_strptime({column}, {_TIMES!r}))"
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+def _named_after(name: str) -> str | None:
+    """Return the table that a file is named after: its own name before its folders', today's names before classic."""
+    parts = [re.findall(r"[A-Za-z]+", part) for part in reversed(Path(name).parts)]
+    words = [word.lower() for part in parts for word in part]
+    for names in ({each.lower(): each for each in TABLES}, {old.lower(): new for old, new in CLASSIC.items()}):
+        found = next((names[word] for word in words if word in names), None)
+        if found:
+            return found
+    return None

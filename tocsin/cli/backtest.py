@@ -25,7 +25,7 @@ _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help="A folder of exported tables: AppTraces*.parquet, .csv or .json, and so on."),
+    typer.Option("--data", help="Exported telemetry: a folder, a file or a pattern; Parquet, CSV, JSON in any form."),
 ]
 Workspace = Annotated[bool, typer.Option("--workspace", help="Ask the targets' own workspaces instead of files.")]
 Days = Annotated[float, typer.Option("--days", help="How far back to go from the end.", min=0.01, max=3650)]

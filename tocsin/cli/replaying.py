@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -128,9 +130,12 @@ def opened(how: Replay, folder: Path, screen: Console) -> Iterator[tuple[Studies
         yield Studies(_asked(app), signals.known(), end - timedelta(days=how.days), end), []
         return
     recording = Recording.of(how.data)
-    for each in recording.ignored:
-        screen.print(f"not read: {printable(each)}", style="dim", markup=False)
-    history = FileHistory(EmbeddedTelemetry(recorded=recording.lay))
+    try:
+        with _bar(screen, recording.count, "files") as moved:
+            history = FileHistory(EmbeddedTelemetry(recorded=lambda database: recording.lay(database, moved)))
+    finally:
+        for each in recording.ignored:
+            screen.print(printable(each), style="dim", markup=False)
     try:
         yield Studies(history, signals.known(), *_period(how, history)), history.roles()
     finally:
@@ -184,11 +189,39 @@ def played(studies: Studies, project: Project, names: set[str] | None, screen: C
 
 @contextmanager
 def _bar(screen: Console, total: int, what: str) -> Iterator[Callable[[int], None]]:
+    if not screen.is_terminal:
+        with _lines(total, what) as moved:
+            yield moved
+        return
     columns = (TextColumn("{task.completed:,} of {task.total:,} " + what), BarColumn(), TimeRemainingColumn())
-    shown = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
-    with shown:
+    with Progress(*columns, console=screen, transient=True) as shown:
         task = shown.add_task("", total=total)
         yield lambda count: shown.advance(task, count)
+
+
+_EVERY = 10.0
+"""Seconds from one line of progress to the next where nobody looks at a terminal: a log that is silent looks hung."""
+
+
+@contextmanager
+def _lines(total: int, what: str) -> Iterator[Callable[[int], None]]:
+    """Say how far it is every ten seconds, on stderr: also while one file takes longer than that."""
+    done, over, begun = [0], threading.Event(), time.monotonic()
+
+    def moved(count: int) -> None:
+        done[0] += count
+
+    def tell() -> None:
+        while not over.wait(_EVERY):
+            say(f"{done[0]:,} of {total:,} {what}, {time.monotonic() - begun:.0f} s", err=True)
+
+    telling = threading.Thread(target=tell, name="tocsin-progress", daemon=True)
+    telling.start()
+    try:
+        yield moved
+    finally:
+        over.set()
+        telling.join()
 
 
 def _base(
