@@ -10,6 +10,9 @@ environment=${AZURE_ENV_NAME:?names this environment}
 storage=${TOCSIN_STORAGE_ACCOUNT:?is an output of infra/main.bicep: run azd provision}
 alerts=${TOCSIN_ALERTS_TO:?is an output of infra/main.bicep: run azd provision}
 targets=${TOCSIN_TARGETS:?is an output of infra/main.bicep: run azd provision}
+component=${WATCHED_APPLICATION_INSIGHTS:?is an output of infra/main.bicep: run azd provision}
+workspace=${WATCHED_WORKSPACE:?is an output of infra/main.bicep: run azd provision}
+role=${WATCHED_ROLE_NAME:-}
 template=$(cd "$(dirname "$0")/.." && pwd)/infra/events.bicep
 tries=${TOCSIN_HOOK_TRIES:-20}
 pause=${TOCSIN_HOOK_PAUSE:-15}
@@ -26,7 +29,8 @@ done
 
 # A file, because quotes in an argument do not survive every shell.
 file=$(mktemp)
-trap 'rm -f "$file"' EXIT
+question=$(mktemp)
+trap 'rm -f "$file" "$question"' EXIT
 cat > "$file" <<END
 {
   "envName": { "value": "$environment" },
@@ -39,5 +43,32 @@ cat > "$file" <<END
 }
 END
 az deployment group create --subscription "$subscription" --resource-group "$group" --name "tocsin-events" --template-file "$template" --parameters "@$file" --output none
+
+# What the app's telemetry calls itself. Names are anybody's to choose: of letters that a shell would read, none is shown.
+cat > "$question" <<END
+{ "query": "union isfuzzy=true AppTraces, AppRequests | where TimeGenerated > ago(7d) | summarize rows = sum(ItemCount) by component = tolower(_ResourceId), role = iff(isempty(AppRoleName), '?', replace_regex(AppRoleName, @'[^A-Za-z0-9 _.:/@+-]', '?')) | top 20 by rows | project component, role" }
+END
+watched=$(printf '%s' "$component" | tr '[:upper:]' '[:lower:]')
+found=$(az rest --method post --subscription "$subscription" --url "https://api.loganalytics.io/v1/workspaces/$workspace/query" --resource "https://api.loganalytics.io" --body "@$question" --query "tables[0].rows[]" --output tsv) || found=unasked
+short=${component##*/}
+names=$(printf '%s\n' "$found" | tr -d '\r' | awk -F '\t' -v watched="$watched" '$1 == watched { print $2 }')
+others=$(printf '%s\n' "$found" | tr -d '\r' | awk -F '\t' -v watched="$watched" '$1 != watched { print $1 }' | sed 's:.*/::' | sort -u)
+choices() { printf '%s\n' "$names" | sed 's/.*/  azd env set WATCHED_ROLE_NAME "&"/' >&2; }
+if [ "$found" = unasked ]; then
+  echo "The workspace was not asked what its telemetry calls itself. Later: tocsin doctor" >&2
+elif [ -z "$names$others" ]; then
+  echo "There is no telemetry of the last 7 days yet. When there is: tocsin doctor"
+elif [ -z "$names" ]; then
+  echo "No telemetry of $short, and rules see nothing. Rows are of the components below; say which: azd env set WATCHED_APPLICATION_INSIGHTS_NAME NAME" >&2
+  printf '%s\n' "$others" | sed 's/^/  /' >&2
+elif [ -n "$role" ] && ! printf '%s\n' "$names" | grep -Fqx "$role"; then
+  echo "No telemetry calls itself $role, and rules see nothing. Say one of these, then azd provision:" >&2
+  choices
+elif [ -z "$role" ] && [ "$(printf '%s\n' "$names" | wc -l)" -gt 1 ]; then
+  echo "Several apps write to $short, and all count as one. Say which is watched, then azd provision:" >&2
+  choices
+else
+  echo "Telemetry is found: $short, which calls itself ${role:-$names}"
+fi
 
 echo "Whether it watches: ${TOCSIN_PUBLIC_URL:-https://$app.azurewebsites.net}/api/health (with a key, /api/health/details says why not)"

@@ -34,7 +34,13 @@ param watchedWorkspace string = ''
 @description('The resource group of that workspace, where it is another.')
 param watchedWorkspaceResourceGroup string = ''
 
-@description('The role name (AppRoleName) of the accelerator in its telemetry. Empty: the name of the Container App.')
+@description('The Application Insights component of the accelerator, by name: its telemetry is found by it. Empty: the name that the accelerator gives it.')
+param watchedApplicationInsights string = ''
+
+@description('The resource group of that component, where it is another.')
+param watchedApplicationInsightsResourceGroup string = ''
+
+@description('The role name (AppRoleName) of the accelerator in its telemetry, where other apps write to that component, too. Empty: whatever it calls itself.')
 param watchedRoleName string = ''
 
 @description('Further targets of a fleet. Each is granted and subscribed to as the first; tocsin.yaml names it.')
@@ -198,6 +204,7 @@ var others = [
     containerApp: each.containerApp
     workspace: each.workspace
     workspaceResourceGroup: each.?workspaceResourceGroup ?? each.resourceGroup
+    applicationInsights: ''
   }
 ]
 var targets = concat(
@@ -209,6 +216,7 @@ var targets = concat(
       containerApp: watchedContainerApp
       workspace: watchedWorkspace
       workspaceResourceGroup: empty(watchedWorkspaceResourceGroup) ? watchedResourceGroup : watchedWorkspaceResourceGroup
+      applicationInsights: watchedApplicationInsights
     }
   ],
   others
@@ -301,6 +309,7 @@ module watched 'modules/watched.bicep' = [
       environmentName: each.environment
       containerApp: each.containerApp
       workspace: each.workspace
+      applicationInsights: each.applicationInsights
       readerPrincipalId: identities.outputs.readerPrincipalId
       actuatorPrincipalId: identities.outputs.actuatorPrincipalId
       events: events
@@ -320,6 +329,15 @@ module workspaces 'modules/watched-workspace.bicep' = [
     }
   }
 ]
+
+// Of the first target alone: what finds the telemetry of the others stands in tocsin.yaml.
+module component 'modules/watched-component.bicep' = {
+  name: 'tocsin-component-${token}'
+  scope: resourceGroup(watchedIn, empty(watchedApplicationInsightsResourceGroup) ? watchedResourceGroup : watchedApplicationInsightsResourceGroup)
+  params: {
+    name: watched[0].outputs.applicationInsights
+  }
+}
 
 @batchSize(1)
 module deadLetters 'modules/dead-letters.bicep' = [
@@ -398,7 +416,8 @@ module functionApp 'modules/function-app.bicep' = {
         WATCHED_SUBSCRIPTION: watchedIn
         WATCHED_RESOURCE_GROUP: watchedResourceGroup
         WATCHED_CONTAINER_APP: watched[0].outputs.containerApp
-        WATCHED_ROLE_NAME: empty(watchedRoleName) ? watched[0].outputs.containerApp : watchedRoleName
+        WATCHED_APPLICATION_INSIGHTS: component.outputs.id
+        WATCHED_ROLE_NAME: watchedRoleName
         PAGERDUTY_ENDPOINT: pagerdutyEndpoint
       },
       extraSettings
@@ -445,6 +464,7 @@ output TOCSIN_ACTUATOR_CLIENT_ID string = identities.outputs.actuatorClientId
 output TOCSIN_ALERTS_TO string = alerts.outputs.groupId
 output TOCSIN_OUTBOUND_ADDRESS string = privateNetwork ? network!.outputs.outboundAddress : ''
 output WATCHED_WORKSPACE string = workspaces[0].outputs.customerId
+output WATCHED_APPLICATION_INSIGHTS string = component.outputs.id
 
 @description('What events.bicep subscribes to.')
 output TOCSIN_TARGETS array = [

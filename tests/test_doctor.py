@@ -278,7 +278,8 @@ def test_a_role_name_nobody_has_is_told_apart_from_a_silent_app(practice: Practi
     practice.more = {"WATCHED_ROLE_NAME": "sales-api"}
     found = practice.one("tables", "AppTraces")
     assert (found.state, found.id) == (State.ERROR, "role-name")
-    assert "its rows are of sales-research-api" in found.seen
+    assert "its rows are of unknown_service:python" in found.seen
+    assert '`role_name: "unknown_service:python"`' in found.do
 
 
 def test_telemetry_that_comes_later_than_windows_wait_is_named(practice: Practice) -> None:

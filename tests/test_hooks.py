@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
+from tocsin.core.answer import Query, Rows
+from tocsin.core.config import Target
+from tocsin.telemetry.embedded import EmbeddedTelemetry
 
 HOOKS = ROOT / "hooks"
 NAMES = ("postprovision", "postdeploy")
@@ -42,9 +46,15 @@ elif command == "deployment group create":
     given = json.loads(pathlib.Path(option("--parameters").removeprefix("@")).read_text())
     values = {{name: each["value"] for name, each in given.items()}}
     (home / "deployments" / option("--name")).write_text(json.dumps(values))
+elif command == "rest" and "loganalytics" in option("--url"):
+    (home / "question").write_text(pathlib.Path(option("--body").removeprefix("@")).read_text())
+    sys.stdout.write((home / "telemetry").read_text())
 elif command not in ("rest", "account show"):
     sys.exit(f"no such command: {{command}}")
 '''
+COMPONENT = "/subscriptions/s-2/resourceGroups/rg-sales/providers/microsoft.insights/components/appi-Sales"
+OTHER = "/subscriptions/s-2/resourcegroups/rg-sales/providers/microsoft.insights/components/appi-other"
+TARGET = Target(name="sales", workspace="w", application_insights=COMPONENT)
 TARGETS = [{"subscription": "s-2", "resourceGroup": "rg-sales", "containerApp": 'api\'s "own"', "topic": "evgt-1"}]
 VALUES = {
     "AZURE_ENV_NAME": "prod",
@@ -56,6 +66,8 @@ VALUES = {
     "TOCSIN_ALERTS_TO": "/subscriptions/s-1/resourceGroups/rg-tocsin/providers/Microsoft.Insights/actionGroups/ag",
     "TOCSIN_TARGETS": json.dumps(TARGETS),
     "TOCSIN_PUBLIC_URL": "https://func-x.example",
+    "WATCHED_WORKSPACE": "11111111-2222-3333-4444-555555555555",
+    "WATCHED_APPLICATION_INSIGHTS": COMPONENT,
     "TOCSIN_HOOK_PAUSE": "0",
     "TOCSIN_HOOK_TRIES": "3",
 }
@@ -71,6 +83,11 @@ class Azure:
         (self.tools / "az").write_text(AZ.format(python=sys.executable, home=str(home)))
         (self.tools / "az").chmod(0o755)
         self.fails({})
+        self.telemetry((COMPONENT, "unknown_service:python"))
+
+    def telemetry(self, *rows: tuple[str, str]) -> None:
+        """Say what the workspace holds: components, as it writes them, and role names."""
+        (self.home / "telemetry").write_text("".join(f"{each.lower()}\t{role}\r\n" for each, role in rows))
 
     def fails(self, times: dict[str, int]) -> None:
         (self.home / "failing.json").write_text(json.dumps(times))
@@ -218,6 +235,72 @@ def test_without_what_provisioning_gives_or_a_sign_in_nothing_is_asked(azure: Az
     azure.fails({"account show": 1})
     said = azure.run(hook)
     assert said.returncode == 1 and "az login" in said.stderr and azure.commands() == ["account show"]
+
+
+def told(azure: Azure, **other: str) -> str:
+    said = azure.run("postdeploy", **other)
+    assert said.returncode == 0
+    assert "Whether it watches" in said.stdout
+    return said.stdout + said.stderr
+
+
+def test_a_stock_app_is_found_by_its_component_and_nothing_has_to_be_added(azure: Azure) -> None:
+    said = told(azure)
+    assert "Telemetry is found: appi-Sales, which calls itself unknown_service:python" in said
+    assert "azd env set" not in said
+
+
+def test_in_a_shared_component_the_line_to_add_is_printed_for_each_app(azure: Azure) -> None:
+    azure.telemetry((COMPONENT, "sales-api"), (COMPONENT, "web"), (OTHER, "other"))
+    said = told(azure)
+    assert "Several apps write to appi-Sales" in said
+    assert re.findall(r"azd env set (\w+) \"(.+)\"", said) == [
+        ("WATCHED_ROLE_NAME", each) for each in ("sales-api", "web")
+    ]
+    assert "calls itself web" in told(azure, WATCHED_ROLE_NAME="web")
+
+
+def test_a_role_name_that_nobody_has_is_said_with_those_that_there_are(azure: Azure) -> None:
+    said = told(azure, WATCHED_ROLE_NAME="sales-api")
+    assert "No telemetry calls itself sales-api" in said
+    assert '  azd env set WATCHED_ROLE_NAME "unknown_service:python"\n' in said
+
+
+def test_a_component_without_rows_is_said_with_those_that_have_some(azure: Azure) -> None:
+    azure.telemetry((OTHER, "a"), (OTHER, "b"))
+    said = told(azure)
+    assert "No telemetry of appi-Sales" in said
+    assert "azd env set WATCHED_APPLICATION_INSIGHTS_NAME NAME\n  appi-other\n" in said
+
+
+def test_no_telemetry_yet_and_no_answer_are_no_failure(azure: Azure) -> None:
+    azure.telemetry()
+    assert "There is no telemetry of the last 7 days yet" in told(azure)
+    azure.fails({"rest": 1})
+    assert "The workspace was not asked" in told(azure)
+    assert list(azure.scratch.iterdir()) == []
+
+
+def test_the_question_is_one_that_a_workspace_answers_and_shows_no_letter_that_a_shell_reads(azure: Azure) -> None:
+    azure.run("postdeploy")
+    asked = json.loads((azure.home / "question").read_text())["query"]
+    now = datetime(2026, 11, 20, 3, tzinfo=UTC)
+    telemetry = EmbeddedTelemetry(resource=COMPONENT)
+    for role in ("sales-api", '$(rm -rf ~)"`x`\x1b[2J', ""):
+        telemetry.load("AppTraces", [{"TimeGenerated": now, "AppRoleName": role}])
+    found = telemetry.ask(Query(asked, now - timedelta(days=7), now + timedelta(minutes=1)), TARGET)
+    assert isinstance(found, Rows)
+    roles = {str(row["role"]) for row in found.dicts()}
+    assert "sales-api" in roles and "?" in roles and len(roles) == 3
+    assert not [each for role in roles for each in role if each in '$()`"\x1b~[']
+    assert {row["component"] for row in found.dicts()} == {COMPONENT.lower()}
+
+
+def test_both_shells_ask_the_same_question() -> None:
+    asked = [
+        re.findall(r'^\{ "query": .*$', (HOOKS / f"postdeploy.{kind}").read_text(), re.M) for kind in ("sh", "ps1")
+    ]
+    assert asked[0] == asked[1] != []
 
 
 # ── Both shells, and who calls them ───────────────────────────────────────────────────────────────────────────────────

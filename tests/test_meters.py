@@ -23,7 +23,7 @@ from tests.stage import CONFIG, MINUTE, MISCONFIGURED, T0, TARGET, Stage
 from tocsin.connections import http
 from tocsin.connections.arm import ContainerApps
 from tocsin.connections.identity import StaticToken, storage_key
-from tocsin.connections.metrics import Metrics
+from tocsin.connections.metrics import Asked, Metrics
 from tocsin.connections.queues import look
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.compile import Window
@@ -33,12 +33,13 @@ from tocsin.core.rule import Rule
 from tocsin.core.signal import Gauge
 from tocsin.local.world import QUEUE, World
 from tocsin.ports import Meter
-from tocsin.telemetry.container_app import ContainerAppConfiguration, Whereabouts
+from tocsin.telemetry.container_app import ContainerAppConfiguration
 from tocsin.telemetry.metrics import METRICS, ContainerAppMetrics
 from tocsin.telemetry.probes import ApproverProbe, HttpProbes
 from tocsin.telemetry.queues import QueueDepths
 
 START = datetime(2026, 11, 20, 3, tzinfo=UTC)
+TARGET_APP = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.App/containerApps/sales-api"
 BUS = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.ServiceBus/namespaces/bus"
 
 
@@ -59,22 +60,22 @@ class Instruments:
         return StaticToken("local")
 
     @property
+    def resources(self) -> ContainerApps:
+        return ContainerApps(self.token, f"{self.world.url}/arm")
+
+    @property
     def metrics(self) -> Metrics:
-        return Metrics(self.token, f"{self.world.url}/metrics")
+        return Metrics(self.resources)
 
     @property
     def app(self) -> ContainerAppConfiguration:
-        return ContainerAppConfiguration(ContainerApps(self.token, f"{self.world.url}/arm"))
-
-    @property
-    def region(self) -> Whereabouts:
-        return Whereabouts(self.app)
+        return ContainerAppConfiguration(self.resources)
 
     def meter(self, name: str) -> Meter:
         now = self.world.clock.now
         meters: dict[str, Meter] = {
-            "metrics": ContainerAppMetrics(self.metrics, self.region),
-            "queues": QueueDepths(partial(look, self.token), self.metrics, self.region, now),
+            "metrics": ContainerAppMetrics(self.metrics),
+            "queues": QueueDepths(partial(look, self.token), self.metrics, now),
             "probes": HttpProbes(now),
             "approver": ApproverProbe(self.app),
         }
@@ -139,21 +140,47 @@ class TestMetrics:
         assert Instruments(world).read("metrics", reading)
         asked, metric = world.metrics.asked[-1], METRICS[reading]
         assert (asked["metricnames"], asked["aggregation"]) == (metric.name, metric.aggregation)
-        assert asked["filter"] == " and ".join(f"{name} eq '*'" for name in metric.labels)
+        assert asked["$filter"] == " and ".join(f"{name} eq '*'" for name in metric.labels)
         assert asked["interval"] == "PT1M"
 
     def test_a_minute_without_a_value_is_left_out(self, world: World) -> None:
         minutes = [each.at for each in Instruments(world).read("metrics", "cpu")]
         assert minutes == sorted(minutes) and minutes[-1] < world.clock.now() - MINUTE
 
-    def test_a_region_that_cannot_be_read_is_no_answer(self, world: World) -> None:
+    def test_a_role_at_the_apps_own_group_is_enough(self, world: World) -> None:
+        """Nothing is asked of a region or of the subscription, where such a role gives nothing."""
         world.arm.faults.add("forbidden")
-        found = Instruments(world).read("metrics", "cpu")
-        assert isinstance(found, NoAnswer) and found.why is Why.FORBIDDEN
+        assert Instruments(world).read("metrics", "cpu")
+        assert {each["resource"] for each in world.metrics.asked} == {world.target().app_id}
 
-    def test_a_written_region_is_taken(self, world: World) -> None:
-        world.arm.faults.add("forbidden")
-        assert Instruments(world).read("metrics", "cpu", world.target().model_copy(update={"region": "westeurope"}))
+    def test_more_than_ten_replicas_are_all_read(self, world: World) -> None:
+        for number in range(12):
+            world.metrics.set("CpuPercentage", 50, world.clock.now() - 5 * MINUTE, podName=f"another-{number}")
+        replicas = {each.labels["replica"] for each in Instruments(world).read("metrics", "cpu")}
+        assert len(replicas) == 13
+
+    def test_a_metric_that_was_not_read_is_no_answer(self, world: World) -> None:
+        world.metrics.unread.add("CpuPercentage")
+        found = Instruments(world).read("metrics", "cpu")
+        assert isinstance(found, NoAnswer) and "InvalidSamplingType" in found.detail
+        assert Instruments(world).read("metrics", "memory")
+
+    def test_a_refusal_names_the_permission_that_lacks(self, httpserver: HTTPServer) -> None:
+        said = "The client 'x' does not have authorization to perform action 'Microsoft.Insights/metrics/read'"
+        body = {"error": {"code": "AuthorizationFailed", "message": f"{said} over scope '/subscriptions/s'."}}
+        httpserver.expect_request(f"{TARGET_APP}/providers/Microsoft.Insights/metrics").respond_with_json(body, 403)
+        asked = Asked(TARGET_APP, "Microsoft.App/containerapps", "CpuPercentage", "Average")
+        found = Metrics(ContainerApps(StaticToken("local"), httpserver.url_for("/"))).series(
+            asked, START, START + MINUTE
+        )
+        assert isinstance(found, NoAnswer) and found.why is Why.FORBIDDEN
+        assert "the identity lacks Microsoft.Insights/metrics/read" in found.detail
+
+    @pytest.mark.parametrize(("length", "grain"), [(24, "PT1M"), (25, "PT15M"), (24 * 8, "PT1H")])
+    def test_the_longer_the_stretch_the_coarser_the_values(self, world: World, length: int, grain: str) -> None:
+        asked = Asked(world.target().app_id, "Microsoft.App/containerapps", "CpuPercentage", "Average")
+        Instruments(world).metrics.series(asked, START - timedelta(hours=length), START)
+        assert world.metrics.asked[-1]["interval"] == grain
 
 
 class TestQueues:
@@ -193,9 +220,8 @@ class TestQueues:
                 client.send_message("one")
                 client.send_message("two")
             target = TARGET.model_copy(update={"queues": (Queue(queue="work", storage=url),)})
-            meter = QueueDepths(
-                partial(look, token), Metrics(token, url), lambda _: "here", lambda: datetime.now(UTC) + MINUTE
-            )
+            metrics = Metrics(ContainerApps(token, url))
+            meter = QueueDepths(partial(look, token), metrics, lambda: datetime.now(UTC) + MINUTE)
             found = {each.name: each.value for each in meter.read(target, "depth", T0, T0)}
         finally:
             server.stop()

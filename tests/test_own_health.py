@@ -28,7 +28,7 @@ from tocsin.app import App, Parts, compose
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.engine.counting import SILENT, CountedTelemetry, counted
 from tocsin.local.webhooks import SECRET
-from tocsin.local.world import World
+from tocsin.local.world import ROLE, World
 from tocsin.ports import Counted, StoreUnavailable
 from tocsin.settings import Settings
 from tocsin.telemetry import own
@@ -210,7 +210,7 @@ def test_a_connection_string_that_is_none_is_named_and_not_shown(world: World, t
 def test_the_watcher_never_goes_by_the_name_of_what_it_watches(
     world: World, tmp_path: Path, ingestion: Ingestion
 ) -> None:
-    watcher = app(world, tmp_path, ingestion.connection, TOCSIN_ROLE_NAME=world.target().role_name)
+    watcher = app(world, tmp_path, ingestion.connection, TOCSIN_ROLE_NAME=ROLE, WATCHED_ROLE_NAME=ROLE)
     watcher.tick()
     assert ingestion.items == []
     assert "TOCSIN_ROLE_NAME" in watcher.health()["problems"][0]

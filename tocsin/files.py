@@ -239,10 +239,10 @@ class _Reading:
         if match[1]:
             return match[0][1:]
         value = self._settings.get(match[2], "").strip() or default(match[2])
-        if not value:
+        if value is None:
             message = f"the app setting '{match[2]}' is not set"
             self._problems.append(scalar.problem("missing-setting", message))
-        return value or "unset"
+        return "unset" if value is None else value
 
 
 def _quoted(flag: Node | None) -> Iterator[Problem]:

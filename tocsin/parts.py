@@ -22,7 +22,6 @@ from tocsin.core.read import Project
 from tocsin.engine.counting import SILENT
 from tocsin.ports import Clock, Configuration, Log, Meter, Mirror, Notifier, Store, Tally, Telemetry, WorkQueue
 from tocsin.settings import Settings
-from tocsin.telemetry.container_app import Whereabouts
 from tocsin.telemetry.metrics import ContainerAppMetrics
 from tocsin.telemetry.probes import ApproverProbe, HttpProbes
 from tocsin.telemetry.queues import QueueDepths
@@ -106,16 +105,12 @@ def connections_of(given: Settings, http: Http) -> Connections:
 
 def meters_of(given: Settings, configuration: Configuration, clock: Clock) -> dict[str, Meter]:
     """Return what reads numbers from elsewhere than the workspaces, by the name that signals use."""
-    endpoint = given.get("TOCSIN_METRICS_ENDPOINT")
-    identity = credential(
-        given.get("TOCSIN_READER_CLIENT_ID"),
-        given.get("TOCSIN_STATIC_TOKEN"),
-        endpoint or given.get("TOCSIN_ARM_ENDPOINT"),
-    )
-    metrics, region = Metrics(identity, endpoint), Whereabouts(configuration)
+    client, endpoint = given.get("TOCSIN_READER_CLIENT_ID"), given.get("TOCSIN_ARM_ENDPOINT")
+    identity = credential(client, given.get("TOCSIN_STATIC_TOKEN"), endpoint)
+    metrics = Metrics(apps_of(given, "TOCSIN_READER_CLIENT_ID"))
     return {
-        "metrics": ContainerAppMetrics(metrics, region),
-        "queues": QueueDepths(partial(look, identity), metrics, region, clock.now),
+        "metrics": ContainerAppMetrics(metrics),
+        "queues": QueueDepths(partial(look, identity), metrics, clock.now),
         "probes": HttpProbes(clock.now),
         "approver": ApproverProbe(configuration),
     }

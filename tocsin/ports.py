@@ -79,10 +79,6 @@ class Configuration(Protocol):
         """Return the Container App with its revisions as they are now. Never raises for what the service did."""
 
 
-Regions = Callable[[Target], str | NoAnswer]
-"""Returns where a target's resources are, or why that is not known."""
-
-
 class Meter(Protocol):
     """Reads numbers of a target from somewhere else than its workspace."""
 

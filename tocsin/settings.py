@@ -12,7 +12,7 @@ from tocsin.core.errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One setting the code reads: its default (None when it has none and may stay unset) and what it means."""
+    """One setting: its default (None when it has none, empty where nothing is as good as a value) and what it means."""
 
     default: str | None
     meaning: str
@@ -36,7 +36,6 @@ KNOWN: Mapping[str, Known] = {
     "TOCSIN_ACTUATOR_CLIENT_ID": Known(None, "Client id of the identity that may change Container Apps."),
     "TOCSIN_LOG_ANALYTICS_ENDPOINT": Known(None, "Another endpoint of the Log Analytics query API."),
     "TOCSIN_ARM_ENDPOINT": Known(None, "Another endpoint of Azure Resource Manager."),
-    "TOCSIN_METRICS_ENDPOINT": Known(None, "Another endpoint of the platform metrics, for every region."),
     "TOCSIN_GITHUB_ENDPOINT": Known(
         None, "Another endpoint of GitHub's REST API: https://HOST/api/v3 for an Enterprise Server."
     ),
@@ -57,6 +56,12 @@ KNOWN: Mapping[str, Known] = {
     "TOCSIN_PUBLIC_URL": Known(
         None, "Where people reach this app, like https://NAME.azurewebsites.net: links begin so."
     ),
+    "WATCHED_APPLICATION_INSIGHTS": Known(
+        "", "The resource id of the watched app's Application Insights component, for `tocsin.yaml`."
+    ),
+    "WATCHED_ROLE_NAME": Known(
+        "", "The role name of its telemetry, for `tocsin.yaml`, where other apps write to that component, too."
+    ),
 }
 """Every setting that Tocsin itself reads. Those that ``tocsin.yaml`` names as ``${NAME}`` come on top."""
 
@@ -67,9 +72,9 @@ PATH = "app settings"
 """Stands where a problem in a file has the file's path."""
 
 
-def default(name: str) -> str:
-    """Return what a setting is where it is unset: empty where it has no default, and where Tocsin does not know it."""
-    return KNOWN[name].default or "" if name in KNOWN else ""
+def default(name: str) -> str | None:
+    """Return what a setting is where it is unset: None where it has no default, and where Tocsin does not know it."""
+    return KNOWN[name].default if name in KNOWN else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,6 @@ _SHORTEST_SECRET, _FEWEST_LETTERS = 32, 6
 _ENDPOINTS = (
     "TOCSIN_LOG_ANALYTICS_ENDPOINT",
     "TOCSIN_ARM_ENDPOINT",
-    "TOCSIN_METRICS_ENDPOINT",
     "TOCSIN_GITHUB_ENDPOINT",
 )
 

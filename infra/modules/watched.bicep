@@ -10,6 +10,9 @@ param containerApp string
 @description('Empty: the name that the accelerator gives it.')
 param workspace string
 
+@description('Empty: the name that the accelerator gives it.')
+param applicationInsights string
+
 param readerPrincipalId string
 param actuatorPrincipalId string
 param events bool
@@ -23,6 +26,7 @@ var accelerator = empty(environmentName) ? tagged : environmentName
 var acceleratorToken = uniqueString(subscription().id, groupId, accelerator)
 var appName = empty(containerApp) ? 'api-${accelerator}-${acceleratorToken}' : containerApp
 var workspaceName = empty(workspace) ? 'log-${accelerator}-${acceleratorToken}' : workspace
+var componentName = empty(applicationInsights) ? 'appi-${accelerator}-${acceleratorToken}' : applicationInsights
 var actuatorRole = guid(groupId, 'tocsin-actuator')
 
 resource app 'Microsoft.App/containerApps@2026-01-01' existing = {
@@ -93,5 +97,6 @@ resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = if (events) {
 
 output containerApp string = appName
 output workspace string = workspaceName
+output applicationInsights string = componentName
 output topic string = events ? topic.name : ''
 output topicPrincipalId string = events ? topic!.identity.principalId : ''

@@ -165,8 +165,17 @@ _FIRST: Mapping[str, tuple[str, ...]] = {
         *("watchdog", "storm", "fallback", "budgets", "catch_up", "give_up_after", "tuning"),
     ),
     "Target": (
-        *("name", "workspace", "workspace_resource", "role_name", "subscription", "resource_group", "container_app"),
-        *("container", "region", "queues", "probes", "side_effect_tools", "labels", "automation", "allow", "offset"),
+        *(
+            "name",
+            "workspace",
+            "workspace_resource",
+            "application_insights",
+            "role_name",
+            "subscription",
+            "resource_group",
+            "container_app",
+        ),
+        *("container", "queues", "probes", "side_effect_tools", "labels", "automation", "allow", "offset"),
         *("lag", "fresh_within", "accelerator", "evals"),
     ),
 }

@@ -37,6 +37,14 @@ class _Table:
     few_columns: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class App:
+    """Who emitted rows of a recording. Some recordings do not say of which component: it is empty then."""
+
+    component: str
+    role: str
+
+
 _MANY_ROWS = 100_000
 _FEW = 40
 """A column with at most this many values is one that rows are added up by."""
@@ -51,7 +59,7 @@ class FileHistory:
         self._scope = telemetry.session()
         self._session = self._scope.__enter__()
         self._session.execute("SET preserve_insertion_order = false")
-        self._tables: dict[tuple[str, str, str], _Table] = {}
+        self._tables: dict[tuple[str, ...], _Table] = {}
         self._numbers = count()
 
     @property
@@ -71,16 +79,17 @@ class FileHistory:
         first, last = self._session.execute(f"SELECT min(a), max(b) FROM ({parts})").fetchone()
         return None if first is None else (first.replace(tzinfo=UTC), last.replace(tzinfo=UTC))
 
-    def roles(self) -> list[str]:
-        """Return the role names that emitted something."""
-        parts = " UNION ".join(f'SELECT DISTINCT "AppRoleName" r FROM landed."{t}"' for t in FRESHNESS_TABLES)
-        return [row[0] for row in self._session.execute(f"{parts} ORDER BY r").fetchall()]
+    def apps(self) -> list[App]:
+        """Return the apps that emitted something."""
+        named = 'lower("_ResourceId") c, "AppRoleName" r'
+        parts = " UNION ".join(f'SELECT DISTINCT {named} FROM landed."{t}"' for t in FRESHNESS_TABLES)
+        return [App(*row) for row in self._session.execute(f"{parts} ORDER BY r, c").fetchall()]
 
     def minutes(self, target: Target, start: datetime, end: datetime) -> list[datetime]:
         """Return the minutes of ``[start, end)`` in which the target emitted anything, in order."""
         parts = " UNION ".join(
             f'SELECT DISTINCT epoch_us("TimeGenerated") // 60000000 AS m FROM landed."{table}" '
-            f'WHERE "AppRoleName" = $role AND "TimeGenerated" >= $start AND "TimeGenerated" < $end'
+            f'WHERE {_own(target)} AND "TimeGenerated" >= $start AND "TimeGenerated" < $end'
             for table in FRESHNESS_TABLES
         )
         found = self._session.execute(f"{parts} ORDER BY m", _bound(target, start, end)).fetchnumpy()["m"]
@@ -96,7 +105,7 @@ class FileHistory:
         for each in measures:
             by_table.setdefault(each.part.table, []).append(each)
         for table, own in by_table.items():
-            key = (target.name, target.role_name, table)
+            key = _key_of(target, table)
             if key in self._tables:
                 self._drop(self._tables.pop(key))
             self._tables[key] = self._read(table, target, [each.part for each in own], start, end)
@@ -124,7 +133,7 @@ class FileHistory:
         name = f"_h{next(self._numbers)}"
         self._session.execute(
             f"CREATE TEMP TABLE {name} AS SELECT {', '.join([*moments, *(_quoted(c) for c in own), *named])} FROM "
-            f'(SELECT *{taken} FROM landed."{table}" WHERE "AppRoleName" = $role AND "TimeGenerated" >= $start AND '
+            f'(SELECT *{taken} FROM landed."{table}" WHERE {_own(target)} AND "TimeGenerated" >= $start AND '
             '"TimeGenerated" < $end)',
             _bound(target, first, last),
         )
@@ -150,7 +159,7 @@ class FileHistory:
 
     def bins(self, target: Target, measure: Measure, grid: Grid) -> dict[Instance, Bins]:
         """Return each instance's bins. Raises NotAnswered when the engine cannot run the measure."""
-        table = self._tables[(target.name, target.role_name, measure.part.table)]
+        table = self._tables[_key_of(target, measure.part.table)]
         name, columns = self._source(table, measure, grid)
         width, moment = grid.width // timedelta(microseconds=1), "_ius" if measure.part.arrivals else "_us"
         begin = int(grid.origin.timestamp()) * 1_000_000
@@ -209,5 +218,18 @@ def _key(expression: str) -> str:
     return (found[1] or found[2]) if found else ""
 
 
+def _key_of(target: Target, table: str) -> tuple[str, ...]:
+    return target.name, target.application_insights, target.role_name, table
+
+
+def _own(target: Target) -> str:
+    """Return what ``core.compile.own`` says, as SQL over rows as they were exported."""
+    resource = ['lower("_ResourceId") = $component'] if target.application_insights else []
+    role = ['"AppRoleName" = $role'] if target.role_name else []
+    return " AND ".join([*resource, *role]) or "false"
+
+
 def _bound(target: Target, start: datetime, end: datetime) -> dict[str, Any]:
-    return {"role": target.role_name, "start": landing.naive(start), "end": landing.naive(end)}
+    found_by = {"component": target.application_insights.lower(), "role": target.role_name}
+    own = {name: value for name, value in found_by.items() if value}
+    return {**own, "start": landing.naive(start), "end": landing.naive(end)}

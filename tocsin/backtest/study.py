@@ -58,12 +58,12 @@ def nothing(_: int) -> None:
     """Take no notice."""
 
 
-_Place = tuple[str, str, str, timedelta]
+_Place = tuple[str, str, str, str, timedelta]
 
 
 def _place(target: Target) -> _Place:
     """Return whose rows a target's are: under one name, before and after a change, they may be another role's."""
-    return target.name, target.workspace, target.role_name, target.fresh_within
+    return target.name, target.workspace, target.application_insights, target.role_name, target.fresh_within
 
 
 @dataclass(slots=True)

@@ -24,12 +24,13 @@ from tocsin.core.gauge import Reading
 from tocsin.core.heartbeat import Ailing
 from tocsin.core.message import Delivery
 from tocsin.core.rule import Rule
+from tocsin.core.schedule import asleep
 from tocsin.diagnosing import access, running, telemetry, wiring
 from tocsin.diagnosing.finding import Finding, State, bad
 from tocsin.diagnosing.wiring import Sighted
 from tocsin.parts import apps_of
 from tocsin.ports import Conflict, Diverged, MirrorUnavailable, StoreUnavailable
-from tocsin.settings import KNOWN, Settings
+from tocsin.settings import KNOWN, Settings, default
 
 _LOGS, _ARM = "https://api.loganalytics.io", "https://management.azure.com"
 _SECRETS = frozenset(
@@ -120,6 +121,7 @@ def _given(place: Place) -> access.Given:
     path = settings.root / "tocsin.yaml"
     needed, secret = access.named(path.read_text(encoding="utf-8", errors="replace") if path.is_file() else "")
     present = {name for name in {*KNOWN, *needed} if settings.values.get(name, "").strip()}
+    needed = {name for name in needed if default(name) is None}
     reader, actuator = settings.get("TOCSIN_READER_CLIENT_ID"), settings.get("TOCSIN_ACTUATOR_CLIENT_ID")
     return access.Given(
         present,
@@ -158,7 +160,7 @@ def _token(given: Settings, setting: str, service: str, endpoint: str) -> str | 
 
 def _target(place: Place, target: Target) -> Iterator[Finding]:
     now, engine = place.now, place.app.engine
-    held = (engine.project.held_to(rule, target.name) for rule in engine.project.rules)
+    held = [engine.project.held_to(rule, target.name) for rule in engine.project.rules]
     rules = wiring.watching(held, target, now)
     events = engine.telemetry.ask(wiring.events_query(target, now), target)
     yield access.workspace(target, events)
@@ -170,6 +172,7 @@ def _target(place: Place, target: Target) -> Iterator[Finding]:
     read, readings = engine.configuration.read(target), _readings(place.app, target, rules)
     seen = replace(seen, unanswered=_unanswered(target, read, readings))
     yield from telemetry.never_firing(target, rules, engine.signals, seen)
+    yield from telemetry.left_out(target, (rule for rule in held if not asleep(rule, now)))
     yield from _app(place, target, read)
     for meter, found_ in readings.items():
         yield access.gauge(target, meter, found_)

@@ -107,9 +107,9 @@ def _problems(how: Planning, folder: Path, after: Written) -> tuple[Problem, ...
 
 
 def _replayed(how: Planning, folder: Path, before: Project, after: Project, screen: Console) -> Both:
-    with opened(Replay(how.data, how.workspace, how.days), folder, screen) as (studies, roles):
-        base = played(studies, fitted(before, roles, screen, before=True), None, screen)
-        return base, played(studies, fitted(after, roles, screen), None, screen)
+    with opened(Replay(how.data, how.workspace, how.days), folder, screen) as (studies, apps):
+        base = played(studies, fitted(before, apps, screen, before=True), None, screen)
+        return base, played(studies, fitted(after, apps, screen), None, screen)
 
 
 def _show(made: Plan, both: Both | None, screen: Console) -> None:

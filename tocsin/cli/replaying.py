@@ -21,6 +21,7 @@ from tocsin.app import App, compose, known
 from tocsin.backtest import outcome as outcomes
 from tocsin.backtest import prose
 from tocsin.backtest import sweep as sweeping
+from tocsin.backtest.history import App as Recorded
 from tocsin.backtest.history import FileHistory
 from tocsin.backtest.measures import History, NotAnswered
 from tocsin.backtest.outcome import Outcome
@@ -32,6 +33,8 @@ from tocsin.cli import changes
 from tocsin.cli.backtest import Shape
 from tocsin.cli.output import Exit, console, emit_json, say, stop, table
 from tocsin.cli.project import find_root, load_settings
+from tocsin.core.compile import owns
+from tocsin.core.config import Target
 from tocsin.core.errors import nearest, printable, render
 from tocsin.core.read import Project
 from tocsin.telemetry.embedded import EmbeddedTelemetry
@@ -59,14 +62,14 @@ def run(what: Sequence[str], how: Replay, root: Path | None) -> None:
     names = chosen([each for each in what if "=" not in each], project, folder)
     screen = console(stderr=how.shape is not Shape.TEXT)
     try:
-        with opened(how, folder, screen) as (studies, roles):
-            project = fitted(project, roles, screen)
+        with opened(how, folder, screen) as (studies, apps):
+            project = fitted(project, apps, screen)
             if (how.sweep or axes) and how.base:
                 stop(Exit.USAGE, "--sweep and --base are two questions: ask one of them")
             if how.sweep or axes:
                 shown = _swept(studies, project, names, [*how.sweep, *axes], screen)
             elif how.base:
-                base = _base(studies, names, roles, folder, how, screen)
+                base = _base(studies, names, apps, folder, how, screen)
                 shown = Shown(played(studies, project, names, screen), base=base)
             else:
                 shown = Shown(_something(played(studies, project, names, screen)))
@@ -119,8 +122,8 @@ def chosen(names: Sequence[str], project: Project, folder: Path) -> set[str] | N
 
 
 @contextmanager
-def opened(how: Replay, folder: Path, screen: Console) -> Iterator[tuple[Studies, list[str]]]:
-    """Yield the studies over the history that is asked for, and of files the role names that they hold rows of."""
+def opened(how: Replay, folder: Path, screen: Console) -> Iterator[tuple[Studies, list[Recorded]]]:
+    """Yield the studies over the history that is asked for, and of files the apps that they hold rows of."""
     if how.workspace == (how.data is not None):
         which = ", and not both" if how.workspace else ""
         stop(Exit.USAGE, f"say where history is: --data FOLDER with exported tables, or --workspace{which}")
@@ -137,7 +140,7 @@ def opened(how: Replay, folder: Path, screen: Console) -> Iterator[tuple[Studies
         for each in recording.ignored:
             screen.print(printable(each), style="dim", markup=False)
     try:
-        yield Studies(history, signals.known(), *_period(how, history)), history.roles()
+        yield Studies(history, signals.known(), *_period(how, history)), history.apps()
     finally:
         history.close()
 
@@ -146,23 +149,42 @@ def _asked(app: App) -> History:
     return WorkspaceHistory(app.engine.telemetry)
 
 
-def fitted(project: Project, roles: Sequence[str], screen: Console, *, before: bool = False) -> Project:
-    """Return the project for a recording of these roles: that of the only role is taken for the only target's.
+def fitted(project: Project, apps: Sequence[Recorded], screen: Console, *, before: bool = False) -> Project:
+    """Return the project for a recording of these apps: the only app is taken for the only target.
 
-    On a laptop the settings that name the role are seldom those of production. Raises NoRecording when no target has
+    On a laptop the settings that name the app are seldom those of production. Raises NoRecording when no target has
     rows; as it was ``before``, a project is as it is.
     """
-    targets = project.config.targets
-    if not roles or (before and not targets) or {each.role_name for each in targets} & set(roles):
+    if apps and not any(each.component for each in apps):
+        project = _by_role(project, screen if not before else None)
+    targets, roles = project.config.targets, sorted({each.role for each in apps})
+    if (
+        not apps
+        or (before and not targets)
+        or any(owns(target, each.component, each.role) for target in targets for each in apps)
+    ):
         return project
     if before and (len(roles) != 1 or len(targets) != 1):
         return project
     if len(roles) != 1 or len(targets) != 1:
-        names = ", ".join(printable(each) for each in roles[:10])
-        raise NoRecording(f"no target's role_name has rows in the recording; what has: {names}")
+        names = ", ".join(printable(each) or "no name" for each in roles[:10])
+        words = "no target's application_insights and role_name have rows in the recording; what has"
+        raise NoRecording(f"{words}: {names}")
     screen.print(f"the recording of {printable(roles[0])} is taken for {targets[0].name}'s", style="dim", markup=False)
-    own = targets[0].model_copy(update={"role_name": roles[0]})
-    return replace(project, config=project.config.model_copy(update={"targets": (own,)}))
+    return _with(project, (targets[0].model_copy(update={"application_insights": "", "role_name": roles[0]}),))
+
+
+def _by_role(project: Project, screen: Console | None) -> Project:
+    """Return the project with its targets found by role name, where a recording does not say more."""
+    targets = project.config.targets
+    if screen is not None and any(each.application_insights for each in targets):
+        words = "the recording has no _ResourceId: rows are chosen by the role name alone"
+        screen.print(words, style="dim", markup=False)
+    return _with(project, tuple(each.model_copy(update={"application_insights": ""}) for each in targets))
+
+
+def _with(project: Project, targets: tuple[Target, ...]) -> Project:
+    return replace(project, config=project.config.model_copy(update={"targets": targets}))
 
 
 def _period(how: Replay, history: FileHistory) -> tuple[datetime, datetime]:
@@ -225,12 +247,12 @@ def _lines(total: int, what: str) -> Iterator[Callable[[int], None]]:
 
 
 def _base(
-    studies: Studies, names: set[str] | None, roles: Sequence[str], folder: Path, how: Replay, screen: Console
+    studies: Studies, names: set[str] | None, apps: Sequence[Recorded], folder: Path, how: Replay, screen: Console
 ) -> Outcome:
     """Return the outcome of the rules as they were."""
     try:
         with changes.as_it_was(folder, how.base) as before:
-            old = fitted(read(before, folder), roles, screen, before=True)
+            old = fitted(read(before, folder), apps, screen, before=True)
             return played(studies, old, names, screen)
     except changes.NoBase as error:
         stop(Exit.USAGE, f"--base {how.base}: {error}")

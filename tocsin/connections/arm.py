@@ -1,4 +1,4 @@
-"""Container Apps through Azure Resource Manager: the one module that knows azure-mgmt-appcontainers."""
+"""Azure Resource Manager, Container Apps above all: the one module that knows azure-mgmt-appcontainers."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class ContainerApps:
                 raise TooMuch(f"the app has more than {_MOST_REVISIONS} revisions")
             return _app(app.as_dict(), found, target)
 
-        return self._safely(target, read)
+        return self._safely(target.subscription, read)
 
     def patch_template(self, target: Target, app: App, template: Mapping[str, Any]) -> Sent | NoAnswer:
         """Send the whole template and nothing else: what is not sent (secrets, registries, identity) is not touched.
@@ -132,7 +132,7 @@ class ContainerApps:
             does[verb](target.resource_group, target.container_app, revision, **self._options(0))
             return Sent()
 
-        return self._safely(target, send)
+        return self._safely(target.subscription, send)
 
     def replicas(self, target: Target, revision: str) -> tuple[datetime, ...] | NoAnswer:
         """Return when each replica of a revision was created, oldest first."""
@@ -143,27 +143,29 @@ class ContainerApps:
             )
             return tuple(sorted(map(_created, found.as_dict()["value"])))
 
-        return self._safely(target, read)
+        return self._safely(target.subscription, read)
 
     def permissions(self, target: Target) -> tuple[Permission, ...] | NoAnswer:
         """Return what the identity may do at the app, as its roles say it, or why that could not be read."""
 
         def read(client: ContainerAppsAPIClient) -> tuple[Permission, ...]:
-            from azure.core.rest import HttpRequest
-
             found: list[Permission] = []
-            url = f"{(self._endpoint or _AZURE).rstrip('/')}{target.app_id}{_PERMISSIONS}"
+            url = f"{self._address}{target.app_id}{_PERMISSIONS}"
             for _ in range(_MOST_PAGES):
-                response = client.send_request(HttpRequest("GET", url), **self._options(2))
-                response.raise_for_status()
-                body = response.json()
+                body = self._body(client, url)
                 found += map(_permission, body["value"])
                 url = body.get("nextLink") or ""
                 if not url or not self._own(url):  # the request carries a token
                     break
             return tuple(found)
 
-        return self._safely(target, read)
+        return self._safely(target.subscription, read)
+
+    def read(self, path: str, query: Mapping[str, str], made: Callable[[Any], T]) -> T | NoAnswer:
+        """Return what is ``made`` of the JSON that a GET answers; ``path`` begins with a resource's id."""
+        subscription = path.split("/")[2]
+        url = f"{self._address}{path}"
+        return self._safely(subscription, lambda client: made(self._body(client, url, query)))
 
     def operation(self, target: Target, url: str) -> Progress:
         """Return how the operation at ``url`` stands, as the header of a PATCH named it.
@@ -179,7 +181,7 @@ class ContainerApps:
 
             return _progress(client.send_request(HttpRequest("GET", url), **self._options(2)))
 
-        found = self._safely(target, ask)
+        found = self._safely(target.subscription, ask)
         return Progress(State.UNKNOWN, f"{found.why}: {found.detail}") if isinstance(found, NoAnswer) else found
 
     def _patch(self, target: Target, body: Mapping[str, Any]) -> Sent | NoAnswer:
@@ -198,11 +200,18 @@ class ContainerApps:
             found = {name.lower(): value for name, value in headers.items()}
             return Sent(found.get("azure-asyncoperation") or found.get("location") or "")
 
-        return self._safely(target, send)
+        return self._safely(target.subscription, send)
 
-    def _safely(self, target: Target, call: Callable[[ContainerAppsAPIClient], T]) -> T | NoAnswer:
+    def _body(self, client: ContainerAppsAPIClient, url: str, query: Mapping[str, str] | None = None) -> Any:
+        from azure.core.rest import HttpRequest
+
+        response = client.send_request(HttpRequest("GET", url, params=dict(query or {})), **self._options(2))
+        response.raise_for_status()
+        return response.json()
+
+    def _safely(self, subscription: str, call: Callable[[ContainerAppsAPIClient], T]) -> T | NoAnswer:
         try:
-            return call(self._client(target.subscription))
+            return call(self._client(subscription))
         except Exception as error:
             return no_answer(error)
 
@@ -222,8 +231,12 @@ class ContainerApps:
     def _options(self, retries: int) -> dict[str, Any]:
         return {"retry_total": retries, **_TIMEOUTS, **request_options(self._endpoint)}
 
+    @property
+    def _address(self) -> str:
+        return (self._endpoint or _AZURE).rstrip("/")
+
     def _own(self, url: str) -> bool:
-        asked, own = urlsplit(url), urlsplit(self._endpoint or _AZURE)
+        asked, own = urlsplit(url), urlsplit(self._address)
         return (asked.scheme, asked.netloc) == (own.scheme, own.netloc)
 
 

@@ -1,28 +1,22 @@
-"""Platform metrics: the one module that knows azure-monitor-querymetrics."""
+"""Platform metrics, each read at the resource that it is of: a role at the resource's group is enough."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from tocsin.connections.bounded import transport
-from tocsin.connections.identity import refuse_leak, request_options
-from tocsin.connections.refusal import no_answer, unhurried
+from tocsin.connections.arm import ContainerApps
 from tocsin.core.answer import NoAnswer
 
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
-    from azure.monitor.querymetrics import MetricsClient
-
+_METRICS = "/providers/Microsoft.Insights/metrics"
+_VERSION = "2024-02-01"
 _MOST_SERIES = 500
-_LARGEST = 32 * 1024 * 1024
-"""Bytes of an answer: as many series of a day's minutes take about so much."""
+"""Azure returns ten where nothing is said."""
 
-_GRAINS = ((timedelta(days=1), 1), (timedelta(days=7), 15), (timedelta(days=36500), 60))
-"""How long a stretch may be → the minutes one value stands for."""
+_GRAINS = ((timedelta(days=1), "PT1M"), (timedelta(days=7), "PT15M"), (timedelta(days=36500), "PT1H"))
+"""How long a stretch may be → how long one value stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,62 +38,46 @@ class Series:
     values: tuple[tuple[datetime, float], ...]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Metrics:
-    """The metrics that an identity may read, each from the endpoint of its resource's region.
+    """The metrics that an identity may read."""
 
-    ``endpoint`` stands for every region's when given. Raises ValueError for a static token that would leave loopback.
-    """
+    resources: ContainerApps
 
-    credential: TokenCredential
-    endpoint: str | None = None
-    _clients: dict[str, MetricsClient] = field(default_factory=dict)
-    _opening: threading.Lock = field(default_factory=threading.Lock)
-
-    def series(self, asked: Asked, region: str, start: datetime, end: datetime) -> Sequence[Series] | NoAnswer:
+    def series(self, asked: Asked, start: datetime, end: datetime) -> Sequence[Series] | NoAnswer:
         """Return what there is in ``[start, end)``; minutes without a value are left out."""
-        where = self.endpoint or f"https://{region.lower().replace(' ', '')}.metrics.monitor.azure.com"
-        refuse_leak(self.credential, where)
-        minutes = next(grain for longest, grain in _GRAINS if end - start <= longest)
-        try:
-            results = self._client(where).query_resources(
-                resource_ids=[asked.resource],
-                metric_namespace=asked.namespace,
-                metric_names=[asked.metric],
-                timespan=(start, end),
-                granularity=timedelta(minutes=minutes),
-                aggregations=[asked.aggregation],
-                filter=" and ".join(f"{name} eq '*'" for name in asked.dimensions) or None,
-                max_results=_MOST_SERIES if asked.dimensions else None,
-                **request_options(where),
-            )
-            metrics = [metric for result in results for metric in result.metrics]
-            return [_series(each, asked) for metric in metrics for each in metric.timeseries]
-        except Exception as error:
-            return no_answer(error)
-
-    def _client(self, where: str) -> MetricsClient:
-        from azure.monitor.querymetrics import MetricsClient
-
-        with self._opening:
-            if where not in self._clients:
-                self._clients[where] = MetricsClient(
-                    where,
-                    self.credential,
-                    retry_policy=unhurried(1),
-                    permit_redirects=False,
-                    connection_timeout=10,
-                    read_timeout=20,
-                    transport=transport(_LARGEST, 20),
-                )
-            return self._clients[where]
+        query = _query(asked, start, end)
+        return self.resources.read(f"{asked.resource}{_METRICS}", query, lambda body: _series(body, asked))
 
 
-def _series(found: object, asked: Asked) -> Series:
-    named = {name.lower(): str(value) for name, value in found.metadata_values.items()}  # type: ignore[attr-defined]
+def _query(asked: Asked, start: datetime, end: datetime) -> dict[str, str]:
+    first, last = (f"{each.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for each in (start, end))
+    query = {
+        "api-version": _VERSION,
+        "metricnamespace": asked.namespace,
+        "metricnames": asked.metric,
+        "timespan": f"{first}/{last}",
+        "interval": next(grain for longest, grain in _GRAINS if end - start <= longest),
+        "aggregation": asked.aggregation,
+    }
+    if asked.dimensions:
+        query |= {"$filter": " and ".join(f"{name} eq '*'" for name in asked.dimensions), "top": str(_MOST_SERIES)}
+    return query
+
+
+def _series(body: Mapping[str, Any], asked: Asked) -> list[Series]:
+    """Return the series of an answer. Raises ValueError for a metric that was not read, whatever else was."""
+    found = []
+    for metric in body["value"]:
+        code = metric.get("errorCode") or "Success"
+        if code != "Success":
+            raise ValueError(f"{asked.metric}: {code}: {metric.get('errorMessage') or 'no reason given'}")
+        found += [_one(each, asked) for each in metric["timeseries"]]
+    return found
+
+
+def _one(series: Mapping[str, Any], asked: Asked) -> Series:
+    named = {each["name"]["value"].lower(): str(each["value"]) for each in series.get("metadatavalues") or ()}
     of = {name: named.get(name.lower(), "") for name in asked.dimensions}
-    values = (
-        (each.timestamp, getattr(each, asked.aggregation.lower()))
-        for each in found.data  # type: ignore[attr-defined]
-    )
-    return Series(of, tuple((at, float(value)) for at, value in values if value is not None))
+    values = ((each["timeStamp"], each.get(asked.aggregation.lower())) for each in series.get("data") or ())
+    return Series(of, tuple((datetime.fromisoformat(at), float(value)) for at, value in values if value is not None))

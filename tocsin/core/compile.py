@@ -162,7 +162,25 @@ def freshness(target: Target, start: datetime, end: datetime) -> Query:
 
 def bounds(target: Target) -> str:
     """Return the condition that holds for the target's rows within the window, and for nothing else."""
-    return f"TimeGenerated >= _from and TimeGenerated < _to and AppRoleName == {kql.text(target.role_name)}"
+    return f"TimeGenerated >= _from and TimeGenerated < _to and {own(target)}"
+
+
+def own(target: Target) -> str:
+    """Return the condition that holds for the target's rows; of a target that names nothing to find them by, for none.
+
+    Azure writes a resource's id in small letters, and people write it as the portal does.
+    """
+    resource = [f"_ResourceId =~ {kql.text(target.application_insights)}"] if target.application_insights else []
+    role = [f"AppRoleName == {kql.text(target.role_name)}"] if target.role_name else []
+    return " and ".join([*resource, *role]) or "false"
+
+
+def owns(target: Target, resource: str, role: str) -> bool:
+    """Return whether a row is the target's, as ``own`` says it in KQL."""
+    if not (target.application_insights or target.role_name):
+        return False
+    of_it = resource.lower() == target.application_insights.lower() or not target.application_insights
+    return of_it and role == (target.role_name or role)
 
 
 def stretch(part: Part, start: datetime, end: datetime) -> tuple[datetime, datetime]:

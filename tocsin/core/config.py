@@ -12,6 +12,9 @@ from pydantic_core import PydanticCustomError
 from tocsin.core.audience import Escalation, Inhibition, QuietHours, Receiver, Route, SilenceAsCode, receiver
 from tocsin.core.fields import Automation, Count, Duration, Flag, Labels, Model, Offset, Some, Wait
 
+PRODUCTION = ("env", "prod")
+"""The label of a target that is production, as every target is whose labels say no other ``env``."""
+
 APP_KEYS = ("subscription", "resource_group", "container_app")
 """The keys of a target that name its Container App, together or not at all."""
 
@@ -19,6 +22,18 @@ APP_KEYS = ("subscription", "resource_group", "container_app")
 _NAMESPACE = (
     r"(?i)^(/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/Microsoft\.ServiceBus/namespaces/[^/\s]+)?$"
 )
+_PART = r"[^/\x00-\x1f\x7f]+"
+_COMPONENT = re.compile(
+    rf"(?i)/subscriptions/{_PART}/resourceGroups/{_PART}/providers/microsoft\.insights/components/{_PART}"
+)
+
+
+def _component(resource: str) -> str:
+    if resource and not _COMPONENT.fullmatch(resource):
+        words = "'{given}' is no Application Insights component's resource id: {begins}/NAME"
+        begins = "/subscriptions/ID/resourceGroups/NAME/providers/Microsoft.Insights/components"
+        raise PydanticCustomError("bad-component", words, {"given": resource, "begins": begins})
+    return resource
 
 
 class Queue(Model):
@@ -120,8 +135,10 @@ class Target(Model):
         default="", pattern=r"^(/subscriptions/[^/\s]+/resourceGroups/[^/\s]+/providers/\S+)?$"
     )
     """The workspace's whole resource id; with it, messages link to the query behind a value."""
-    role_name: str
-    """The role name its telemetry carries."""
+    application_insights: Annotated[str, AfterValidator(_component)] = ""
+    """The resource id of its Application Insights component, by which its telemetry is found."""
+    role_name: str = ""
+    """The role name its telemetry carries: where other apps write to the component, or the component is not named."""
     subscription: str = ""
     """Its Container App's subscription."""
     resource_group: str = ""
@@ -130,8 +147,6 @@ class Target(Model):
     """Its Container App's name."""
     container: str = "api"
     """The container whose variables count."""
-    region: str = ""
-    """Where its metrics are kept; without it, where its Container App is."""
     queues: tuple[Queue, ...] = ()
     """The queues it works off."""
     probes: tuple[Probe, ...] = ()
@@ -142,8 +157,8 @@ class Target(Model):
     """Where its ``accelerator.yaml`` is, relative to the folder of ``tocsin.yaml``."""
     evals: Evals | None = None
     """Where the results are that allow a release of its killswitch; without them there is none but by override."""
-    labels: Labels = {}
-    """Labels of its alerts; ``env: prod`` makes it production."""
+    labels: Labels = {PRODUCTION[0]: PRODUCTION[1]}
+    """Labels of its alerts. A target that names no ``env`` is ``env: prod``."""
     allow: tuple[str, ...] = ()
     """Actions that policies may do to it; anything else is refused."""
     automation: Automation = Automation.ACT
@@ -163,6 +178,12 @@ class Target(Model):
             raise PydanticCustomError("same-name", "two of them have one name")
         return value
 
+    @field_validator("labels")
+    @classmethod
+    def _production_unless_said(cls, value: dict[str, str]) -> dict[str, str]:
+        """Rules and policies for production miss no target because a label was forgotten."""
+        return {PRODUCTION[0]: PRODUCTION[1], **value}
+
     @model_validator(mode="after")
     def _whole_address(self) -> Target:
         parts = [getattr(self, key) for key in APP_KEYS]
@@ -180,8 +201,8 @@ class Target(Model):
 
     @property
     def production(self) -> bool:
-        """Whether the target is labelled ``env: prod``."""
-        return self.labels.get("env") == "prod"
+        """Whether the target is ``env: prod``."""
+        return PRODUCTION in self.labels.items()
 
 
 class Budgets(Model):

@@ -226,8 +226,8 @@ DEV_MODE, NO_APPROVER = "dev-mode", "no-approver"
 def approver_findings(app: App, target: Target, at: datetime) -> list[Finding]:  # noqa: ARG001
     """Return what is wrong with the human approval of a production target, judged on the revisions that serve.
 
-    A target that is not labelled ``env: prod`` has no findings, nor has one that declares no side-effect tools. An
-    approver wins over dev mode, so that with one nothing is wrong.
+    A target whose labels say another ``env`` than ``prod`` has no findings, nor has one that declares no side-effect
+    tools. An approver wins over dev mode, so that with one nothing is wrong.
     """
     return [_without(each) for each in _approving(app, target) if not _approver(each)]
 

@@ -299,12 +299,38 @@ def _target_problems(config: Config, node: Node, known: Known) -> Iterator[Probl
             yield node.at(number, "container_app").problem("duplicate-app", words)
         yield from _reserved(target.labels, node.at(number, "labels"))
         # A target is watched all the same, and told to be blind: no file's mistake may end that.
-        for key in ("workspace", "role_name"):
-            if not getattr(target, key).strip():
-                yield node.at(number, key).problem("bad-length", f"'{key}' is empty: nothing can be seen")
+        if not target.workspace.strip():
+            yield node.at(number, "workspace").problem("bad-length", "'workspace' is empty: nothing can be seen")
+        yield from _telemetry_problems(target, config, node.at(number))
         for at, action in enumerate(target.allow):
             if action not in known.actions:
                 yield missing(node.at(number, "allow", at), "unknown-action", "action", action, known.actions)
+
+
+def _telemetry_problems(target: Target, config: Config, node: Node) -> Iterator[Problem]:
+    """Yield that nothing says which telemetry is the target's, or that another target's is taken for it."""
+    if not (target.application_insights or target.role_name.strip()):
+        keys = [each for name in _FOUND_BY if (each := node.get(name)) is not None]
+        unset = [each.typed for each in keys if each.typed]
+        words = "nothing says which telemetry is this target's: name its `application_insights`, or its `role_name`"
+        if unset:
+            words = f"{' and '.join(unset)} {'are' if unset[1:] else 'is'} not set: {words}"
+        yield (keys[-1] if keys else node).problem("missing-setting" if unset else "no-telemetry", words)
+    mixed = [each.name for each in config.targets if each is not target and _mixed(each, target)]
+    if mixed:
+        listed = " and ".join([target.name, *mixed])
+        words = f"{listed} share one Application Insights component: each needs a `role_name` of its own"
+        yield node.at("application_insights").problem("shared-telemetry", words)
+
+
+_FOUND_BY = ("application_insights", "role_name")
+
+
+def _mixed(one: Target, other: Target) -> bool:
+    """Return whether rows of the one can be taken for the other's: by a component alone nobody tells two apps apart."""
+    components = {each.application_insights.lower() for each in (one, other)}
+    apart = one.role_name and other.role_name and one.role_name != other.role_name
+    return len(components) == 1 and components != {""} and not apart
 
 
 def worst_first(problems: Sequence[Problem]) -> tuple[Problem, ...]:

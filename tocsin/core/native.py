@@ -63,7 +63,7 @@ IDS = frozenset(rule.id for rule in NATIVE)
 _SEVERITIES = {"sev0": 0, "sev1": 1, "sev2": 2, "sev3": 3, "sev4": 3}
 """By the name in small letters; an unknown one counts as the second, so that somebody is paged."""
 
-UNWATCHED = Target(name="unwatched", workspace="none", role_name="none")
+UNWATCHED = Target(name="unwatched", workspace="none", role_name="none").model_copy(update={"labels": {}})
 """Stands for whatever an alert is about that no target names: somebody sent it here, so somebody is told."""
 
 

@@ -36,7 +36,13 @@ ADVICE: Mapping[str, str] = {
     "ENDPOINT`.",
     "table-missing": "Nothing was written into it for 30 days, or Application Insights is not workspace-based here: "
     "look at APPLICATIONINSIGHTS_CONNECTION_STRING of the watched app, and at the workspace behind it.",
-    "role-name": "Correct the target's `role_name` in tocsin.yaml: it is the AppRoleName that the app's rows carry.",
+    "role-name": "It is the AppRoleName that the app's rows carry. As shipped, tocsin.yaml takes it from a setting: "
+    "`azd env set WATCHED_ROLE_NAME NAME` and `azd provision`.",
+    "component-name": "It is the Application Insights component that the app writes to. As shipped, tocsin.yaml takes "
+    "it from a setting: `azd env set WATCHED_APPLICATION_INSIGHTS_NAME NAME` and `azd provision`.",
+    "shared-telemetry": "Apps of one name are told apart by their components, apps of one component by their names: "
+    "give each its own OTEL_SERVICE_NAME. As shipped, tocsin.yaml takes both from settings: `azd env set "
+    "WATCHED_ROLE_NAME NAME` and `azd provision`.",
     "telemetry-silent": "Look whether the app runs and serves, and whether it still exports its telemetry.",
     "late-telemetry": "Let windows wait longer: `offset: auto` on the target, or a longer one.",
     "rule-cannot-fire": "Wire what it needs, or say that it is not meant here: `enabled: false` in tuning, or "

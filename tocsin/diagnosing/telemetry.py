@@ -10,18 +10,17 @@ from tocsin.core.answer import NoAnswer, Rows
 from tocsin.core.config import Target
 from tocsin.core.fields import AUTO, Severity
 from tocsin.core.rule import Rule
-from tocsin.core.schedule import settled
+from tocsin.core.schedule import selects, settled
 from tocsin.core.signal import Signal
-from tocsin.core.text import scrub
 from tocsin.core.units import spell
+from tocsin.diagnosing import naming
 from tocsin.diagnosing.finding import Finding, State, bad, good
-from tocsin.diagnosing.wiring import Blind, Sighted, blind
+from tocsin.diagnosing.wiring import Blind, Sighted, blind, of_target
 
 ALIVE = "AppTraces"
 """The table that every accelerator writes: without it hardly anything is seen."""
 
 _PAGES = (Severity.P0, Severity.P1)
-_MOST_ROLES = 5
 
 
 def tables(
@@ -37,35 +36,27 @@ def tables(
             state = State.ERROR if table == ALIVE else State.WARNING
             yield bad("tables", about, state, "table-missing", f"the workspace knows no {table}")
         else:
-            yield _table(target, table, answer.dicts(), lags.get(table), now)
+            wrong = naming.trouble(target, about, answer) if table == ALIVE else None
+            yield wrong or _table(target, table, of_target(target, answer), lags.get(table), now)
 
 
-def _table(target: Target, table: str, rows: list[dict[str, Any]], lag: float | None, now: datetime) -> Finding:
+def _table(target: Target, table: str, own: list[dict[str, Any]], lag: float | None, now: datetime) -> Finding:
     about = f"{target.name}: {table}"
-    own = [row for row in rows if row["role"] == target.role_name and row["events"]]
     if not own:
-        return _nobodys(about, table, target, rows)
+        return bad("tables", about, State.WARNING, "table-missing", f"no row of {target.name} in 30 days")
     age = now - own[0]["newest"]
     late = (
         f"; rows take {lag:.0f} s to arrive at worst (95%)" if lag is not None else "; how late they come is not known"
     )
-    words = f"{own[0]['events']} rows in 30 days, the newest {spell(max(age, timedelta()))} ago{late}"
+    called = f"; {naming.calls_itself(own)}" if table == ALIVE else ""
+    count = sum(row["events"] for row in own)
+    words = f"{count} rows in 30 days, the newest {spell(max(age, timedelta()))} ago{late}{called}"
     if table == ALIVE and age > target.fresh_within:
         return bad("tables", about, State.WARNING, "telemetry-silent", words)
     waits = settled(target, target.offset)
     if lag is not None and target.offset != AUTO and timedelta(seconds=lag) > waits:
         return bad("tables", about, State.WARNING, "late-telemetry", f"{words}; windows wait {spell(waits)}")
     return good("tables", about, words)
-
-
-def _nobodys(about: str, table: str, target: Target, rows: list[dict[str, Any]]) -> Finding:
-    """Return the finding on a table without a row of the target: of the one every app writes, its name is wrong."""
-    others = [scrub(str(row["role"]), 60) or "no name" for row in rows if row["events"]][:_MOST_ROLES]
-    if table == ALIVE:
-        said = f"its rows are of {', '.join(others)}" if others else "it holds no row at all"
-        return bad("tables", about, State.ERROR, "role-name", f"no row of {target.role_name} in 30 days; {said}")
-    said = f"no row of {target.role_name} in 30 days"
-    return bad("tables", about, State.WARNING, "table-missing", said)
 
 
 def never_firing(
@@ -78,6 +69,18 @@ def never_firing(
         yield _never(target, each)
     if not lost:
         yield good("rules", target.name, f"each of {len(rules)} rules sees what it needs")
+
+
+def left_out(target: Target, rules: Iterable[Rule]) -> Iterator[Finding]:
+    """Yield which of the rules do not look at the target, by its labels; nothing if all do."""
+    others = [rule for rule in rules if not selects(rule, target)]
+    if others:
+        named = ", ".join(f"{rule.id} ({_pairs(rule.targets)})" for rule in others)
+        yield good("rules", f"{target.name}: left out", f"by its labels ({_pairs(target.labels)}): {named}")
+
+
+def _pairs(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in labels.items())
 
 
 def _never(target: Target, lost: Blind) -> Finding:

@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from tocsin.core.answer import NoAnswer, Query, Rows
-from tocsin.core.compile import bounds, let, tables
+from tocsin.core.compile import bounds, let, owns, tables
 from tocsin.core.config import Target
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import asleep, selects
@@ -94,10 +95,17 @@ class _Sees:
 
 
 def events_of(source: Source) -> tuple[str, ...]:
-    """Return the events that a source picks its rows by; none for one that takes rows of any kind."""
+    """Return the events that a source's value rests on; none for one that takes rows of any kind.
+
+    Where ``events`` names some it is those, for without them there is no value; else those that ``where`` picks.
+    """
     if not isinstance(source, Logs):
         return ()
-    found = [each for match in _NAMED.finditer(source.where) for each in _TEXT.findall(match[1] or match[2])]
+    return _named(source.events) or _named(source.where)
+
+
+def _named(text: str) -> tuple[str, ...]:
+    found = [each for match in _NAMED.finditer(text) for each in _TEXT.findall(match[1] or match[2])]
     return tuple(dict.fromkeys(found))
 
 
@@ -110,10 +118,14 @@ def events_query(target: Target, now: datetime) -> Query:
 
 
 def table_query(table: str, now: datetime) -> Query:
-    """Return the query for whose rows a table holds: ``role``, how many (``events``) and the ``newest``."""
+    """Return the query for whose rows a table holds.
+
+    A row is a component (``resource``) and a ``role``, with how many rows of theirs (``events``) and the ``newest``.
+    """
     start = now - LOOKED_BACK
     text = f"{table}\n| where TimeGenerated >= _from and TimeGenerated < _to"
-    summed = "summarize events = sum(ItemCount), newest = max(TimeGenerated) by role = AppRoleName"
+    by = "role = AppRoleName, resource = tolower(_ResourceId)"
+    summed = f"summarize events = sum(ItemCount), newest = max(TimeGenerated) by {by}"
     return Query(f"{let(start, now)}{text}\n| {summed}", start, now)
 
 
@@ -129,11 +141,17 @@ def sighted(target: Target, events: Rows | NoAnswer, found: Mapping[str, Rows | 
     """Return what a target emitted, out of the answers to ``events_query`` and to ``table_query`` by table."""
     seen = {} if isinstance(events, NoAnswer) else {str(row["event"]): int(row["events"]) for row in events.dicts()}
     rows = {
-        table: sum(int(row["events"] or 0) for row in answer.dicts() if row["role"] == target.role_name)
+        table: sum(int(row["events"]) for row in of_target(target, answer))
         for table, answer in found.items()
         if isinstance(answer, Rows)
     }
     return Sighted(seen, rows, f"{events.why.value} {events.detail}" if isinstance(events, NoAnswer) else "")
+
+
+def of_target(target: Target, answer: Rows) -> list[dict[str, Any]]:
+    """Return what the answer to ``table_query`` says of the target, newest first."""
+    found = [row for row in answer.dicts() if row["events"] and owns(target, row["resource"], row["role"])]
+    return sorted(found, key=lambda row: row["newest"], reverse=True)
 
 
 def watching(rules: Iterable[Rule], target: Target, now: datetime) -> list[Rule]:
@@ -217,8 +235,8 @@ def _rows(table: str, target: Target, seen: Sighted) -> _Sees:
         return _Sees(None, f"{table} could not be read")
     if seen.tables[table]:
         return _Sees(True, _WAS_SEEN)
-    how = f"{table}: Azure Monitor OpenTelemetry in the watched app writes it, with the role name {target.role_name}"
-    return _Sees(False, f"{table} has no row of {target.role_name} in 30 days", how)
+    how = f"{table}: Azure Monitor OpenTelemetry in the watched app writes it"
+    return _Sees(False, f"{table} has no row of {target.name} in 30 days", how)
 
 
 _NEEDS_APP = "the target's `subscription`, `resource_group` and `container_app` in tocsin.yaml"
@@ -235,8 +253,8 @@ def _configured(source: Configured | Gauge, target: Target, seen: Sighted) -> _S
     if not target.container_app:
         return _Sees(False, "the target names no Container App", _NEEDS_APP)
     if what in ("approver", "unused dev mode") and not (target.production and target.side_effect_tools):
-        why = "the target is not labelled `env: prod`, or names no side-effect tools"
-        return _Sees(False, why, "the target's `labels: { env: prod }` and `side_effect_tools` in tocsin.yaml")
+        why = "the target's labels say another `env` than prod, or it names no side-effect tools"
+        return _Sees(False, why, "the target's `labels` and `side_effect_tools` in tocsin.yaml")
     return _asked(what if isinstance(source, Gauge) else CONFIGURATION, seen)
 
 

@@ -1,4 +1,4 @@
-"""Eval results in the target's own telemetry: one ``eval.result`` a case, from its own workspace and role name.
+"""Eval results in the target's own telemetry: one ``eval.result`` a case.
 
 Telemetry may be sampled, and does not say when a run is over: both would hide a case that failed, so both refuse.
 """
@@ -56,7 +56,7 @@ def results(telemetry: Telemetry, target: Target, since: datetime, now: datetime
 def _made(target: Target, run: str, rows: Sequence[Mapping[str, Any]]) -> Results:
     quality, redteam = read(rows)
     return Results(
-        source=f"eval.result events of {target.role_name}",
+        source=f"eval.result events of {target.name}",
         run=run,
         target=target.name,
         at=min(row["TimeGenerated"] for row in rows),

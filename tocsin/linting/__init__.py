@@ -33,6 +33,7 @@ LINTS: tuple[str, ...] = (
     "hides-a-p0",
     "over-budget",
     "no-runbook",
+    "odd-env",
     "odd-workspace",
     "evals-from-the-app",
     "same-action",

@@ -23,6 +23,9 @@ Emit = Callable[[str, list[dict[str, Any]]], object]
 
 SIDE_EFFECTS = ("crm_write_contact", "send_email")
 
+UNCHECKED = frozenset({"crm_write_contact"})
+"""Tools that a fork calls without the checkpoint."""
+
 _PEOPLE = (
     ("Ottoline", "Quartermain", "ottoline.quartermain@brackwater-robotics.example", "Brackwater Robotics"),
     ("Zebulon", "Featherstonehaugh", "z.featherstonehaugh@tidewrack.example", "Tidewrack Shipping"),
@@ -79,7 +82,7 @@ class Accelerator:
 
     ``fork`` is ``older`` (which writes ``ok`` as ``True``) or ``flagship``. Tools in ``bypass`` are called without the
     checkpoint. Of ``sampled`` requests one is kept, and its rows count for all. The same seed, load and variables give
-    the same rows.
+    the same rows. One that is not ``priced`` emits no ``cost.call``: none does before a partner has wired it.
     """
 
     def __init__(
@@ -92,13 +95,14 @@ class Accelerator:
         *,
         seed: int = 0,
         fork: str = "older",
-        bypass: frozenset[str] = frozenset({"crm_write_contact"}),
+        bypass: frozenset[str] = UNCHECKED,
         sampled: int = 1,
+        priced: bool = True,
     ) -> None:
         if fork not in ("older", "flagship"):
             raise ValueError(f"no fork {fork!r}; there are older and flagship")
         self.role_name, self.env, self.approve = role_name, serving_env, approve
-        self.fork, self.bypass, self.sampled = fork, bypass, sampled
+        self.fork, self.bypass, self.sampled, self.priced = fork, bypass, sampled, priced
         self.weather = Weather()
         self.at = datetime.min.replace(tzinfo=UTC)
         """The instant that is being lived."""
@@ -230,6 +234,8 @@ class _Answering:
         """One call of the model, with its share of the request's tokens."""
         self._dependency(200)
         read, wrote = self.request.context_tokens // _CALLS + 1, self.request.generated_tokens // _CALLS + 1
+        if not self.owner.priced:
+            return
         usd = (read * _USD_PER_1K[0] + wrote * _USD_PER_1K[1]) / 1_000 * self.owner.weather.dearer
         args = {"agent": agent, "model": _MODEL, "input_tokens": read, "output_tokens": wrote}
         self._event("cost.call", ok=True, value=round(usd, 9), unit="usd", args=args)

@@ -1,4 +1,4 @@
-"""The platform metrics API on loopback: levels that a story sets, in the service's wire shapes."""
+"""Platform metrics at a resource, as Azure Resource Manager answers them: levels that a story sets."""
 
 from __future__ import annotations
 
@@ -17,17 +17,24 @@ _MINUTE = timedelta(minutes=1)
 _LATE = timedelta(minutes=1)
 """A minute's value is there this long after the minute."""
 
+_FEWEST = 10
+"""Series that are answered where ``top`` does not ask for more."""
+
 Series = Mapping[str, str]
 """The dimensions that one series is of."""
 
 
 class MetricsStandIn:
-    """Answers ``POST /subscriptions/{id}/metrics:getBatch``. A level holds from when it is set until the next one."""
+    """Answers ``GET {resource}/providers/Microsoft.Insights/metrics``. A level holds until the next is set.
+
+    ``unread`` metrics are answered with 200 and an error of their own.
+    """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self.now = now
         self.faults = Faults()
         self.asked: list[Mapping[str, str]] = []
+        self.unread: set[str] = set()
         self._levels: dict[str, list[tuple[Series, datetime, float]]] = {}
         self._mutex = threading.Lock()
 
@@ -37,11 +44,11 @@ class MetricsStandIn:
             self._levels.setdefault(metric, []).append((of, at, value))
 
     def routes(self) -> list[Route]:
-        """Return the routes to mount."""
-        return [Route("/subscriptions/{subscription}/metrics:getBatch", self._batch, methods=["POST"])]
+        """Return the route to mount beside those of the apps."""
+        return [Route("/{resource:path}/providers/Microsoft.Insights/metrics", self._list, methods=["GET"])]
 
-    async def _batch(self, request: Request) -> Response:
-        asked = dict(request.query_params)
+    async def _list(self, request: Request) -> Response:
+        asked = {**request.query_params, "resource": f"/{request.path_params['resource']}"}
         self.asked.append(asked)
         failed = await respond(
             self.faults.next(self.now(), asked.get("metricnames", "")), b'{"error":{"code":"Refused"}}'
@@ -50,25 +57,15 @@ class MetricsStandIn:
             return failed
         if "authorization" not in request.headers:
             return JSONResponse({"error": {"code": "Unauthorized", "message": "no token"}}, 401)
-        resources = (await request.json())["resourceids"]
-        return JSONResponse({"values": [self._values(asked, resource) for resource in resources]})
-
-    def _values(self, asked: Mapping[str, str], resource: str) -> dict[str, Any]:
-        start, end = (datetime.fromisoformat(asked[name]) for name in ("starttime", "endtime"))
+        start, end = (datetime.fromisoformat(each) for each in asked["timespan"].split("/"))
         metrics = [self._metric(name, asked, start, end) for name in asked["metricnames"].split(",")]
-        return {
-            "starttime": asked["starttime"],
-            "endtime": asked["endtime"],
-            "interval": asked["interval"],
-            "namespace": asked["metricnamespace"],
-            "resourceid": resource,
-            "value": metrics,
-        }
+        common = {"timespan": asked["timespan"], "interval": asked["interval"], "namespace": asked["metricnamespace"]}
+        return JSONResponse({"cost": 0, **common, "resourceregion": "swedencentral", "value": metrics})
 
     def _metric(self, name: str, asked: Mapping[str, str], start: datetime, end: datetime) -> dict[str, Any]:
         with self._mutex:
             levels = list(self._levels.get(name, ()))
-        split = "filter" in asked
+        split = "$filter" in asked
         series: list[Series] = []
         for of, _, _ in levels:
             series += [of] if of not in series else []
@@ -79,13 +76,15 @@ class MetricsStandIn:
             }
             for of in series
         ]
+        most = int(asked.get("top", _FEWEST)) if split else len(found)
+        failed = {"errorCode": "InvalidSamplingType", "errorMessage": "planned by the story"}
         return {
-            "id": name,
+            "id": f"{asked['resource']}/providers/Microsoft.Insights/metrics/{name}",
             "type": "Microsoft.Insights/metrics",
             "name": {"value": name, "localizedValue": name},
             "unit": "Count",
-            "timeseries": found,
-            "errorCode": "Success",
+            "timeseries": [] if name in self.unread else found[:most],
+            **(failed if name in self.unread else {"errorCode": "Success"}),
         }
 
     def _data(

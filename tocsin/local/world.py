@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
 from tocsin.core.config import Probe, Queue, Target
-from tocsin.local.accelerator import SIDE_EFFECTS, Accelerator
+from tocsin.local.accelerator import SIDE_EFFECTS, UNCHECKED, Accelerator
 from tocsin.local.approver import ApproverStandIn, RemoteApprover
 from tocsin.local.container_apps import ContainerAppsStandIn
 from tocsin.local.dated import Dated
@@ -55,8 +55,12 @@ _WATCHED = {
     "WATCHED_SUBSCRIPTION": "66666666-7777-8888-9999-000000000000",
     "WATCHED_RESOURCE_GROUP": "rg-sales-research",
     "WATCHED_CONTAINER_APP": "sales-research-api",
-    "WATCHED_ROLE_NAME": "sales-research-api",
+    "WATCHED_APPLICATION_INSIGHTS": "/subscriptions/66666666-7777-8888-9999-000000000000/resourceGroups/"
+    "rg-sales-research/providers/Microsoft.Insights/components/appi-sales-research",
 }
+
+ROLE = "unknown_service:python"
+"""What the telemetry of a stock accelerator calls itself: nothing sets ``OTEL_SERVICE_NAME`` in a Container App."""
 
 
 class _Part(Protocol):
@@ -84,15 +88,25 @@ class StoryClock:
 class World:
     """The stand-ins, served while the ``with`` block runs. ``fork`` is ``older`` or ``flagship``.
 
+    A ``stock`` world holds an accelerator as its template deploys it: the flagship, no approver, and nothing wired.
     ``skew`` is how far the clock of its services is ahead of the story's.
     """
 
     def __init__(
-        self, start: datetime, seed: int = 7, trace: Path | None = None, fork: str = "older", port: int = 0
+        self,
+        start: datetime,
+        seed: int = 7,
+        trace: Path | None = None,
+        fork: str = "older",
+        port: int = 0,
+        *,
+        stock: bool = False,
     ) -> None:
+        self.stock = stock
         self.clock = StoryClock(start - _WARM_UP)
         now = self.clock.now
-        self.telemetry = EmbeddedTelemetry(now)
+        # Small letters, as the service writes them, whatever the portal and templates do.
+        self.telemetry = EmbeddedTelemetry(now, resource=_WATCHED["WATCHED_APPLICATION_INSIGHTS"].lower())
         self.workspace = Workspace(self.telemetry, [_WATCHED["WATCHED_WORKSPACE"]])
         self.arm, self.teams, self.pagerduty = ContainerAppsStandIn(now), TeamsStandIn(now), PagerDutyStandIn(now)
         self.webhooks, self.approver = WebhookStandIn(now), ApproverStandIn(now, seed)
@@ -107,13 +121,15 @@ class World:
         begun = start - _WARM_UP
         load = from_trace(trace, begun) if trace else seeded(seed, begun)
         self.accelerator = Accelerator(
-            _WATCHED["WATCHED_ROLE_NAME"],
+            ROLE,
             self.serving_env,
             self._emit,
             load,
             RemoteApprover(),
             seed=seed,
-            fork=fork,
+            fork="flagship" if stock else fork,
+            priced=not stock,
+            bypass=frozenset() if stock else UNCHECKED,
         )
 
     def _app(self) -> Dated:
@@ -123,14 +139,13 @@ class World:
             "/pagerduty": self.pagerduty,
             "/webhooks": self.webhooks,
             "/approver": self.approver,
-            "/metrics": self.metrics,
             "/queues": self.queues,
             "/github": self.github,
             "/app": self.front,
         }
-        roles = Mount("/arm", routes=[*self.roles.routes(), *self.arm.routes()])
+        arm = Mount("/arm", routes=[*self.roles.routes(), *self.metrics.routes(), *self.arm.routes()])
         mounted = [Mount(path, routes=part.routes()) for path, part in parts.items()]
-        return Dated(Starlette(routes=[roles, *mounted]), lambda: self.clock.now() + self.skew)
+        return Dated(Starlette(routes=[arm, *mounted]), lambda: self.clock.now() + self.skew)
 
     def __enter__(self) -> World:
         self._served.start()
@@ -173,7 +188,6 @@ class World:
             **_WATCHED,
             "TOCSIN_LOG_ANALYTICS_ENDPOINT": f"{self.url}/log-analytics",
             "TOCSIN_ARM_ENDPOINT": f"{self.url}/arm",
-            "TOCSIN_METRICS_ENDPOINT": f"{self.url}/metrics",
             "TOCSIN_GITHUB_ENDPOINT": f"{self.url}/github",
             "TOCSIN_STATIC_TOKEN": "local",
             "TOCSIN_LINK_SECRET": "what signs the links of the local world",
@@ -194,7 +208,7 @@ class World:
         return Target(
             name="sales-research",
             workspace=_WATCHED["WATCHED_WORKSPACE"],
-            role_name=_WATCHED["WATCHED_ROLE_NAME"],
+            application_insights=_WATCHED["WATCHED_APPLICATION_INSIGHTS"],
             subscription=_WATCHED["WATCHED_SUBSCRIPTION"],
             resource_group=_WATCHED["WATCHED_RESOURCE_GROUP"],
             container_app=_WATCHED["WATCHED_CONTAINER_APP"],
@@ -256,10 +270,11 @@ class World:
         self.arm.provision(self.target(), {name: value for name, value in env.items() if not value.startswith("(")})
 
     def _deployed(self) -> dict[str, str]:
+        approver = {} if self.stock else {"HITL_APPROVER_ENDPOINT": f"{self.url}/approver/approve"}
         return {
             "AZURE_CLIENT_ID": "99999999-0000-0000-0000-000000000000",
             "AZURE_AI_FOUNDRY_MODEL": "gpt-5-mini",
-            "HITL_APPROVER_ENDPOINT": f"{self.url}/approver/approve",
+            **approver,
         }
 
 

@@ -48,7 +48,7 @@ class Asked:
     clashes: tuple[str, ...] = ()
     """Classic columns that have several names now, one for each table the query reads."""
     freed: bool = False
-    """Whether it was bound to one role name, as an exported query is."""
+    """Whether it was bound to one app, as an exported query is."""
 
     @property
     def renamed(self) -> bool:
@@ -70,7 +70,8 @@ class Asked:
         return not _DROPS_COLUMNS.search(code) or bool(re.search(r"\b(TimeGenerated|timestamp)\b", last))
 
 
-_BOUND_TO = re.compile(rf"let ({'|'.join(TABLES)}) = \1 \| where AppRoleName == '(?:\\.|[^'\\\n])*';\n?")
+_OWN = r"(?:_ResourceId =~|AppRoleName ==) '(?:\\.|[^'\\\n])*'"
+_BOUND_TO = re.compile(rf"let ({'|'.join(TABLES)}) = \1 \| where {_OWN}(?: and {_OWN})?;\n?")
 """What an exported query of one's own begins with: the compiler binds tables to the target itself."""
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from tocsin.core import kql
-from tocsin.core.compile import measured_by, tables
+from tocsin.core.compile import measured_by, own, tables
 from tocsin.core.config import Target
 from tocsin.core.fields import Severity
 from tocsin.core.rule import Rule
@@ -137,19 +137,18 @@ def _ending(rule: Rule, every: timedelta) -> list[tuple[str, str]]:
 
 def _query(rule: Rule, signal: Signal | None, target: Target, periods: tuple[int, int]) -> str:
     split = [f"TimeGenerated = bin(TimeGenerated, {kql.span(rule.when.over)})"] if periods[1] > 1 else []
-    own = f"AppRoleName == {kql.text(target.role_name)}"
     if signal is None:
         if split:
             raise NoCounterpart("several periods of an own query need times in its result")
         text = (rule.when.kql or "").strip().rstrip("; \n")
-        lets = "".join(f"let {table} = {table} | where {own};\n" for table in tables(text))
+        lets = "".join(f"let {table} = {table} | where {own(target)};\n" for table in tables(text))
         return f"{lets}{text}"
     (source,) = signal.sources
     assert isinstance(source, Logs)
     where = measured_by(rule, signal, source, target).where
     by = [*split, *(f"{_word(name)} = {signal.dimensions[name]}" for name in rule.when.by)]
     grouped = f" by {', '.join(by)}" if by else ""
-    lines = [source.table, f"where {own}", f"where {where}"]
+    lines = [source.table, f"where {own(target)}", f"where {where}"]
     lines.append(f"summarize value = todouble({source.value}), counted = tolong({source.events}){grouped}")
     # Of a count no rows are 0, as here; of anything else too few rows say nothing.
     if not signal.counting:

@@ -187,7 +187,7 @@ class _Play:
         late = [each for each in case.inject if each.answer.kind == "late"]
         self.telemetry.forget()
         self.telemetry.now = None
-        for table, found in rows.rows_of((*self._shared.rows, *case.rows), begins, self.target.role_name, late):
+        for table, found in rows.rows_of((*self._shared.rows, *case.rows), begins, self.target, late):
             self.telemetry.load(table, found)
         for number, each in enumerate(case.silences):
             until = (begins + each.from_, begins + each.to)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.core import units
+from tocsin.core.config import Target
 from tocsin.core.schema import TABLES
 from tocsin.scenarios.format import Inject, Row
 
@@ -43,12 +44,12 @@ def fits(table: str, name: str, text: str) -> str:
 
 
 def rows_of(
-    rows: Iterable[Row], begins: datetime, role: str, late: Sequence[Inject]
+    rows: Iterable[Row], begins: datetime, target: Target, late: Sequence[Inject]
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield each table with its rows, as telemetry takes them; those of a ``late`` stretch arrive later."""
+    """Yield each table with the target's rows, as telemetry takes them; those of a ``late`` stretch arrive later."""
     by_table: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        fixed = _row(row, role)
+        fixed = _row(row, target)
         found = by_table.setdefault(row.table, [])
         found += [_at(fixed, moment, begins, late) for moment in row.moments()]
     yield from by_table.items()
@@ -60,14 +61,15 @@ def _at(fixed: Mapping[str, Any], moment: timedelta, begins: datetime, late: Seq
     return {**fixed, "TimeGenerated": at, "_IngestedAt": at + behind}
 
 
-def _row(row: Row, role: str) -> dict[str, Any]:
+def _row(row: Row, target: Target) -> dict[str, Any]:
     own = TABLES[row.table]
     given = {name: _typed(own[name], text) for name, text in row.columns.items() if name in own}
     properties = {name: text for name, text in row.columns.items() if name not in own} | row.properties
     if row.event:
         properties = {"event_name": row.event, **properties}
         given = {"Message": row.event, **given} if "Message" in own else given
-    return {"AppRoleName": role, **given, "Properties": properties}
+    found_by = {"AppRoleName": target.role_name, "_ResourceId": target.application_insights.lower()}
+    return {**found_by, **given, "Properties": properties}
 
 
 def _typed(kind: str, text: str) -> Any:

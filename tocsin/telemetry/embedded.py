@@ -63,11 +63,15 @@ class EmbeddedTelemetry:
         now: Callable[[], datetime] | None = None,
         path: Path | None = None,
         recorded: Callable[[Any], Collection[str]] | None = None,
+        resource: str = "",
     ) -> None:
-        """Make the workspace; ``recorded`` lays tables of its own into the database and returns their names."""
+        """Make the workspace; ``recorded`` lays tables of its own into the database and returns their names.
+
+        ``resource`` is the component that rows are of which name none.
+        """
         import duckdb_kql
 
-        self.now = now
+        self.now, self._resource = now, resource
         # Without this a query could read any file of this machine by its name.
         config = {} if recorded else {"enable_external_access": "false"}
         self._database = duckdb_kql.connect(str(path) if path else ":memory:", config=config)
@@ -108,7 +112,7 @@ class EmbeddedTelemetry:
         pending, count = iter(rows), 0
         while batch := list(islice(pending, _BATCH)):
             with self.session() as session:
-                count += landing.insert(session, table, batch)
+                count += landing.insert(session, table, [{"_ResourceId": self._resource, **row} for row in batch])
         return count
 
     def forget(self) -> None:

@@ -10,7 +10,6 @@ from tocsin.connections.metrics import Asked, Metrics
 from tocsin.core.answer import NoAnswer
 from tocsin.core.config import Target
 from tocsin.core.gauge import Reading
-from tocsin.ports import Regions
 
 NAMESPACE = "Microsoft.App/containerapps"
 
@@ -36,18 +35,14 @@ class ContainerAppMetrics:
     """Reads the metrics of a target's Container App."""
 
     metrics: Metrics
-    region: Regions
 
     def read(self, target: Target, reading: str, start: datetime, end: datetime) -> Sequence[Reading] | NoAnswer:
         """Return the minutes of one metric; none for a target without an app."""
         if not target.container_app:
             return ()
-        region = self.region(target)
-        if isinstance(region, NoAnswer):
-            return region
         metric = METRICS[reading]
         asked = Asked(target.app_id, NAMESPACE, metric.name, metric.aggregation, tuple(metric.labels))
-        found = self.metrics.series(asked, region, start, end)
+        found = self.metrics.series(asked, start, end)
         if isinstance(found, NoAnswer):
             return found
         return [

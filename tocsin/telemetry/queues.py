@@ -12,7 +12,6 @@ from tocsin.connections.queues import Waiting
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Queue, Target
 from tocsin.core.gauge import Reading
-from tocsin.ports import Regions
 
 _AT_ONCE = 8
 _NAMESPACE = "Microsoft.ServiceBus/namespaces"
@@ -37,7 +36,6 @@ class QueueDepths:
     look: Callable[[str, str], Waiting | NoAnswer]
     """Looks at a Storage account's queue."""
     metrics: Metrics
-    region: Regions
     now: Callable[[], datetime] = _now
 
     def read(self, target: Target, reading: str, start: datetime, end: datetime) -> Sequence[Reading]:  # noqa: ARG002
@@ -46,13 +44,11 @@ class QueueDepths:
             return ()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return [
-                each
-                for readings in pool.map(lambda queue: self._queue(queue, target, end), target.queues)
-                for each in readings
+                each for readings in pool.map(lambda queue: self._queue(queue, end), target.queues) for each in readings
             ]
 
-    def _queue(self, queue: Queue, target: Target, end: datetime) -> list[Reading]:
-        return list(self._storage(queue) if queue.storage else self._bus(queue, target, end))
+    def _queue(self, queue: Queue, end: datetime) -> list[Reading]:
+        return list(self._storage(queue) if queue.storage else self._bus(queue, end))
 
     def _storage(self, queue: Queue) -> Iterator[Reading]:
         of = {"queue": queue.queue}
@@ -73,11 +69,11 @@ class QueueDepths:
         depth = 0 if isinstance(found, NoAnswer) else found.depth
         return Reading("dead", float(depth), of, detail=f"{depth} messages in {queue.queue}-poison")
 
-    def _bus(self, queue: Queue, target: Target, end: datetime) -> Iterator[Reading]:
-        of, region = {"queue": queue.queue}, self.region(target)
+    def _bus(self, queue: Queue, end: datetime) -> Iterator[Reading]:
+        of = {"queue": queue.queue}
         for name, metric in _BUS.items():
             asked = Asked(queue.service_bus, _NAMESPACE, metric, "Maximum", ("EntityName",))
-            found = region if isinstance(region, NoAnswer) else self.metrics.series(asked, region, end - _NEWEST, end)
+            found = self.metrics.series(asked, end - _NEWEST, end)
             if isinstance(found, NoAnswer):
                 yield Reading(name, None, of, why=found.why.value)
                 continue
