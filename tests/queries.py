@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 from tests.reading_cases import SETTINGS
 from tocsin import app, signals
 from tocsin.core.answer import Query
-from tocsin.core.compile import compile_logs, compile_signal, freshness, windows
+from tocsin.core.compile import beginning, compile_logs, compile_signal, freshness, windows
 from tocsin.core.config import Target
 from tocsin.core.rule import Rule
 from tocsin.core.signal import Logs
@@ -87,5 +87,6 @@ def cases() -> dict[str, Query]:
         "dear_calls": compiled(PER_CALL, AT),
         "own_kql": compiled(OWN, AT),
         "side_effect_tools": _side_effects(),
+        "beginning": beginning(TARGET, AT - timedelta(days=9), AT),
         "freshness": freshness(TARGET, AT - 4 * MINUTE, AT),
     }

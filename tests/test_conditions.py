@@ -217,3 +217,63 @@ def test_what_is_missing_pages_while_the_target_is_alive_and_is_over_when_it_is_
     emit(stage, T0 + 8 * MINUTE, "cost.call", 1, value="0.1")
     stage.run(range(8, 12))
     assert stage.oncall.kinds() == ["fired", "resolved"]
+
+
+# Earlier windows that are not whole
+
+
+JUMP = rule(signal="cost", change={"more_than": "20%", "versus": "7d"}, over="1d")
+
+
+def costing(began: timedelta, *, since: timedelta = timedelta(), usd: float = 1.0) -> Stage:
+    """Return a stage on which every hour cost a dollar from ``began`` before T0 on, and ``usd`` from ``since`` on."""
+    stage = Stage(JUMP)
+    stage.busy(T0 - 20 * MINUTE, T0 + 2 * MINUTE)
+    at = T0 - began
+    while at < T0:
+        stage.trace(at, "cost.call", value=str(usd if T0 - at <= since else 1.0))
+        at += HOUR
+    return stage
+
+
+def judged(stage: Stage) -> list[str]:
+    """Return what becomes of the rule's alert in one tick."""
+    stage.run(range(1))
+    return [alert.state.value for alert in stage.inner.open_alerts() if alert.rule == "r"]
+
+
+@pytest.mark.parametrize("began", [7 * DAY + HOUR, 7 * DAY + 12 * HOUR, 7 * DAY + 23 * HOUR, 7 * DAY, 3 * DAY])
+def test_constant_cost_of_telemetry_that_began_last_week_is_no_jump(began: timedelta) -> None:
+    assert judged(costing(began)) == []
+    assert judged(costing(began, since=DAY, usd=9.0)) == [], "of what nobody knows nothing is said"
+
+
+def test_a_jump_is_seen_as_soon_as_the_window_of_last_week_is_whole() -> None:
+    assert judged(costing(8 * DAY + 2 * HOUR, since=DAY, usd=1.3)) == ["firing"]
+    assert judged(costing(8 * DAY + 2 * HOUR, since=DAY, usd=1.1)) == []
+
+
+def test_a_quiet_weekend_before_the_window_of_last_week_leaves_it_whole() -> None:
+    stage = costing(8 * DAY, since=DAY, usd=2.0)
+    stage.trace(T0 - 10 * DAY, "cost.call", value="1")
+    assert judged(stage) == ["firing"]
+
+
+def test_the_first_window_of_a_sum_says_nothing_of_what_is_usual() -> None:
+    odd = rule(signal="cost", unusual={"score": "4", "baseline": "6h", "seasonal": "none", "history": "5"}, over="1h")
+    beside = {part: Point(10.0, 100) for part in range(1, 6)}
+    assert judge(odd, Point(99.0, 100), beside, counting=False, opened=False).verdict is U
+    before = {7: Point(10.0, 1)}
+    assert judge(odd, Point(99.0, 100), beside | before, counting=False, opened=False).verdict is B
+    assert judge(odd, Point(99.0, 100), beside | {6: Point(1.0, 9)}, counting=False, opened=False).verdict is B
+
+
+@pytest.mark.parametrize(("alive", "kinds"), [(DAY, []), (20 * DAY, ["fired"])])
+def test_the_days_before_an_app_began_are_no_quiet_past_of_a_count(alive: timedelta, kinds: list[str]) -> None:
+    stage = Stage(rule(signal="hitl_rejections", unusual={"score": "4"}, over="1h"))
+    for hours in range(1, int(min(alive, 9 * DAY) / HOUR)):
+        stage.trace(T0 - hours * HOUR, "response.returned", ok="true")
+    stage.busy(T0 - 20 * MINUTE, T0 + 2 * MINUTE)
+    emit(stage, T0 - 10 * MINUTE, "tool.hitl_rejected", 9)
+    stage.run(range(1))
+    assert stage.oncall.kinds() == kinds

@@ -192,8 +192,10 @@ def test_an_open_alert_is_held_by_resolve_and_a_new_one_is_not() -> None:
 )
 def test_a_change_is_measured_against_the_window_before(now: float, then: float | None, verdict: Verdict) -> None:
     of = rule("cost", when={"change": {"more_than": "20%", "versus": "7d"}, "over": "1d"})
-    rows = [row(now, offset=7 * 86_400), *([row(then)] if then is not None else [])]
-    assert one(of, heard(of, *rows)).verdict is verdict
+    # The stretch before the earlier window begins three days before it.
+    rows = [row(now, offset=10 * 86_400), *([row(then, offset=3 * 86_400)] if then is not None else [])]
+    assert one(of, heard(of, *rows, row(1.0, 1))).verdict is verdict
+    assert one(of, heard(of, *rows)).verdict is U, "the earlier window may not be whole"
 
 
 def test_a_change_whose_earlier_window_was_refused_is_unknown() -> None:

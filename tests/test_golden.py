@@ -233,6 +233,8 @@ BY_HAND: dict[str, list[dict[str, Any]]] = {
     "hitl_skipped": [{"_window": 172_800, "tool": "send_email", "value": 2.0, "events": 2}],
     "hitl_rejection_spike": [{"_window": 0, "value": 3.0, "events": 3}],
     "cost_jump": [{"_window": 0, "value": 0.5, "events": 1}, {"_window": 604800, "value": 0.7, "events": 5}],
+    # What is there from before the earlier window.
+    "cost_jump_2": one(9.0, 1),
     "dear_calls": [
         {"_window": 0, "agent": "planner", "model": "gpt", "value": 0.3, "events": 1},
         {"_window": 0, "agent": "writer", "model": "gpt", "value": 0.4, "events": 2},
@@ -244,6 +246,7 @@ BY_HAND: dict[str, list[dict[str, Any]]] = {
         {"_window": 0, "exception": "socket.gaierror", "value": 2.0},
     ],
     "side_effect_tools": [{"_window": 0, "value": 2.0, "events": 2}],
+    "beginning": [{"began": AT - 8 * DAY - MINUTE}],
     "freshness": [
         {"minute": minutes(4), "events": 1, "lag": 0.0},
         {"minute": minutes(3), "events": 2, "lag": 0.0},
@@ -293,7 +296,7 @@ SHAPE = {"_window": "long", "value": "real", "events": "long", "detail": "string
 def test_microsofts_parser_binds_every_name_and_type(binder: Binder, name: str) -> None:
     bound = binder.bind(cases()[name].text)
     assert bound.errors == ()
-    if name != "freshness":
+    if name not in ("freshness", "beginning"):
         assert {"_window", "value"} <= bound.columns.keys()
         assert all(kind == SHAPE.get(column, "string") for column, kind in bound.columns.items())
 

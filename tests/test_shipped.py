@@ -114,6 +114,9 @@ DOWN = [gauged("failures", 1.0, **PROBE)]
 DNS = "[Errno -2] Name or service not known"
 FOUNDRY = "Foundry: 503"
 
+LAST_WEEK = [trace("cost.call", 1, 8 * 1440 + 60, value=1)]
+"""What proves that last week's day is whole."""
+
 Given = Sequence[Row | Reading] | App
 
 CASES: dict[str, tuple[Given, Given]] = {
@@ -130,8 +133,8 @@ CASES: dict[str, tuple[Given, Given]] = {
     ),
     "hitl_rejection_spike": ([trace("tool.hitl_rejected", 11, 50)], [trace("tool.hitl_rejected", 10, 50)]),
     "cost_jump": (
-        [trace("cost.call", 50, value=1.21), trace("cost.call", 50, 7 * 1440 + 60, value=1)],
-        [trace("cost.call", 50, value=1.2), trace("cost.call", 50, 7 * 1440 + 60, value=1)],
+        [trace("cost.call", 50, value=1.21), trace("cost.call", 50, 7 * 1440 + 60, value=1), *LAST_WEEK],
+        [trace("cost.call", 50, value=1.2), trace("cost.call", 50, 7 * 1440 + 60, value=1), *LAST_WEEK],
     ),
     # Two calls a request.
     "cost_per_call": (

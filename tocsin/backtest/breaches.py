@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def _breached(rule: Rule, values: Values, *, counting: bool) -> Array:
     if when.change:
         return _changed(when.change, values)
     if when.unusual:
-        return _unusual(when.unusual, values, counting=counting)
+        return _unusual(when.unusual, values, when.unusual.looks(when.over), counting=counting)
     if when.burn_rate:
         return _burning(when.burn_rate, values)
     if when.limit is None:
@@ -80,11 +81,21 @@ def _changed(change: Change, values: Values) -> Array:
         return (now - then) / np.abs(then) > change.more_than - _SLACK
 
 
-def _unusual(how: Unusual, values: Values, *, counting: bool) -> Array:
+def _leave_out_the_oldest(earlier: Array, backs: Sequence[timedelta], whole: Array) -> None:
+    """Leave out the oldest value of each slot before whose windows nothing is known."""
+    order = np.argsort([-back.total_seconds() for back in backs], kind="stable")
+    there = ~np.isnan(earlier[order])
+    slots = np.flatnonzero(there.any(axis=0) & ~whole)
+    earlier[order[there.argmax(axis=0)[slots]], slots] = np.nan
+
+
+def _unusual(how: Unusual, values: Values, backs: Sequence[timedelta], *, counting: bool) -> Array:
     """A score above the limit is a value above the median by that many tenths of it, and more than so many others."""
     now = values.value[0]
     earlier = np.stack([np.where(events > 0, value, 0.0 if counting else np.nan)
-                        for value, events in zip(values.value[1:], values.events[1:], strict=True)])  # fmt: skip
+                        for value, events in zip(values.value[1:-1], values.events[1:-1], strict=True)])  # fmt: skip
+    if not counting:
+        _leave_out_the_oldest(earlier, backs, values.events[-1] > 0)
     enough = np.flatnonzero(np.sum(~np.isnan(earlier), axis=0) >= how.history)
     may = np.zeros(len(now), dtype=bool)
     if len(enough):

@@ -13,7 +13,7 @@ from tocsin.backtest.one_by_one import asked
 from tocsin.backtest.replay import Alive, Course, replayed
 from tocsin.backtest.series import Bins, Recorded, values
 from tocsin.core.alert import Instance
-from tocsin.core.compile import measured_by
+from tocsin.core.compile import held_against_the_past, measured_by
 from tocsin.core.config import Target
 from tocsin.core.read import Project
 from tocsin.core.rule import Rule
@@ -112,7 +112,7 @@ class Studies:
                 unplayed.append(Unplayed(*name, missing))
                 continue
             partly += [Unplayed(*name, missing)] if missing else []
-            alive = self._living(each.target)
+            alive = replace(self._living(each.target), since=self._since(each))
             courses.append(replayed(each.rule, each.target, each.signal, each.grid, sources, alive))
         return Study(self.start, self.end, tuple(courses), tuple(unplayed), tuple(partly))
 
@@ -163,6 +163,12 @@ class Studies:
             begin = self.start - target.fresh_within - timedelta(minutes=1)
             self._alive[place] = Alive.over(self.history.minutes(target, begin, self.end))
         return self._alive[place]
+
+    def _since(self, each: Watched) -> datetime | None:
+        """Return when the target is first known, for a count that is held against the past: see the live engine's."""
+        if each.signal is None or not each.signal.counting or not held_against_the_past(each.rule.when):
+            return None
+        return next(iter(self.history.minutes(each.target, each.grid.origin, self.end)), self.end)
 
 
 def _replayable(each: Watched) -> list[Logs | None]:

@@ -101,14 +101,33 @@ def windows(rule: Rule, slots: Sequence[datetime], since: datetime | None = None
 
 
 def beside(when: When) -> list[tuple[timedelta, timedelta]]:
-    """Return, for each window a value is held against, how long before the slot it ends and how long it is."""
+    """Return, for each window a value is held against, how long before the slot it ends and how long it is.
+
+    The last one of a change, or of what is unusual, is the stretch before all others: what is there proves that the
+    oldest of them is whole, and is no window that telemetry begins in.
+    """
     if when.change:
-        return [(when.change.versus, when.over)]
+        return [(when.change.versus, when.over), _before(when, when.change.versus, when.change.versus)]
     if when.unusual:
-        return [(back, when.over) for back in when.unusual.looks(when.over)]
+        looks = when.unusual.looks(when.over)
+        return [*((back, when.over) for back in looks), _before(when, max(looks), when.unusual.baseline)]
     if when.burn_rate:
         return [(timedelta(), length) for length, _ in when.burn_rate.windows[1:]]
     return []
+
+
+_LONGEST_PAUSE = timedelta(days=3)
+"""How long an app may be quiet and still be known to have been there: a weekend and a day."""
+
+
+def _before(when: When, oldest: timedelta, reach: timedelta) -> tuple[timedelta, timedelta]:
+    """Return the stretch before the window that ends ``oldest`` before the slot, no longer than it is looked back."""
+    return oldest + when.over, max(when.over, min(reach, _LONGEST_PAUSE))
+
+
+def held_against_the_past(when: When) -> bool:
+    """Return whether earlier windows say what is usual."""
+    return when.change is not None or when.unusual is not None
 
 
 def compile_logs(
@@ -158,6 +177,12 @@ def freshness(target: Target, start: datetime, end: datetime) -> Query:
     parts = ", ".join(f"({table} | where {bounds(target)} | {kept})" for table in FRESHNESS_TABLES)
     summed = "summarize events = count(), lag = percentile(_lag, 99) by minute = bin(TimeGenerated, 1m)"
     return Query(f"{let(start, end)}union isfuzzy=true {parts}\n| {summed}", start, end)
+
+
+def beginning(target: Target, start: datetime, end: datetime) -> Query:
+    """Return the query for when the target emitted its first row of ``[start, end)``, of any table (``began``)."""
+    parts = ", ".join(f"({table} | where {bounds(target)} | project TimeGenerated)" for table in FRESHNESS_TABLES)
+    return Query(f"{let(start, end)}union isfuzzy=true {parts}\n| summarize began = min(TimeGenerated)", start, end)
 
 
 def bounds(target: Target) -> str:

@@ -33,7 +33,7 @@ def judge(rule: Rule, now: Point, beside: Mapping[int, Point], *, counting: bool
     if rule.when.absent_for:
         return Seen(Verdict.CLEAR, now.value, "it is there")
     if rule.when.change:
-        return _few(rule, now) or _changed(rule, now, beside.get(1))
+        return _few(rule, now) or _changed(rule, now, beside, counting)
     if rule.when.unusual:
         return (None if counting else _few(rule, now)) or _unusual(rule.when, rule.when.unusual, now, beside, counting)
     if rule.when.burn_rate:
@@ -83,15 +83,21 @@ def _few(rule: Rule, point: Point) -> Seen | None:
     return Seen(Verdict.UNKNOWN, point.value, "too little traffic") if point.events < max(1, least or 1) else None
 
 
-def _changed(rule: Rule, now: Point, then: Point | None) -> Seen:
-    """Judge a rise against the same window earlier: a fall is none. The value seen is the rise as a share of then."""
-    change = rule.when.change
+def _changed(rule: Rule, now: Point, beside: Mapping[int, Point], counting: bool) -> Seen:
+    """Judge a rise against the same window earlier: a fall is none. The value seen is the rise as a share of then.
+
+    Of a sum that began within the earlier window nobody knows what it would have been: something has to be there
+    before. Of a count the engine says from when on no row means none.
+    """
+    change, then = rule.when.change, beside.get(1)
     if change is None or now.value is None:
         return Seen(Verdict.UNKNOWN, reason="no value")
     if then is None or not then.value:
         return Seen(Verdict.UNKNOWN, reason="nothing to compare with")
     if _few(rule, then):
         return Seen(Verdict.UNKNOWN, reason="too little traffic to compare with")
+    if not counting and not _there(beside.get(2)):
+        return Seen(Verdict.UNKNOWN, reason="nothing is known from before the earlier window: it may not be whole")
     rise = (now.value - then.value) / abs(then.value)
     detail = f"{now.value:.6g} against {then.value:.6g} before"
     return _verdict(rise > change.more_than, replace(now, value=rise, detail=detail))
@@ -101,15 +107,26 @@ def _unusual(when: When, how: Unusual, now: Point, beside: Mapping[int, Point], 
     """Judge how far the value is above what is usual. The value seen is the score.
 
     A window in which a count has no row is one in which it did not happen; of it a whole event counts as a deviation.
+    The oldest window with a value is left out where nothing is known from before it: it may not be whole.
     """
-    values = [each.value for each in beside.values() if each.value is not None]
+    backs = how.looks(when.over)
+    looks = {part: each for part, each in beside.items() if part <= len(backs)}
+    known = {part: each.value for part, each in looks.items() if each.value is not None}
+    if known and not counting and not _there(beside.get(len(backs) + 1)):
+        del known[max(known, key=lambda part: backs[part - 1])]
+    values = list(known.values())
     if counting:
-        values += [0.0] * (len(how.looks(when.over)) - len(values))
+        values += [0.0] * (len(backs) - len(looks))
     if now.value is None or len(values) < how.history:
         return Seen(Verdict.UNKNOWN, reason=f"{len(values)} earlier windows with a value, {how.history} are needed")
     found = score(now.value, values, 1.0 if counting else 0.0)
     detail = f"{now.value:.6g} against a usual {statistics.median(values):.6g} in {len(values)} windows"
     return _verdict(found > how.score, replace(now, value=found, detail=detail))
+
+
+def _there(point: Point | None) -> bool:
+    """Return whether anything happened: an author's own query may answer with 0 where nothing did."""
+    return point is not None and bool(point.value if point.events is None else point.events)
 
 
 def score(value: float, usual: Sequence[float], least: float = 0.0) -> float:

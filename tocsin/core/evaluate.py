@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tocsin.core.alert import STORM, Alert, Instance, Seen, Verdict, instance
 from tocsin.core.answer import NoAnswer, Rows
-from tocsin.core.compile import Ask, Window
+from tocsin.core.compile import Ask, Window, beside, held_against_the_past
 from tocsin.core.condition import Point, compare, judge, together
 from tocsin.core.container import Finding
 from tocsin.core.instance import Special
@@ -37,6 +37,8 @@ class Freshness:
     why: str = "not asked"
     lag: timedelta = timedelta()
     """How long rows took to arrive, in the worst of those minutes."""
+    since: datetime | None = None
+    """From when on no row means that nothing happened; None where nobody had to ask."""
 
     @classmethod
     def of(cls, answer: Rows | NoAnswer) -> Freshness:
@@ -141,6 +143,7 @@ class _Liveness:
     slot: datetime
     alive: bool | None
     why: str
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ class Measured:
         instances depend on them.
         """
         rows_prove = self.rule.when.over <= within and self._any_rows(slot)
-        live = _Liveness(slot, True if rows_prove else fresh.at(slot, within), fresh.why)
+        live = _Liveness(slot, True if rows_prove else fresh.at(slot, within), fresh.why, fresh.since)
         seen = {by: self._instance(by, alerts.get(by), live) for by in self._instances(live, alerts)}
         return self._calm(seen, alerts, live)
 
@@ -232,11 +235,19 @@ class Measured:
             return Seen(Verdict.UNKNOWN, reason=CUT)
         if point is None or self._made_of_nothing(point, live):
             return self._absent(alert, live)
-        beside = source.beside(live.slot, by)
-        seen = judge(self.rule, point, beside, counting=self.counting, opened=_opened(alert))
+        earlier = {**source.beside(live.slot, by), **self._not_whole(live)}
+        seen = judge(self.rule, point, earlier, counting=self.counting, opened=_opened(alert))
         if point.refused and seen.verdict is not Verdict.BREACHED:
             return Seen(Verdict.UNKNOWN, reason=point.refused)
         return seen
+
+    def _not_whole(self, live: _Liveness) -> dict[int, Point]:
+        """Return the earlier windows of a count that begin before the target did: of them no row does not mean none."""
+        when = self.rule.when
+        if live.since is None or not self.counting or not held_against_the_past(when):
+            return {}
+        windows = enumerate(beside(when), 1)
+        return {part: Point(None) for part, (back, length) in windows if live.slot - back - length < live.since}
 
     def _found(self, point: Point, alert: Alert | None, slot: datetime) -> Seen:
         """Judge the configuration. It was read once, now: an older slot is known if the slot before it says the same.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tocsin.core import gauge as gauges
 from tocsin.core.answer import NoAnswer, Rows, Why
-from tocsin.core.compile import Ask, Window, compile_logs, freshness, windows
+from tocsin.core.compile import Ask, Window, beginning, compile_logs, freshness, held_against_the_past, windows
 from tocsin.core.config import Target
 from tocsin.core.container import FINDINGS, App
 from tocsin.core.evaluate import Freshness, Heard, Measured, measure
@@ -149,7 +149,7 @@ class Measurer:
         None stands for a rule that failed by itself.
         """
         asked = [slot for each in prepared for slot in each.due.slots]
-        world.fresh = self._freshness(world, [*asked, *sight])
+        world.fresh = replace(self._freshness(world, [*asked, *sight]), since=self._since(prepared, world))
         numbered = dict(enumerate(ask for each in prepared for ask in each.asks))
         answers: Answers
         if world.fresh.minutes is None and world.fresh.why in _OUTAGE:
@@ -186,6 +186,25 @@ class Measurer:
         if not app.serving:
             return Heard(refused=NoAnswer(Why.MISSING, "no revision serves"))
         return Heard(findings=tuple(FINDINGS[source.finding](app, world.target, at)))
+
+    def _since(self, prepared: Sequence[Prepared], world: World) -> datetime | None:
+        """Return when the target is first known, where a count is held against windows of the past; else None.
+
+        Where that is not answered nothing is known of any of them.
+        """
+        counts = [each for each in prepared if each.signal and each.signal.counting]
+        asks = [ask for each in counts if held_against_the_past(each.rule.when) for ask in each.asks]
+        spans = [window for ask in asks for window in ask.windows]
+        if not spans:
+            return None
+        start, end = min(window.start for window in spans), max(window.end for window in spans)
+        query = beginning(world.target, start, end)
+        answer = world.isolated("telemetry", lambda: self.telemetry.ask(query, world.target))
+        if isinstance(answer, NoAnswer):
+            self.log.warning("no answer", target=world.target.name, why=answer.why.value, asked="when the target began")
+            return end
+        began = next((row["began"] for row in answer.dicts()), None)
+        return end if began is None else began.replace(second=0, microsecond=0)
 
     def _freshness(self, world: World, slots: Sequence[datetime]) -> Freshness:
         target = world.target
