@@ -341,6 +341,7 @@ class Store(Protocol):
     def lock(self, name: str, owner: str, now: datetime, ttl: timedelta) -> bool:
         """Return whether ``owner`` now holds the lock ``name``; it frees itself after ``ttl``.
 
+        That holds for a lock that was taken by a clock that was ahead, too: its end is too far away to be believed.
         One that cannot be read is held by somebody unknown for one ``ttl``, from when that is seen.
         """
 

@@ -23,7 +23,10 @@ CLOCK_STEP = timedelta(minutes=5)
 
 
 PUT_OFF = timedelta(hours=2)
-"""Further than this no message is ever put off and no lock held: a receiver may ask for an hour."""
+"""Further than this no message is ever put off: a receiver may ask for an hour."""
+
+HOLD = timedelta(seconds=45)
+"""How long one writer holds a delivery: longer than any receiver's time-out, shorter than a minute's tick."""
 
 
 @dataclass(frozen=True, slots=True)

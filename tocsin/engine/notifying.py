@@ -12,15 +12,13 @@ from tocsin.core.config import Config
 from tocsin.core.failing import Subject
 from tocsin.core.heartbeat import missed
 from tocsin.core.message import NEWS, Delivery, Kind, Outcome, Said, Settled
+from tocsin.core.schedule import HOLD
 from tocsin.core.text import cut
 from tocsin.core.unreadable import Unreadable
 from tocsin.engine.counting import SILENT
 from tocsin.engine.failing import Failures
 from tocsin.engine.watching import Receivers
 from tocsin.ports import Conflict, Log, Notifier, Store, Tally
-
-HOLD = timedelta(seconds=45)
-"""How long one writer holds a delivery: longer than any receiver's time-out, shorter than a minute's tick."""
 
 _WASTED = 10.0
 """Seconds of one round that a receiver which takes nothing may cost: as much as one time-out."""

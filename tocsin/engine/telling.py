@@ -25,13 +25,14 @@ from tocsin.core.message import NEWS, Delivery, Notice, Outcome, Said, Settled, 
 from tocsin.core.mute import Muting, Silence
 from tocsin.core.read import Project
 from tocsin.core.route import Node, ends, longest_wait
+from tocsin.core.schedule import HOLD
 from tocsin.core.telling import Audience, News
 from tocsin.core.text import scrub
 from tocsin.core.units import spell
 from tocsin.core.unreadable import Unreadable
 from tocsin.engine import muting, standing
 from tocsin.engine.failing import Failures
-from tocsin.engine.notifying import HOLD, StoodIn, judge
+from tocsin.engine.notifying import StoodIn, judge
 from tocsin.engine.wording import Words, aside, linking
 from tocsin.ports import KEPT, Conflict, Kept, Links, Log, Notifier, Store, no_links
 

@@ -22,7 +22,7 @@ from tocsin.core.audit import Record
 from tocsin.core.instance import key_of
 from tocsin.core.message import Delivery
 from tocsin.core.remedy import Execution
-from tocsin.core.schedule import CLOCK_STEP, PUT_OFF, has_come
+from tocsin.core.schedule import CLOCK_STEP, HOLD, PUT_OFF, has_come
 from tocsin.core.unreadable import Unreadable, digest
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
 from tocsin.stores import keys
@@ -52,7 +52,7 @@ _NO_LAST = 2**62
 
 _WAITING = """
 SELECT id, body FROM deliveries d WHERE state = 'waiting' AND NOT (not_before > :now AND not_before <= :latest)
-AND NOT (held_until > :now AND held_until <= :latest) AND NOT EXISTS (
+AND NOT (held_until > :now AND held_until <= :held) AND NOT EXISTS (
   SELECT 1 FROM deliveries e WHERE e.state = 'waiting' AND e.receiver = d.receiver AND e.episode = d.episode
   AND (e.sequence, e.id) < (d.sequence, d.id) AND e.id NOT IN (SELECT value FROM json_each(:lost)))
 ORDER BY sequence, id
@@ -143,8 +143,9 @@ class SqliteStore(Audited):
     def waiting(self, now: datetime) -> list[Delivery]:
         """Return unsettled deliveries whose time has come, oldest first; none that another writer holds."""
         with self._transaction() as db:
-            latest = now + PUT_OFF + CLOCK_STEP  # beyond it is what a clock wrote that was ahead: see ``has_come``
-            at = {"now": now.timestamp(), "latest": latest.timestamp()}
+            # Beyond the latest is what a clock wrote that was ahead: see ``has_come``.
+            latest, held = (now + most + CLOCK_STEP for most in (PUT_OFF, HOLD))
+            at = {"now": now.timestamp(), "latest": latest.timestamp(), "held": held.timestamp()}
             lost: list[Unreadable] = []
             while True:  # what cannot be read is in nobody's way: what comes after it in its lane is read next
                 read = Passed()
@@ -294,7 +295,7 @@ class SqliteStore(Audited):
             free = self._passed.each(
                 f"lock {name}",
                 rows,
-                lambda held: bool(_free(held[1], now) or held[0] == owner),
+                lambda held: bool(_free(held[1], now, ttl) or held[0] == owner),
                 lambda _: Unreadable("lock", name),
             )
             if False in free:
@@ -410,8 +411,8 @@ def _execution(row: _Row) -> Execution:
         return load(Execution, row[1])
 
 
-def _free(until: float, now: datetime) -> bool:
-    return has_come(datetime.fromtimestamp(until, UTC), now, PUT_OFF)
+def _free(until: float, now: datetime, ttl: timedelta) -> bool:
+    return has_come(datetime.fromtimestamp(until, UTC), now, ttl)
 
 
 def _partition(rule: str, target: str) -> str:

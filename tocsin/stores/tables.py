@@ -18,7 +18,7 @@ from tocsin.core.alert import Alert
 from tocsin.core.audit import Record
 from tocsin.core.message import Delivery, Settled
 from tocsin.core.remedy import Execution
-from tocsin.core.schedule import PUT_OFF, has_come
+from tocsin.core.schedule import HOLD, PUT_OFF, has_come
 from tocsin.core.unreadable import Unreadable, digest
 from tocsin.ports import KEPT, Conflict, Kept, Loaded, Mark, StoreUnavailable
 from tocsin.stores import beats, keys
@@ -145,7 +145,7 @@ class TableStore(Audited):
             for delivery, held in found
             if first[delivery.receiver, delivery.queue] == delivery.id
             and has_come(delivery.not_before, now, PUT_OFF)
-            and has_come(held, now, PUT_OFF)
+            and has_come(held, now, HOLD)
         ]
 
     def claim(self, delivery: Delivery, until: datetime) -> Delivery:
@@ -316,7 +316,7 @@ class TableStore(Audited):
         free = self._passed.each(
             f"lock {name}",
             held,
-            lambda body: _free(json.loads(body), owner, now),
+            lambda body: _free(json.loads(body), owner, now, ttl),
             lambda _: Unreadable("lock", name),
         )
         if False in free:
@@ -440,9 +440,9 @@ def _waiting(entity: Mapping[str, Any]) -> tuple[Delivery, datetime, str]:
     return _delivery(entity), datetime.fromtimestamp(float(entity["Held"]), UTC), str(entity["PartitionKey"])
 
 
-def _free(held: Mapping[str, Any], owner: str, now: datetime) -> bool:
+def _free(held: Mapping[str, Any], owner: str, now: datetime, ttl: timedelta) -> bool:
     """Return whether the owner may take a lock that is held like this."""
-    come = has_come(datetime.fromtimestamp(held["until"], UTC), now, PUT_OFF)
+    come = has_come(datetime.fromtimestamp(held["until"], UTC), now, ttl)
     return bool(held["owner"] == owner) or come
 
 

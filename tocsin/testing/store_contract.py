@@ -255,7 +255,7 @@ class StoreContract:
 
     def test_nothing_waits_for_a_clock_that_was_ahead(self, store: Store) -> None:
         """After a clock was set back, messages that it put off and locks that it took would bind for years."""
-        year = timedelta(days=365)
+        half, year = timedelta(minutes=30), timedelta(days=365)
         store.enqueue([replace(a_delivery("n1"), not_before=T0 + year)])
         assert [each.id for each in store.waiting(T0)] == ["n1/oncall"]
         store.claim(a_delivery("n1"), T0 + year)
@@ -263,6 +263,11 @@ class StoreContract:
         assert store.lock("act/sales", "a", T0 + year, MINUTE)
         assert store.lock("act/sales", "b", T0, MINUTE)
         assert not store.lock("act/sales", "a", T0, MINUTE)
+        # Nobody holds either for half an hour: a process died, and its clock was ahead.
+        store.claim(store.waiting(T0)[0], T0 + half)
+        assert [each.attempts for each in store.waiting(T0)] == [2]
+        assert store.lock("act/fares", "a", T0 + half, MINUTE)
+        assert store.lock("act/fares", "b", T0, MINUTE)
 
     def test_what_is_kept_is_found_by_its_kind_and_key(self, store: Store) -> None:
         store.keep(Fact, "a/ü", Fact("x", "1"), None)
