@@ -48,7 +48,7 @@ test: setup tests/kql/node_modules/.ready tests/azurite/node_modules/.ready tool
 	@$(if $(QUICK),:,$(BIN)/mypy)
 	@$(BIN)/lint-imports
 	@QUICK=$(QUICK) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "$(if $(QUICK),not slow and not long,$(if $(CI),not long))" $(ARGS)
-	@$(if $(QUICK),:,$(BIN)/python -m tools.mutants --of $(if $(CI),16,1))
+	@$(if $(QUICK),:,$(BIN)/python -m tools.mutants --of $(if $(CI),30,1))
 
 check: setup
 	@$(BIN)/tocsin check

@@ -68,7 +68,7 @@ def counts(telemetry: EmbeddedTelemetry, rule: Rule, slots: list[datetime], sinc
     st.lists(st.tuples(st.integers(0, 1800), st.integers(0, 7200)), max_size=25),
     st.lists(st.integers(1, 9), min_size=1, max_size=12),
 )
-@settings(max_examples=often(40, 15), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=often(40, 8), suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.slow
 def test_every_row_is_counted_exactly_once_whatever_its_delay_and_whichever_ticks_are_missed(
     rows: list[tuple[int, int]], gaps: list[int]

@@ -95,7 +95,7 @@ def test_a_kill_and_a_time_out_at_once_tell_twice_once_each() -> None:
 def test_a_process_killed_while_it_tells_of_a_flood_loses_none_of_it() -> None:
     steps = played(told=flood, storm="3").store.count
     for before in (True, False):
-        for nth in range(1, steps + 1, often(1, 4)):
+        for nth in range(1, steps + 1, often(1, 9)):
             board = played(nth, before=before, told=flood, storm="3")
             right(board)
             assert sum(each.twice for each in board.failing.values()) <= 1
@@ -146,7 +146,7 @@ def test_two_engines_on_one_store_tell_nothing_twice() -> None:
 
 @pytest.mark.slow
 def test_two_engines_on_one_store_tell_nothing_twice_in_many_orders() -> None:
-    for seed in range(int(os.environ.get("ORDERS", often(60, 8)))):
+    for seed in range(int(os.environ.get("ORDERS", often(60, 4)))):
         together(seed)
 
 
@@ -160,5 +160,5 @@ def test_whatever_happens_every_beginning_is_told_and_its_end_after_it() -> None
 
 @pytest.mark.slow
 def test_whatever_happens_in_many_lives_every_beginning_is_told_and_its_end_after_it() -> None:
-    for seed in range(int(os.environ.get("LIVES", often(120, 15)))):
+    for seed in range(int(os.environ.get("LIVES", often(120, 6)))):
         simulate(seed)

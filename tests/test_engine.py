@@ -401,7 +401,7 @@ def test_a_crash_at_any_write_loses_no_page_and_doubles_no_change() -> None:
     calm.run(range(12))
     writes = len(calm.happened)
     assert writes > 50
-    for fatal in range(0, writes, often(1, 7)):
+    for fatal in range(0, writes, often(1, 12)):
         stage = Stage(telemetry=calm.telemetry)
         del stage.platform.env["HITL_APPROVER_ENDPOINT"]
         note = stage.note

@@ -27,14 +27,14 @@ def right(outcome: Outcome) -> None:
 
 @pytest.mark.slow
 def test_many_orders_on_sqlite(tmp_path: Path) -> None:
-    for seed in range(often(500, 30)):
+    for seed in range(often(500, 15)):
         store = SqliteStore(":memory:")
         right(play(seed, lambda store=store: store))  # type: ignore[misc]
 
 
 @pytest.mark.slow
 def test_some_orders_on_tables(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
-    for seed in range(int(os.environ.get("ORDERS", often(6, 2)))):
+    for seed in range(int(os.environ.get("ORDERS", often(6, 1)))):
         monkeypatch.setattr(tables, "TABLE", f"t{uuid.uuid4().hex}")
 
         def store() -> Store:

@@ -11,7 +11,7 @@ from tests.amount import often
 from tests.azurite.server import Azurite
 from tocsin import actuators
 
-ROUNDS = often(60, 20)
+ROUNDS = often(60, 10)
 
 
 def test_every_action_there_is_takes_part() -> None:

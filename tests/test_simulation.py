@@ -17,7 +17,7 @@ from tests.simulation.planted import FAULTS, Fault, found, told
 
 pytestmark = pytest.mark.slow
 
-SEEDS = often(200, 100)
+SEEDS = often(200, 45)
 
 HAPPENS = (
     "Activity Log alert posted",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -236,7 +238,21 @@ def _client(timeout: float) -> httpx.Client:
     logging.getLogger("httpx").addFilter(_nothing)
     logging.getLogger("httpcore").setLevel(logging.WARNING)
     direct: dict[str, httpx.BaseTransport | None] = {f"all://{host}": None for host in ("127.0.0.1", "localhost")}
-    return httpx.Client(timeout=timeout, follow_redirects=False, mounts=direct, headers={"accept-encoding": "identity"})
+    return httpx.Client(
+        verify=_trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
+        timeout=timeout,
+        follow_redirects=False,
+        mounts=direct,
+        headers={"accept-encoding": "identity"},
+    )
+
+
+@lru_cache(maxsize=4)
+def _trust(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    """Return whom to trust, by the two settings that httpx reads: it takes 50 ms, and every receiver has a client."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def _nothing(_record: logging.LogRecord) -> bool:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
@@ -117,13 +117,12 @@ class World:
         self._served = Served(self._app(), port)
         self._mutex = threading.Lock()
         self._start = start
-        self._held: dict[str, list[Mapping[str, Any]]] | None = None
         begun = start - _WARM_UP
         load = from_trace(trace, begun) if trace else seeded(seed, begun)
         self.accelerator = Accelerator(
             ROLE,
             self.serving_env,
-            self._emit,
+            self.telemetry.load,
             load,
             RemoteApprover(),
             seed=seed,
@@ -153,23 +152,8 @@ class World:
         for metric, level in _LEVELS.items():
             self.metrics.set(metric, level, self.clock.now(), revisionName=_REVISION, podName=f"{_REVISION}-0")
         self.queues.put(QUEUE, 0)
-        self._warm_up()
-        return self
-
-    def _warm_up(self) -> None:
-        """Play up to the start and land all rows at once: nobody has asked for them before."""
-        self._held = {}
         self.advance(self._start)
-        held, self._held = self._held, None
-        for table, rows in held.items():
-            self.telemetry.load(table, rows)
-
-    def _emit(self, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
-        if self._held is None:
-            return self.telemetry.load(table, rows)
-        found = list(rows)
-        self._held.setdefault(table, []).extend(found)
-        return len(found)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -75,6 +75,8 @@ class EmbeddedTelemetry:
         # Without this a query could read any file of this machine by its name.
         config = {} if recorded else {"enable_external_access": "false"}
         self._database = duckdb_kql.connect(str(path) if path else ":memory:", config=config)
+        self._loading = threading.RLock()
+        self._waiting: dict[str, list[landing.Row]] = {}
         landing.prepare(self._database, recorded(self._database) if recorded else ())
         if recorded:
             self._database.execute("SET enable_external_access = false")
@@ -110,15 +112,30 @@ class EmbeddedTelemetry:
         """
         landing.columns(table)
         pending, count = iter(rows), 0
-        while batch := list(islice(pending, _BATCH)):
-            with self.session() as session:
-                count += landing.insert(session, table, [{"_ResourceId": self._resource, **row} for row in batch])
+        while batch := landing.ready(
+            table, ({"_ResourceId": self._resource, **row} for row in islice(pending, _BATCH))
+        ):
+            count += len(batch)
+            with self._loading:
+                waiting = self._waiting.setdefault(table, [])
+                waiting += batch
+                if len(waiting) >= _BATCH:
+                    self._land()
         return count
 
     def forget(self) -> None:
         """Forget every row; what was translated stays."""
         with self.session() as session:
             landing.empty(session)
+
+    def _land(self) -> None:
+        """Write the rows that wait. One statement takes milliseconds, and most loads are of a few rows."""
+        with self._loading:
+            waiting, self._waiting = self._waiting, {}
+            if waiting:
+                with self._cursor() as session:
+                    for table, rows in waiting.items():
+                        landing.insert(session, table, rows)
 
     def load_recorded(self, path: Path, at: datetime) -> int:
         """Append the message records of an Application Insights export, one JSON object a line, as emitted ``at``."""
@@ -129,6 +146,7 @@ class EmbeddedTelemetry:
         """Let go of the rows, or of the file that holds them, once whoever still asks has been answered."""
         import duckdb
 
+        self._land()
         for _ in range(_CLOSE_TRIES):
             try:
                 return self._database.close()
@@ -139,6 +157,12 @@ class EmbeddedTelemetry:
     @contextmanager
     def session(self) -> Iterator[Any]:
         """Yield a session of the database, in UTC; what it sets and its temporary tables are its own."""
+        self._land()
+        with self._cursor() as session:
+            yield session
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
         session = self._database.cursor()
         try:
             # Each session starts with the machine's zone, which would shift every datetime.

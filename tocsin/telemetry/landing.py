@@ -53,15 +53,21 @@ def prepare(database: Any, given: Collection[str] = ()) -> None:
         )
 
 
-def insert(session: Any, table: str, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Append rows in one statement and return how many. Raises ValueError for rows that do not fit."""
+Row = list[Any]
+
+
+def ready(table: str, rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return the rows as the table keeps them. Raises ValueError for rows that do not fit."""
     types = columns(table)
-    ready = [_row(table, types, each) for each in rows]
+    return [_row(table, types, each) for each in rows]
+
+
+def insert(session: Any, table: str, rows: list[Row]) -> None:
+    """Append rows that are ``ready``, in one statement."""
     # One list a column: tens of times faster than one statement a row.
-    unnested = ", ".join(f"unnest(?::{SQL_TYPES[kind]}[])" for kind in types.values())
-    by_column = [list(each) for each in zip(*ready, strict=True)]
+    unnested = ", ".join(f"unnest(?::{SQL_TYPES[kind]}[])" for kind in columns(table).values())
+    by_column = [list(each) for each in zip(*rows, strict=True)]
     session.execute(f'INSERT INTO landed."{table}" SELECT {unnested}', by_column)
-    return len(ready)
 
 
 def empty(session: Any) -> None:
@@ -83,7 +89,7 @@ def kql_type(sql: str) -> str:
     return "dynamic" if sql.endswith("]") else _KQL_TYPES.get(sql, "string")
 
 
-def _row(table: str, types: Mapping[str, str], given: Mapping[str, Any]) -> list[Any]:
+def _row(table: str, types: Mapping[str, str], given: Mapping[str, Any]) -> Row:
     if unknown := given.keys() - types.keys():
         raise ValueError(f"{table} has no column {', '.join(sorted(unknown))}")
     if "TimeGenerated" not in given:
