@@ -52,7 +52,7 @@ def rows() -> list[dict[str, Any]]:
     found += [event(day, "tool.hitl_approved") for day in range(30)] * 3
     found += [event(day, "tool.hitl_rejected") for day in range(30)]
     found += [event(40, "outreach_reply_rate", 1000, value="0.9"), event(1, "outreach_reply_rate", value="none")]
-    other = {**event(1, "outreach_reply_rate", 1000, value="0.9"), "AppRoleName": "another-api"}
+    other = {**event(1, "outreach_reply_rate", 1000, value="0.9"), "_ResourceId": "another component"}
     return [*found, other]
 
 

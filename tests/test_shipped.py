@@ -363,8 +363,8 @@ def meters() -> dict[str, Meter]:
     """The real meters; each would fail if it asked anybody."""
     nobody: Any = None
     return {
-        "metrics": ContainerAppMetrics(nobody, nobody),
-        "queues": QueueDepths(nobody, nobody, nobody),
+        "metrics": ContainerAppMetrics(nobody),
+        "queues": QueueDepths(nobody, nobody),
         "probes": HttpProbes(),
         "approver": ApproverProbe(nobody),
     }
