@@ -18,7 +18,7 @@ SIGHT = Rule(
     id="telemetry_blind",
     summary="Tocsin cannot see {target}: its telemetry does not answer, or nothing arrives from it.",
     description="No rule on this target can fire or resolve until something is seen again. Look at the app itself, at "
-    "the workspace, at `role_name`, and at the reader identity's permissions.",
+    "the workspace, at what its telemetry calls itself (`tocsin doctor`), and at the reader identity's permissions.",
     severity=Severity.P1,
     when=When(signal="telemetry_answers", above=0.0, over=timedelta(minutes=1)),
     for_=timedelta(minutes=5),
