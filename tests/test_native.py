@@ -144,6 +144,17 @@ def test_a_neighbour_in_the_group_does_not_hear_of_an_app_that_is_named() -> Non
     assert [notice.target for notice in stage.oncall.got] == ["sales"]
 
 
+def test_an_alert_on_a_component_belongs_to_the_one_target_whose_telemetry_is_in_it() -> None:
+    component = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Insights/components/appi-"
+    own = TARGET.model_copy(update={"application_insights": f"{component}sales"})
+    neighbour = TARGET.model_copy(update={"name": "support", "container_app": "b"})
+    for other, told_of in ((f"{component}support", "sales"), (f"{component}Sales", "unwatched")):
+        targets = (own, neighbour.model_copy(update={"application_insights": other}))
+        stage = Stage(config=CONFIG.model_copy(update={"targets": targets}))
+        heard(stage, schema(alertTargetIDs=[f"{component}sales".lower()]))
+        assert [notice.target for notice in stage.oncall.got] == [told_of]
+
+
 def test_one_that_is_too_old_is_not_looked_at() -> None:
     stage = Stage()
     assert not heard(stage, schema(), T0 + OLDEST + MINUTE)

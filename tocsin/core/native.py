@@ -255,16 +255,18 @@ def refusal(native: Native, now: datetime) -> str:
 
 
 def concerned(native: Native, targets: Iterable[Target]) -> tuple[Target, ...]:
-    """Return the targets that the alert is about: whose app it names, else the one whose group or workspace it names.
+    """Return the targets that the alert is about: whose app it names, else the one whose component, group or workspace.
 
     What is about several at once, or about another app beside them, is about none of them: it must not be acted on
     everywhere. Somebody is told all the same.
     """
     known = tuple(targets)
     exact = tuple(each for each in known if each.container_app and _names(native, each.app_id))
+    component = tuple(each for each in known if _names(native, each.application_insights))
     near = tuple(each for each in known if _near(native, each))
     other = any(_APP in each for each in native.resources)
-    return exact or (near if len(near) == 1 and not other else ()) or (UNWATCHED,)
+    found = component or near
+    return exact or (found if len(found) == 1 and not other else ()) or (UNWATCHED,)
 
 
 UNREAD = "unread"
@@ -305,8 +307,8 @@ def forgotten(alerts: Mapping[Instance, Alert]) -> dict[Instance, Alert]:
 def _near(native: Native, target: Target) -> bool:
     group = f"/subscriptions/{target.subscription}/resourceGroups/{target.resource_group}"
     own = bool(target.resource_group) and _names(native, group)
-    return own or bool(target.workspace_resource and _names(native, target.workspace_resource))
+    return own or _names(native, target.workspace_resource)
 
 
 def _names(native: Native, resource: str) -> bool:
-    return any(f"{each}/".startswith(f"{resource.lower()}/") for each in native.resources)
+    return bool(resource) and any(f"{each}/".startswith(f"{resource.lower()}/") for each in native.resources)
