@@ -8,12 +8,14 @@ import json
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from azure.core.pipeline.transport import HttpRequest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.stage import T0, Stage
+from tocsin.connections.bounded import TooMuch, transport
 from tocsin.connections.event_grid import cloud_event, publish
 from tocsin.connections.http import Fetched, Http, Reply
 from tocsin.core.evallines import QUALITY, read
@@ -85,6 +87,16 @@ def test_of_what_a_topic_answers_the_beginning_is_read_and_its_status_counts(url
     assert isinstance(answer, Reply)
     assert (answer.status, len(answer.text) <= 2_000) == (status, True)
     assert answer.headers.get("retry-after") == ("9" if path == "dripping" else None)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("endless", "more than 9999 bytes"), ("packed", "more than"), ("dripping", "longer than 1 s")]
+)
+def test_an_answer_to_an_azure_sdk_ends_at_its_limit_however_it_comes(url: str, path: str, words: str) -> None:
+    """A workspace that answers a byte at a time must not keep a tick for hours."""
+    asked = HttpRequest("GET", f"{url}/{path}")
+    with pytest.raises(TooMuch, match=words):
+        transport(9_999, 1.0 if path == "dripping" else 20.0).send(asked, read_timeout=20)
 
 
 # Eval results

@@ -51,7 +51,8 @@ class _Bounded:
     def stream(self, amount: int, decode_content: bool | None = None) -> Iterator[bytes]:
         """Yield the body in pieces. Raises ``TooMuch``, and closes the connection, where it is over the limit."""
         until, read = time.monotonic() + self._within, 0
-        for piece in self._raw.stream(amount, decode_content=decode_content):
+        # ``read1`` returns what there is; ``stream`` would wait for a whole piece, for hours if the body drips.
+        while piece := self._raw.read1(amount, decode_content=decode_content):
             read += len(piece)
             if read > self._largest:
                 self._refuse(f"more than {self._largest} bytes")
@@ -74,15 +75,7 @@ class _Cut(_Bounded):
         """Yield the beginning of the body in pieces, as they come."""
         from urllib3.exceptions import HTTPError
 
-        until, read = time.monotonic() + self._within, 0
         try:
-            # ``read1`` returns what there is; ``stream`` would wait for a whole piece, however slowly it drips.
-            while read < self._largest and time.monotonic() < until:
-                piece = self._raw.read1(amount, decode_content=False)
-                if not piece:
-                    return
-                read += len(piece)
-                yield piece
-        except (HTTPError, OSError):
+            yield from super().stream(amount, decode_content=False)
+        except (TooMuch, HTTPError, OSError):
             return
-        self._raw.close()
