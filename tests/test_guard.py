@@ -64,7 +64,7 @@ def refused(answer: Answer, by: str) -> bool:
 def test_a_firing_alert_that_lasted_long_enough_is_permitted_and_every_check_is_recorded() -> None:
     answer = permit(a_case())
     assert answer.ruling is Ruling.PERMIT
-    assert len(answer.checks) == len({check.name for check in answer.checks}) == 16
+    assert len(answer.checks) == len({check.name for check in answer.checks}) == 17
     assert all(check.words for check in answer.checks)
 
 

@@ -61,6 +61,8 @@ class World:
     """Whether the first step's wanted state is there."""
     deploying: str | None = ""
     """What is being deployed, in the platform's word; empty when nothing is."""
+    beware: str = ""
+    """Why the cost of the model that would be swapped to may not be seen; empty where it would be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +326,17 @@ def _one_at_a_time(case: Case) -> Check:
     return Check("one at a time", None, "nothing else is under way")
 
 
+PRICE = "price"
+
+
+def _price(case: Case) -> Check:
+    """It comes first, so that whoever is asked reads it: that the policy asks is plain from being asked."""
+    words = case.world.beware if case.world else ""
+    return Check(PRICE, Ruling.ASK if words else None, words or "nothing is known against its price")
+
+
 _CHECKS: tuple[Callable[[Case], Check], ...] = (
+    _price,
     _automation,
     _own_mode,
     _allowed,

@@ -64,7 +64,7 @@ class Actor:
 
     @property
     def _judge(self) -> Judge:
-        return Judge(self.reporter, self.actuators, self.verifier.configuration, self.failures)
+        return Judge(self.reporter, self.actuators, self.verifier.configuration, self.verifier.telemetry, self.failures)
 
     @property
     def _carrier(self) -> Carrier:

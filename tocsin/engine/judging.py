@@ -8,9 +8,9 @@ from datetime import datetime
 from functools import partial
 from itertools import compress
 
-from tocsin.core import guard, remedy
+from tocsin.core import guard, price, remedy
 from tocsin.core.alert import Alert, State, Verdict
-from tocsin.core.answer import NoAnswer
+from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
 from tocsin.core.container import DEPLOYING
 from tocsin.core.failing import Subject
@@ -26,7 +26,7 @@ from tocsin.engine import standing, storms
 from tocsin.engine.failing import Failures
 from tocsin.engine.recalling import released
 from tocsin.engine.reporting import Reporter
-from tocsin.ports import Actuator, Configuration
+from tocsin.ports import Actuator, Configuration, Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Judge:
     reporter: Reporter
     actuators: Mapping[str, Actuator]
     configuration: Configuration
+    telemetry: Telemetry
     failures: Failures = field(default_factory=Failures)
 
     def rule_on(
@@ -43,13 +44,16 @@ class Judge:
     ) -> Answer:
         """Rule by what is known; the world is read only where nothing that is known stands in the way."""
         case = self._case(policy, rule, alert, target, now, stored)
+        if stored.phase is Phase.ASKED and stored.stopped_by == guard.PRICE:  # what was said when it was asked stands
+            case = replace(case, world=World(None, beware=stored.reason))
         answer = guard.permit(case)
         waiting = answer.ruling is Ruling.ASK and stored.phase is Phase.ASKED
         # If only limits refuse it, the world is read once, before anybody is notified of the refusal.
         told = stored.stopped_by.startswith(answer.check)
         if waiting or (answer.ruling is Ruling.REFUSE and (told or not guard.limited(answer))):
             return answer
-        return guard.permit(replace(case, world=self._world(stored, target)))
+        world = replace(self._world(stored, target), beware=self._beware(stored, target, now))
+        return guard.permit(replace(case, world=world))
 
     def still(self, execution: Execution, target: Target, now: datetime) -> Answer | None:
         """Return the answer on going on with what was begun; None while nobody can tell."""
@@ -81,6 +85,15 @@ class Judge:
             return World(already, None)
         state = app.provisioning if app else ""
         return World(already, state if state in DEPLOYING else "")
+
+    def _beware(self, execution: Execution, target: Target, now: datetime) -> str:
+        """Return why the cost of a model that would be swapped to may not be seen, or an empty text."""
+        model = execution.args.get("to", "") if execution.action == "model.swap" else ""
+        if not model:
+            return ""
+        query, broken = price.calls(target, model, now), NoAnswer(Why.BROKEN, "the adapter failed")
+        of = Subject("telemetry", target=target.name)
+        return price.beware(model, self.failures.attempt(of, lambda: self.telemetry.ask(query, target), broken))
 
     def _case(self, policy: Policy, rule: Rule, alert: Alert, target: Target, now: datetime, stored: Execution) -> Case:
         config, history = self.reporter.project.config, self._history(target, now)
