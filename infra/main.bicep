@@ -142,6 +142,9 @@ param purgeProtection bool = false
 @description('Changes of a watched Container App cause an evaluation at once. Off where a watched group has an event topic already.')
 param events bool = true
 
+@description('A policy may stop a whole Container App, once a person has approved it: the last resort where no killswitch comes to serve.')
+param lastResort bool = true
+
 @description('Deploy the workbook.')
 param workbook bool = true
 
@@ -313,6 +316,7 @@ module watched 'modules/watched.bicep' = [
       readerPrincipalId: identities.outputs.readerPrincipalId
       actuatorPrincipalId: identities.outputs.actuatorPrincipalId
       events: events
+      lastResort: lastResort
       tags: tags
     }
   }

@@ -71,10 +71,15 @@ ARGS: Mapping[str, Mapping[str, str]] = {
     "github_workflow.run": {"repo": "contoso/sales", "workflow": "evals.yml", "token_setting": "KEY"},
     "killswitch.engage": {"scope": "tools"},
     RELEASE: {"scope": "tools"},
+    "container_app.start": {},
+    "container_app.stop": {},
     "model.swap": {"to": "backup-model"},
     "webhook.call": {"url_setting": "URL", "secret_setting": "SECRET"},
 }
 """What each action is given; an action without a line here fails the race."""
+
+ORDERED = ("container_app.start", "container_app.stop")
+"""What is raced for as a person ordered it: policies stop one app at a time, and start none."""
 
 _SETTINGS = {"URL": "https://partner.example/hook", "KEY": "a-key-of-the-race", "SECRET": "whsec_" + "c2VjcmV0" * 4}
 
@@ -135,6 +140,12 @@ class Apps(ContainerApps):
         with self.world.arm._mutex:
             app = self.world.arm._app(target)
             self.world.arm._acted(app, next(each for each in app.revisions if each.name == revision), verb)
+        self.world.did(target.name)
+        return Sent()
+
+    def turn(self, target: Target, verb: str) -> Sent | NoAnswer:
+        with self.world.arm._mutex:
+            self.world.arm._turned(self.world.arm._app(target), verb)
         self.world.did(target.name)
         return Sent()
 
@@ -248,6 +259,8 @@ class Race:
             self.world.arm.provision(target, {**env, "RELEASE": "2"})
         if self.action == "container_app.activate_revision":
             self._settle_second(target)
+        if self.action == "container_app.start":
+            self.world.arm.turn(target, "stop")
 
     def _settle_second(self, target: Target) -> None:
         """Let the second revision serve and the first be off."""
@@ -420,7 +433,8 @@ def raced(action: str, name: str, stores: Callable[[], Callable[[], Any]], round
     try:
         while figures.rounds < rounds:
             size = min(batch, rounds - figures.rounds)
-            race = Race(action, stores(), _begins(name, figures.rounds // batch), size)
+            begins = "intended" if action in ORDERED else _begins(name, figures.rounds // batch)
+            race = Race(action, stores(), begins, size)
             race.lots.seed(figures.rounds)
             figures.doubles += race.run()
             figures.rounds += size

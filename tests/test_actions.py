@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pytest_httpserver import HTTPServer
 from starlette.applications import Starlette
 
 from tocsin import actuators
@@ -15,8 +16,11 @@ from tocsin.connections.arm import ContainerApps
 from tocsin.connections.identity import StaticToken
 from tocsin.core.action import Order, Preview, Undo
 from tocsin.core.answer import NoAnswer
-from tocsin.core.config import Target
+from tocsin.core.config import Probe, Target
+from tocsin.core.container import App, Look
+from tocsin.core.hold import Engaged, Standing, judge, runs
 from tocsin.core.remedy import Did
+from tocsin.core.starting import patience
 from tocsin.local.container_apps import ContainerAppsStandIn
 from tocsin.local.serve import Served
 from tocsin.ports import Provable
@@ -79,6 +83,34 @@ def engage(case: Case) -> None:
     case.arm.patches.clear()
 
 
+SKIPPING = {"scope": "tools", "bootstrap": "skip"}
+SKIP, FOUND = "BOOTSTRAP_SKIP", "BOOTSTRAP_SKIP_FOUND_BY_TOCSIN"
+
+
+def engage_skipping(case: Case) -> None:
+    case.finish(Order("before", TARGET, SKIPPING), "killswitch.engage")
+    case.arm.patches.clear()
+
+
+def starting_as(value: str, **more: str) -> Callable[[Case], None]:
+    """The app's own template says whether its bootstrap is skipped."""
+
+    def deploy(case: Case) -> None:
+        case.arm.provision(TARGET, {**ENV, SKIP: value, **more})
+        case.wait()
+        where = case.arm.configuration(TARGET)["ingress"]["traffic"]
+        if where[0].get("revisionName"):
+            case.arm.set_traffic(TARGET, [{"revisionName": "sales-api--0000004", "weight": 100}])
+
+    return deploy
+
+
+def stop(case: Case) -> None:
+    """The whole app was stopped."""
+    case.finish(Order("before", TARGET, {}), "container_app.stop")
+    case.arm.acts.clear()
+
+
 def nothing(case: Case) -> None:
     pass
 
@@ -87,6 +119,9 @@ MODES = ("single", "pinned", "following")
 CASES: list[tuple[str, dict[str, str], Callable[[Case], None], tuple[str, ...]]] = [
     ("killswitch.engage", {"scope": "tools"}, nothing, MODES),
     ("killswitch.release", {"scope": "tools"}, engage, MODES),
+    ("killswitch.engage", SKIPPING, nothing, MODES),
+    ("killswitch.engage", SKIPPING, starting_as("0"), ("single",)),
+    ("killswitch.release", {"scope": "tools"}, engage_skipping, MODES),
     ("container_app.set_env", {"name": "LOG_LEVEL", "value": "debug"}, nothing, MODES),
     ("container_app.set_env", {"name": "LOG_LEVEL"}, nothing, MODES),
     ("container_app.set_env", {"name": "NEW", "value": ""}, nothing, ("single",)),
@@ -99,6 +134,8 @@ CASES: list[tuple[str, dict[str, str], Callable[[Case], None], tuple[str, ...]]]
     ("container_app.deactivate_revision", {"revision": TWO}, nothing, ("pinned", "following")),
     ("container_app.activate_revision", {"revision": TWO}, pause, ("pinned", "following")),
     ("model.swap", {"to": "gpt-4o-mini"}, nothing, MODES),
+    ("container_app.stop", {}, nothing, MODES),
+    ("container_app.start", {}, stop, MODES),
 ]
 
 
@@ -249,7 +286,18 @@ def test_what_the_bad_version_added_does_not_stay_after_a_rollback(make: Callabl
     assert "cooldownPeriod" not in left["scale"]
 
 
-@pytest.mark.parametrize("name", ["KILLSWITCH_TOOLS", "killswitch", "HITL_DEV_MODE", "API_KEY", "DB_CONNECTION", "X-Y"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "KILLSWITCH_TOOLS",
+        "killswitch",
+        "BOOTSTRAP_SKIP_FOUND_BY_TOCSIN",
+        "HITL_DEV_MODE",
+        "API_KEY",
+        "DB_CONNECTION",
+        "X-Y",
+    ],
+)
 def test_a_variable_that_is_nobodys_to_set_is_refused_before_and_while_it_is_applied(
     make: Callable[..., Case], name: str
 ) -> None:
@@ -385,3 +433,173 @@ def test_a_change_that_serves_is_proven(make: Callable[..., Case]) -> None:
     actuator = actuators.made(Connections(case.apps))["container_app.scale"]
     assert isinstance(actuator, Provable)
     assert actuator.look(Order("o", TARGET, {"max": "20"})).holds
+
+
+def stopping(make: Callable[..., Case], mode: str = "single") -> tuple[Case, Provable]:
+    case = make("container_app.stop", {}, mode)
+    case.intend()
+    actuator = actuators.made(Connections(case.apps))["container_app.stop"]
+    assert isinstance(actuator, Provable)
+    return case, actuator
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_stop_is_proven_once_no_replica_is_left_and_writes_no_template(make: Callable[..., Case], mode: str) -> None:
+    case, actuator = stopping(make, mode)
+    assert case.apply().did is Did.DONE
+    assert (case.holds(), actuator.look(case.order).words) == (None, "the platform says that it is Progressing")
+    case.wait()
+    assert actuator.look(case.order) == Look(True, "stopped: no replica is left, and nothing answers")
+    assert (case.arm.patches, case.arm.acts) == ([], [("stop", "sales-api")])
+    assert (case.arm.serving(TARGET), case.arm.serving_env(TARGET)) == ([], {})
+
+
+def test_a_stop_that_the_platform_has_not_finished_is_not_sent_again(make: Callable[..., Case]) -> None:
+    case, _ = stopping(make)
+    assert [case.apply().did, case.apply().did] == [Did.DONE, Did.BUSY]
+    assert len(case.arm.acts) == 1
+
+
+def test_a_probe_that_is_answered_as_ever_is_no_stopped_app(make: Callable[..., Case], httpserver: HTTPServer) -> None:
+    case, actuator = stopping(make)
+    httpserver.expect_request("/healthz").respond_with_data("ok")
+    probed = TARGET.model_copy(update={"probes": (Probe(name="api", url=httpserver.url_for("/healthz")),)})
+    case.finish()
+    assert actuator.look(Order("o", probed, {})) == Look(False, "the probe api is still answered with 200")
+    httpserver.clear()
+    httpserver.expect_request("/healthz").respond_with_data("gone", 503)
+    assert actuator.look(Order("o", probed, {})).holds
+
+
+def test_a_stop_with_a_revision_that_never_comes_up_stops_what_serves(make: Callable[..., Case]) -> None:
+    case, actuator = stopping(make)
+    case.arm.never_ready = True
+    case.apply(Order("x", TARGET, {"scope": "tools"}), "killswitch.engage")
+    case.wait()
+    assert serving_env(case)[ENGAGED] == "off", "the old revision serves on"
+    case.finish()
+    assert actuator.look(case.order).holds
+
+
+def test_an_app_comes_back_as_it_was_stopped_and_takes_its_time(make: Callable[..., Case]) -> None:
+    case, _ = stopping(make)
+    case.finish()
+    start = actuators.made(Connections(case.apps))["container_app.start"]
+    assert isinstance(start, Provable)
+    order = Order("x", TARGET, {})
+    applied = start.apply(order)
+    assert (applied.did, applied.starts) == (Did.DONE, patience(case.arm.template(TARGET)))
+    look = start.look(order)
+    assert (look.holds, look.starts) == (False, applied.starts)
+    case.wait()
+    assert start.look(order) == Look(True, "sales-api--0000003 runs")
+    assert case.arm.serving(TARGET) == [("sales-api--0000003", 100)]
+
+
+# Without the bootstrap
+
+
+def entries(case: Case) -> dict[str, dict[str, str]]:
+    return {each["name"]: each for each in case.arm.template(TARGET)["containers"][-1]["env"]}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_where_a_bootstrap_cannot_end_the_switch_serves_only_if_that_is_skipped(
+    make: Callable[..., Case], mode: str
+) -> None:
+    plain = make("killswitch.engage", {"scope": "tools"}, mode)
+    plain.arm.bootstrap_fails = True
+    plain.finish()
+    assert serving_env(plain)[ENGAGED] == "off"
+    quick = make("killswitch.engage", SKIPPING, mode)
+    quick.finish()
+    assert (serving_env(quick)[ENGAGED], serving_env(quick)[SKIP]) == ("on", "1")
+
+
+@pytest.mark.parametrize("value", ["0", "", "true", "01"])
+def test_a_bootstrap_that_was_set_otherwise_is_put_back_letter_by_letter(make: Callable[..., Case], value: str) -> None:
+    case = make("killswitch.engage", SKIPPING)
+    starting_as(value)(case)
+    before = case.arm.template(TARGET)
+    case.finish()
+    assert entries(case)[SKIP]["value"] == "1"
+    case.finish(Order("back", TARGET, {"scope": "tools"}), "killswitch.release")
+    after = case.arm.template(TARGET)
+    assert after["containers"] == before["containers"]
+
+
+@pytest.mark.parametrize("entry", [{"name": SKIP, "value": "1"}, {"name": SKIP, "secretRef": "appinsights"}])
+def test_a_bootstrap_that_is_skipped_already_or_is_a_secret_is_left_as_it_was_found(
+    make: Callable[..., Case], entry: dict[str, str]
+) -> None:
+    case = make("killswitch.engage", SKIPPING)
+    with_entry(case, entry)
+    case.finish()
+    assert (entries(case)[SKIP], FOUND in entries(case)) == (entry, False)
+    assert serving_env(case)[ENGAGED] == "on", "the switch does not wait for it"
+    case.finish(Order("back", TARGET, {"scope": "tools"}), "killswitch.release")
+    assert entries(case)[SKIP] == entry
+
+
+def test_what_somebody_else_has_set_meanwhile_is_theirs(make: Callable[..., Case]) -> None:
+    case = make("killswitch.release", {"scope": "tools"})
+    engage_skipping(case)
+    with_entry(case, {"name": SKIP, "value": "no"})
+    case.finish()
+    assert (entries(case)[SKIP]["value"], FOUND in entries(case)) == ("no", False)
+
+
+def test_while_another_switch_is_on_the_bootstrap_goes_on_being_skipped(make: Callable[..., Case]) -> None:
+    case = make("killswitch.release", {"scope": "tools"})
+    engage_skipping(case)
+    case.finish(Order("x", TARGET, {**SKIPPING, "scope": "workflow"}), "killswitch.engage")
+    case.finish()
+    assert entries(case)[SKIP]["value"] == "1"
+    case.finish(Order("y", TARGET, {"scope": "workflow"}), "killswitch.release")
+    assert SKIP not in entries(case)
+
+
+def test_a_release_by_hand_that_left_the_bootstrap_skipped_is_ended_by_the_next(make: Callable[..., Case]) -> None:
+    case = make("killswitch.release", {"scope": "tools"})
+    engage_skipping(case)
+    with_entry(case, {"name": ENGAGED, "value": "off"})
+    assert case.holds() is False
+    case.finish()
+    assert (case.holds(), SKIP in entries(case), FOUND in entries(case)) == (True, False, False)
+
+
+def test_an_engaged_switch_makes_no_second_revision_to_skip_a_bootstrap(make: Callable[..., Case]) -> None:
+    case = make("killswitch.engage", SKIPPING)
+    engage(case)
+    assert (case.apply().did, case.writes) == (Did.ALREADY, 0)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_rollback_skips_the_bootstrap_as_long_as_the_switch_is_on(make: Callable[..., Case], on: bool) -> None:
+    case = make("container_app.rollback")
+    engage_skipping(case)
+    if not on:
+        template = case.arm.template(TARGET)
+        template["containers"][-1]["image"] = "registry.example/api:6"
+        case.arm.set_template(TARGET, template)
+        case.wait()
+        case.finish(Order("y", TARGET, {"scope": "tools"}), "killswitch.release")
+    case.finish(Order("z", TARGET, {"to": ONE if on else "sales-api--0000004"}))
+    assert (SKIP in entries(case), FOUND in entries(case)) == (on, on)
+
+
+def test_a_hand_release_of_a_switch_that_skipped_the_bootstrap_is_no_drift(make: Callable[..., Case]) -> None:
+    case = make("killswitch.engage", SKIPPING)
+    case.finish()
+    read = case.apps.get(TARGET)
+    assert isinstance(read, App)
+    since = Engaged(TARGET.name, "tools", "x", T0, runs(read.template, TARGET, ENGAGED))
+    template = case.arm.template(TARGET)
+    env = [each for each in template["containers"][-1]["env"] if each["name"] not in (SKIP, FOUND)]
+    off = {"name": ENGAGED, "value": "off"}
+    template["containers"][-1]["env"] = [off if each["name"] == ENGAGED else each for each in env]
+    case.arm.set_template(TARGET, template)
+    case.wait()
+    now = case.apps.get(TARGET)
+    assert isinstance(now, App)
+    assert judge(since, now, TARGET)[0] is Standing.RELEASED

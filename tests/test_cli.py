@@ -36,7 +36,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 
 def test_the_shipped_files_have_no_problem(root: Path) -> None:
-    assert "49 rules, 8 policies, 1 targets: no problems" in run("check", str(root))
+    assert "49 rules, 9 policies, 1 targets: no problems" in run("check", str(root))
     assert json.loads(run("check", str(root), "-o", "json"))["problems"] == []
 
 
@@ -120,6 +120,48 @@ def test_the_switch_is_shown_engaged_and_released_by_a_person_with_a_reason(worl
     released = run("killswitch", "release", "-t", "sales-research", *reason, "--override")
     assert "every serving revision has it" in released
     assert world.template_env()["KILLSWITCH_TOOLS"] == "off"
+
+
+def test_a_revision_that_comes_up_is_shown_as_starting(world: World) -> None:
+    run("killswitch", "engage", "-t", "sales-research", "--reason", "drill", "--no-wait")
+    shown = json.loads(run("killswitch", "status", "-t", "sales-research", "-o", "json"))
+    assert [(each["state"], each["KILLSWITCH_TOOLS"]) for each in shown["serving"]] == [("running", "-")]
+    assert [(each["state"], each["KILLSWITCH_TOOLS"]) for each in shown["coming"]] == [("starting", "on")]
+    assert "starting" in run("killswitch", "status", "-t", "sales-research")
+
+
+def test_a_person_stops_the_whole_app_and_starts_it_through_the_gate(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tocsin.core.hold import Engaged
+    from tocsin.stores.sqlite import SqliteStore
+
+    monkeypatch.setattr("tocsin.local.container_apps.STOPPED_AFTER", timedelta())
+    world.arm.ready_after = timedelta()
+    name, store = ("-t", "sales-research"), SqliteStore(tmp_path / "state.sqlite")
+    assert "it is not stopped" in run("killswitch", "start", *name, "--reason", "x", code=1)
+    assert "nothing runs any more" in run("killswitch", "stop", *name, "--reason", "no switch comes to serve")
+    assert world.arm.down(world.target())
+    assert [each.value.scope for each in store.kept(Engaged).values()] == ["app"]
+    assert "RED" in run("killswitch", "start", *name, "--reason", "it is mended", code=1)
+    assert world.arm.down(world.target())
+    started = run("killswitch", "start", *name, "--reason", "it is mended now", "--override")
+    assert "it runs" in started
+    assert (world.arm.down(world.target()), store.kept(Engaged)) == (False, {})
+    events = [each["event"] for each in store.audit()]
+    assert events[-3:] == ["start intended", "start done", "start verified"]
+    assert {"stop intended", "stop done", "stop verified", "refused to release"} <= set(events)
+    assert (
+        "the whole app is stopped by"
+        in runner.invoke(program, ["killswitch", "engage", *name, "--scope", "app", "--reason", "x"]).stderr
+    )
+
+
+def test_a_person_engages_without_the_bootstrap_where_that_cannot_end(world: World) -> None:
+    world.arm.ready_after, world.arm.bootstrap_fails = timedelta(), True
+    options = ("-t", "sales-research", "--reason", "Foundry is down", "--skip-bootstrap", "-o", "json")
+    assert json.loads(run("killswitch", "engage", *options))["verified"] is True
+    assert (world.serving_env()["KILLSWITCH_TOOLS"], world.serving_env()["BOOTSTRAP_SKIP"]) == ("on", "1")
 
 
 def test_where_traffic_is_pinned_a_person_engages_what_serves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

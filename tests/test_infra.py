@@ -250,10 +250,20 @@ def permissions(file: str, name: str) -> Object:
 
 def test_the_actuator_may_do_what_actions_need_and_no_more() -> None:
     needed = {permission for each in actuators.known().values() for permission in each.needs}
-    granted = set(value(permissions("watched", "actuator"), "actions"))
+    roles = [permissions("watched", name) for name in ("actuator", "stopper")]
+    granted = {each for role in roles for each in value(role, "actions")}
     assert granted == {each for each in needed if each.startswith("Microsoft.App/")}
-    assert value(permissions("watched", "actuator"), "dataActions") == []
+    assert [value(role, "dataActions") for role in roles] == [[], []]
     assert not [each for each in granted if "*" in each or "secret" in each.lower()]
+
+
+def test_what_may_stop_an_app_may_change_nothing_else_of_it_and_is_a_choice() -> None:
+    stops, acts = (set(value(permissions("watched", name), "actions")) for name in ("stopper", "actuator"))
+    assert stops == set(actuators.known()["container_app.stop"].needs)
+    assert not [each for each in acts if "/stop/" in each or "/start/" in each]
+    assert not [each for each in stops if "write" in each]
+    assert default("lastResort") is True
+    assert all(FILES["watched"].of("resource")[name].conditional for name in ("stopper", "stops"))
 
 
 def test_whoever_writes_the_audit_cannot_delete_from_it() -> None:

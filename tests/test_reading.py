@@ -149,7 +149,7 @@ def test_a_mode_nobody_knows_never_acts(tmp_path: Path, mode: str) -> None:
     (root / "tocsin.yaml").write_text(text)
     made = read_project(root, SETTINGS, app.known())
     assert made.config.automation is Automation.OBSERVE
-    assert made.config.targets[0].allow == ("killswitch.engage", "container_app.rollback")
+    assert made.config.targets[0].allow == ("killswitch.engage", "container_app.rollback", "container_app.stop")
 
 
 def test_a_target_that_lost_a_part_is_watched_and_never_acted_on(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_policy_that_only_observes_makes_the_mission_untrue(root: Path, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--story", "nonsense"], "known: mission, configuration, outage, recovers"),
+        (["--story", "nonsense"], "known: mission, configuration, outage, recovers, last_resort"),
         (["--speed", "61"], "at most 60"),
         (["--trace", "no-such-file.csv"], "no trace at"),
     ],

@@ -32,7 +32,7 @@ _PAGES = ["tests/test_deciding.py", "-m", "not slow"]
 TESTS = {
     ALERT: ["tests/test_alert.py"],
     SCHEDULE: ["tests/test_schedule.py"],
-    GUARD: ["tests/test_guard.py"],
+    GUARD: ["tests/test_guard.py", "tests/test_last_resort.py"],
     REMEDY: _STEPS,
     ACTING: _STEPS,
     JUDGING: _STEPS,
@@ -139,7 +139,7 @@ MUTANTS = (
     *_in(
         GUARD,
         ("a policy releases a switch", "or action in FOR_A_PERSON]", "]"),
-        ("only the first step must be allowed", "actions = case.stored.actions if", "actions = [case.stored.action] if"),
+        ("only the first step must be allowed", "return case.stored.actions if", "return [case.stored.action] if"),
         ("a person who released is overruled", "and case.released >= since:", "and case.released > case.now:"),
         ("a silence stops no action", "Ruling.REFUSE if case.silenced else None", "None"),
         ("it acts outside its hours", 'Check("hours", Ruling.ASK,', 'Check("hours", None,'),
@@ -191,6 +191,15 @@ MUTANTS = (
         ("what is only asked makes a storm", "due and mode is Automation.ACT", "due and mode is not Automation.OFF"),
     ),
     *_in(
+        GUARD,
+        ("the last resort is due before anything failed", "    if failed is None:\n        words", "    if False:\n        words"),
+        ("an old failure counts after a new success", "newest = max(begun)[-1]", "newest = min(begun)[-1]"),
+        ("the last resort goes on though the switch serves", "elif case.world and case.world.serves:", "elif False:"),
+        ("the last resort may be done unasked", "if last and mode is Automation.ACT:", "if False:"),
+        ("several apps are stopped at once", "others += [f", "[f"),
+        ("a switch of a stopped app is engaged", "if case.world and case.world.stopped and", "if False and"),
+    ),
+    *_in(
         VERIFYING,
         ("a revision that starts is late by the policy's clock", "now > max(applied + within, starts_by or applied)", "now > applied + within"),
         ("a slow start takes the time of later checks", "check.within + slow", "check.within"),
@@ -228,7 +237,7 @@ MUTANTS = (
         SWITCHES,
         ("a release by hand is not recorded", 'store.record(None, [Record(now, BY_HAND, "release seen"', 'store.record(None, [Record(now, BY_HAND, "seen"'),
         ("what was released is still missed", "        released(store, target, each.scope)\n    return", "    return"),
-        ("a deployment under the switch is forgotten", "if standing is Standing.HELD:", "if False:"),
+        ("a deployment under the switch is forgotten", "if standing is Standing.HELD and each.scope", "if False and each.scope"),
     ),
     *_in(
         CONSENTING,

@@ -16,6 +16,9 @@ param applicationInsights string
 param readerPrincipalId string
 param actuatorPrincipalId string
 param events bool
+
+@description('May the actuator stop the whole app, once a person has approved that? The last resort where no killswitch comes to serve.')
+param lastResort bool
 param tags object
 
 var groupId = resourceGroup().id
@@ -28,6 +31,7 @@ var appName = empty(containerApp) ? 'api-${accelerator}-${acceleratorToken}' : c
 var workspaceName = empty(workspace) ? 'log-${accelerator}-${acceleratorToken}' : workspace
 var componentName = empty(applicationInsights) ? 'appi-${accelerator}-${acceleratorToken}' : applicationInsights
 var actuatorRole = guid(groupId, 'tocsin-actuator')
+var lastResortRole = guid(groupId, 'tocsin-last-resort')
 
 resource app 'Microsoft.App/containerApps@2026-01-01' existing = {
   name: appName
@@ -79,6 +83,41 @@ resource acts 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     principalType: 'ServicePrincipal'
   }
   dependsOn: [actuator]
+}
+
+// Apart from the actuator's, and without the right to write: whoever shall only stop apps gets this one alone.
+resource stopper 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (lastResort) {
+  name: lastResortRole
+  properties: {
+    roleName: 'Tocsin last resort ${uniqueString(groupId)}'
+    description: 'Stops a Container App and starts it again.'
+    type: 'CustomRole'
+    permissions: [
+      {
+        actions: [
+          'Microsoft.App/containerApps/read'
+          'Microsoft.App/containerApps/revisions/read'
+          'Microsoft.App/containerApps/stop/action'
+          'Microsoft.App/containerApps/start/action'
+        ]
+        notActions: []
+        dataActions: []
+        notDataActions: []
+      }
+    ]
+    assignableScopes: [groupId]
+  }
+}
+
+resource stops 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (lastResort) {
+  name: guid(app.id, actuatorPrincipalId, lastResortRole)
+  scope: app
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', lastResortRole)
+    principalId: actuatorPrincipalId
+    principalType: 'ServicePrincipal'
+  }
+  dependsOn: [stopper]
 }
 
 // There can be one topic for a resource group, and it has to be in its subscription.

@@ -15,6 +15,7 @@ from tocsin.actuators.connections import Connections
 from tocsin.actuators.revisions import Deactivate, Reactivate, Restart
 from tocsin.actuators.rollback import Rollback
 from tocsin.actuators.steady import Change, Template, look_at, value_of
+from tocsin.actuators.stopping import Start, Stop
 from tocsin.core.action import Arg, Order, Takes, Undo
 from tocsin.core.container import SECRET, App, Look, with_variable
 from tocsin.core.template import scale_of, with_scale, without_variable
@@ -22,6 +23,7 @@ from tocsin.ports import Actuator
 
 SETTABLE = (
     r"(?!(?i:KILLSWITCH|HITL)(?:_|$))"
+    r"(?!.*(?i:TOCSIN))"
     r"(?!.*(?i:KEY|SECRET|TOKEN|PASSWORD|PASSWD|PWD|CREDENTIAL|CONNECTION))"
     r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 )
@@ -131,6 +133,7 @@ def _scale(order: Order) -> Scale:
 _READ = ("Microsoft.App/containerApps/read", "Microsoft.App/containerApps/revisions/read")
 _WRITE = (*_READ, "Microsoft.App/containerApps/write")
 _AT = "Microsoft.App/containerApps/revisions"
+_TURN = (*_READ, "Microsoft.App/containerApps/stop/action", "Microsoft.App/containerApps/start/action")
 _REVISION = r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
 _NAMED = Arg(pattern=_REVISION, says="the whole name of a revision")
 _EITHER = Arg(pattern=_REVISION, says="the whole name of a revision", needed=False)
@@ -193,6 +196,24 @@ ACTIONS: Mapping[str, tuple[Takes, Callable[[Connections], Actuator]]] = {
             needs=(*_READ, f"{_AT}/activate/action"),
         ),
         lambda connections: Reactivate(connections.apps),
+    ),
+    "stop": (
+        Takes(
+            undone=True,
+            changes="Stops the whole app: the last resort, once an engaged killswitch failed or was not proven in its "
+            "time. Nothing answers any more, and running work is lost. Always asked, for one target at a time; a "
+            "person starts it again (`tocsin killswitch start`), when the evals allow it.",
+            needs=_TURN,
+        ),
+        lambda connections: Stop(connections.apps),
+    ),
+    "start": (
+        Takes(
+            undone=True,
+            changes="Starts an app that was stopped, with the variables it has. For a person, never for a policy.",
+            needs=_TURN,
+        ),
+        lambda connections: Start(connections.apps),
     ),
 }
 """The actions of this file, ``container_app.set_env`` and so on."""

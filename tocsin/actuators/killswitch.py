@@ -1,6 +1,8 @@
 """The killswitch: one variable of one container, on every revision that serves.
 
-How it is written is in ``actuators.steady``: the whole template as just read, twice alike, and nothing else.
+How it is written is in ``actuators.steady``: the whole template as just read, twice alike, and nothing else. Where a
+policy says so, ``BOOTSTRAP_SKIP`` goes with the switch, so that the revision with it comes up while what the bootstrap
+needs is down. What was found is noted in the template itself: whoever releases puts it back, in the same write.
 """
 
 from __future__ import annotations
@@ -12,7 +14,19 @@ from typing import Any
 from tocsin.actuators.connections import Connections
 from tocsin.actuators.steady import Change, Template, value_of
 from tocsin.core.action import Arg, Order, Takes, Undo
-from tocsin.core.container import SCOPES, SECRET, App, Look, engaged, verify, with_variable
+from tocsin.core.container import (
+    BOOTSTRAP,
+    FOUND_BOOTSTRAP,
+    SCOPES,
+    SECRET,
+    App,
+    Look,
+    engaged,
+    environment,
+    verify,
+    with_variable,
+)
+from tocsin.core.template import as_found, left_over, skipping, skips
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +49,36 @@ class Switch:
     def has(self, template: Template) -> bool:
         """Return whether the switch is as wanted; a reference to a secret is neither on nor off."""
         found = self._found(template)
-        return found != SECRET and engaged(found) == self.on
+        done = found != SECRET and engaged(found) == self.on
+        return done and (self.on or not left_over(template, self._container))
 
     def make(self, template: Template) -> dict[str, Any]:
-        """Return the template with the switch as wanted."""
-        return with_variable(template, self.order.target.container, self._name, self._value)
+        """Return the template with the switch as wanted; with the last of them off, the bootstrap as it was found."""
+        changed = with_variable(template, self._container, self._name, self._value)
+        if self.on:
+            return skipping(changed, self._container) if "bootstrap" in self.order.args else changed
+        return as_found(changed, self._container) if left_over(changed, self._container) else changed
 
     def changes(self, template: Template) -> tuple[str, ...]:
-        """Return what the switch was and will be."""
-        return (f"{self._name}: {self._found(template) or 'unset'} → {self._value}",)
+        """Return what the switch was and will be, and what becomes of the bootstrap."""
+        before, after = (environment(each, self._container) for each in (template, self.make(template)))
+        names = [name for name in (self._name, BOOTSTRAP, FOUND_BOOTSTRAP) if before.get(name) != after.get(name)]
+        return tuple(f"{name}: {before.get(name) or 'unset'} → {after.get(name) or 'unset'}" for name in names)
 
-    def undo(self, template: Template) -> Undo:  # noqa: ARG002
+    def undo(self, template: Template) -> Undo:
         """Return the opposite, whatever the switch was set to before."""
-        return Undo("killswitch.release" if self.on else "killswitch.engage", self.order.args)
+        if self.on:
+            return Undo("killswitch.release", {"scope": self.order.args["scope"]})
+        ends = skips(template, self._container) and not skips(self.make(template), self._container)
+        return Undo("killswitch.engage", {**self.order.args, **({"bootstrap": "skip"} if ends else {})})
 
     def look(self, app: App) -> Look:
         """Return whether all that serves has the switch and runs."""
         return verify(app, self._name, self.on)
+
+    @property
+    def _container(self) -> str:
+        return self.order.target.container
 
     @property
     def _name(self) -> str:
@@ -62,7 +89,7 @@ class Switch:
         return "on" if self.on else "off"
 
     def _found(self, template: Template) -> str | None:
-        return value_of(template, self.order.target.container, self._name)
+        return value_of(template, self._container, self._name)
 
 
 def _engage(connections: Connections) -> Change:
@@ -79,14 +106,28 @@ _NEEDS = (
     "Microsoft.App/containerApps/revisions/read",
 )
 _SCOPE = {"scope": Arg(tuple(SCOPES))}
+_BOOTSTRAP = Arg(("skip",), needed=False)
 
 ACTIONS: Mapping[str, tuple[Takes, Callable[[Connections], Change]]] = {
     "engage": (
-        Takes(_SCOPE, undone=True, changes="Sets one variable of the app to `on`, in a new revision.", needs=_NEEDS),
+        Takes(
+            {**_SCOPE, "bootstrap": _BOOTSTRAP},
+            undone=True,
+            changes="Sets one variable of the app to `on`, in a new revision. With `bootstrap: skip` also "
+            "`BOOTSTRAP_SKIP` to `1`, so that the revision starts while Foundry or Search are down; a release puts "
+            "back what was found. It is left alone where the app skips already, or where it refers to a secret.",
+            needs=_NEEDS,
+        ),
         _engage,
     ),
     "release": (
-        Takes(_SCOPE, undone=True, changes="Sets one variable of the app to `off`, in a new revision.", needs=_NEEDS),
+        Takes(
+            _SCOPE,
+            undone=True,
+            changes="Sets one variable of the app to `off`, in a new revision; with the last switch that is on, "
+            "`BOOTSTRAP_SKIP` goes back to what it was found as.",
+            needs=_NEEDS,
+        ),
         _release,
     ),
 }

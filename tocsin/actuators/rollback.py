@@ -22,7 +22,17 @@ from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.container import DEPLOYING, App, Revision, engaged, renamed, what_runs
 from tocsin.core.remedy import Applied, Did
 from tocsin.core.starting import patience
-from tocsin.core.template import GUARDS, guards, holding_back, looser, touched, with_guards
+from tocsin.core.template import (
+    GUARDS,
+    as_found,
+    guards,
+    holding_back,
+    looser,
+    skipping,
+    skips,
+    touched,
+    with_guards,
+)
 
 _ACTION = "container_app.rollback"
 
@@ -117,6 +127,8 @@ def _plan(app: App, order: Order) -> _Plan:
     if app.multiple and holding_back(wanted.template, container) == kept:
         return _Plan("", wanted, undo=_undo(app))
     template = with_guards(wanted.template, container, _guards(app, container))
+    # The bootstrap is skipped with a switch that is on, and with no other.
+    template = skipping(template, container) if skips(app.template, container) else as_found(template, container)
     words = f"a new revision from {wanted.name}"
     return _Plan(words, template=renamed(template, _suffix(order)), undo=_undo(app, made=True))
 

@@ -206,7 +206,7 @@ def refused(answer: NoAnswer, *, sending: bool = False) -> Applied:
 def look_at(app: App, has: Callable[[Template], bool], what: str) -> Look:
     """Return whether every revision that serves has what is wanted and runs; without any, nothing is proven."""
     if not app.serving:
-        return Look(False, "no revision serves")
+        return Look(False, app.silence)
     wrong = [each.name for each in app.serving if not (each.template and has(each.template))]
     down = [f"{each.name} ({each.state or 'state unknown'})" for each in app.serving if not each.running]
     if wrong:

@@ -153,7 +153,9 @@ def run(
 
 @program.command()
 def demo(
-    story: Annotated[str, typer.Option("--story", help="mission, configuration, outage or recovers.")] = "mission",
+    story: Annotated[
+        str, typer.Option("--story", help="mission, configuration, outage, recovers or last_resort.")
+    ] = "mission",
     speed: Annotated[float, typer.Option("--speed", help="Story seconds a second, at most 60; 0 is flat out.")] = 60.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated load.")] = 7,
     trace: Annotated[
@@ -206,6 +208,9 @@ def killswitch_engage(
     target: TargetName,
     reason: Reason,
     scope: Scope = "tools",
+    skip_bootstrap: Annotated[
+        bool, typer.Option("--skip-bootstrap", help="Start the revision with the switch without its bootstrap.")
+    ] = False,
     wait: Wait = True,
     root: Root = None,
     output: Form = Output.TEXT,
@@ -213,7 +218,7 @@ def killswitch_engage(
     """Engage the switch by hand, and wait until every serving revision has it."""
     from tocsin.cli.switching import engage
 
-    engage(root, target, scope, reason, wait=wait, output=output)
+    engage(root, target, scope, reason, skip=skip_bootstrap, wait=wait, output=output)
 
 
 @killswitch.command("gate")
@@ -222,6 +227,34 @@ def killswitch_gate(target: TargetName, scope: Scope = "tools", root: Root = Non
     from tocsin.cli.releasing import gate
 
     gate(root, target, scope, output)
+
+
+@killswitch.command("stop")
+def killswitch_stop(
+    target: TargetName, reason: Reason, wait: Wait = True, root: Root = None, output: Form = Output.TEXT
+) -> None:
+    """Stop the whole app and prove it: the last resort, when no switch comes to serve. Running work is lost."""
+    from tocsin.cli.switching import halt
+
+    halt(root, target, reason, wait=wait, output=output)
+
+
+@killswitch.command("start")
+def killswitch_start(
+    target: TargetName,
+    reason: Reason,
+    override: Annotated[
+        bool, typer.Option("--override", help="Start it though the gate is red. It is audited and pages.")
+    ] = False,
+    wait: Wait = True,
+    root: Root = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Start an app that was stopped, when the evals allow it. It comes back with the switches as they were set."""
+    from tocsin.cli.releasing import release
+    from tocsin.core.container import WHOLE
+
+    release(root, target, WHOLE, reason, override=override, wait=wait, output=output)
 
 
 @killswitch.command("release")

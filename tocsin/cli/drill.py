@@ -31,10 +31,13 @@ def drill_killswitch(
     call: Annotated[str, typer.Option("--call", help="POST one request there, so that a tool is tried.")] = "",
     body: Annotated[Path | None, typer.Option("--body", help="The JSON of that request.")] = None,
     watch: Annotated[str, typer.Option("--watch", help="Look so long for what the switch stops: 5m.")] = "5m",
+    skip_bootstrap: Annotated[
+        bool, typer.Option("--skip-bootstrap", help="Start the revision with the switch without its bootstrap.")
+    ] = False,
     root: Root = None,
     output: Form = Output.TEXT,
 ) -> None:
     """Engage a target's killswitch, prove that it works and that people hear of it, and release it again."""
     from tocsin.cli.drilling import Wanted, run
 
-    run(Wanted(target, scope, yes_production, report, call, body, watch), root, output)
+    run(Wanted(target, scope, yes_production, report, call, body, watch, skip_bootstrap), root, output)

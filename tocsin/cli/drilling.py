@@ -46,6 +46,7 @@ class Wanted:
     call: str
     body: Path | None
     watch: str
+    skip: bool
 
 
 def run(wanted: Wanted, root: Path | None, output: Output) -> None:
@@ -88,7 +89,7 @@ def _plan(app: App, target: Target, wanted: Wanted) -> Plan:
     }
     identity = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     call = _caller(app, target, wanted.call, wanted.body)
-    return Plan(identity, target, wanted.scope, person(), _watch(wanted.watch), call, unusable)
+    return Plan(identity, target, wanted.scope, person(), _watch(wanted.watch), call, unusable, wanted.skip)
 
 
 def _watch(text: str) -> timedelta:

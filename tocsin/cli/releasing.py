@@ -12,6 +12,7 @@ from tocsin.app import App
 from tocsin.cli.output import Exit, Output, console, emit_json, say, stop, table
 from tocsin.cli.switching import Order, called, carry_out, person, record
 from tocsin.core.config import Target
+from tocsin.core.container import WHOLE
 from tocsin.core.evals import Verdict
 from tocsin.core.message import NEWS, Notice, labels_of, outbox
 from tocsin.core.route import ends
@@ -34,7 +35,10 @@ def gate(root: Path | None, name: str, scope: str, output: Output) -> None:
 def release(
     root: Path | None, name: str, scope: str, reason: str, *, override: bool, wait: bool, output: Output
 ) -> None:
-    """Release; exit 1 when the gate is red and nobody overrides it, or it could not be done or proven."""
+    """Release, or with the scope of the whole app start it again.
+
+    Exit 1 when the gate is red and nobody overrides it, or it could not be done or proven.
+    """
     app, target = called(root, name, scope, reason)
     if override and (wrong := releasing.weak(reason)):
         stop(Exit.USAGE, wrong)
@@ -46,7 +50,8 @@ def release(
     shown: dict[str, Any] = {"gate": verdict.as_dict(), "overridden": not verdict.green}
     if not verdict.green:
         shown["notifies"] = _override(app, target, scope, reason, verdict)
-    carry_out(app, Order(target, "release", scope, reason, wait, verdict.evidence(), shown), output)
+    verb = "start" if scope == WHOLE else "release"
+    carry_out(app, Order(target, verb, scope, reason, wait, verdict.evidence(), shown), output)
 
 
 def _look(app: App, target: Target, scope: str) -> Verdict:

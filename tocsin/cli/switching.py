@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,14 @@ from tocsin.core import action, audit, container
 from tocsin.core.answer import NoAnswer
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
-from tocsin.core.container import SCOPES
+from tocsin.core.container import SCOPES, WHOLE, Look
 from tocsin.core.message import Delivery
 from tocsin.core.remedy import Applied, Did
 from tocsin.core.starting import starting
 from tocsin.core.units import spell
 from tocsin.engine import switches
 from tocsin.engine.locking import alone
-from tocsin.ports import StoreUnavailable
+from tocsin.ports import Actuator, Provable, StoreUnavailable
 
 _PATIENCE, _PAUSE = 600.0, 5.0
 
@@ -66,17 +66,41 @@ class Order:
     evidence: Mapping[str, str] = field(default_factory=dict)
     shown: Mapping[str, Any] = field(default_factory=dict)
     """What the JSON answer says besides."""
+    skip: bool = False
+    """Whether the new revision starts without its bootstrap."""
+
+    @property
+    def given(self) -> action.Order:
+        """What its actuator is told, the same at every attempt."""
+        args = {} if self.scope == WHOLE else {"scope": self.scope}
+        args |= {"bootstrap": "skip"} if self.skip else {}
+        return action.Order(f"person/{self.target.name}/{self.verb}", self.target, args)
 
 
-def engage(root: Path | None, name: str, scope: str, reason: str, *, wait: bool, output: Output) -> None:
-    """Engage; exit 1 when it could not be done or proven, 3 when the state or platform does not answer."""
+_ACTIONS = {"stop": "container_app.stop", "start": "container_app.start"}
+"""What is done to the whole app; the other verbs are the killswitch's."""
+
+
+def engage(root: Path | None, name: str, scope: str, reason: str, *, skip: bool, wait: bool, output: Output) -> None:
+    """Engage, in a revision that may ``skip`` its bootstrap.
+
+    Exit 1 when it could not be done or proven, 3 when the state or platform does not answer.
+    """
+    if scope == WHOLE:
+        stop(Exit.USAGE, "the whole app is stopped by `tocsin killswitch stop`")
     app, target = called(root, name, scope, reason)
-    carry_out(app, Order(target, "engage", scope, reason, wait), output)
+    carry_out(app, Order(target, "engage", scope, reason, wait, skip=skip), output)
+
+
+def halt(root: Path | None, name: str, reason: str, *, wait: bool, output: Output) -> None:
+    """Stop the whole app; exit 1 when it could not be done or proven, 3 when the state or platform does not answer."""
+    app, target = called(root, name, WHOLE, reason)
+    carry_out(app, Order(target, "stop", WHOLE, reason, wait), output)
 
 
 def called(root: Path | None, name: str, scope: str, reason: str) -> tuple[App, Target]:
     """Return the app and the target that a command is about; exit 2 for a wrong call."""
-    if scope not in SCOPES:
+    if scope not in (*SCOPES, WHOLE):
         stop(Exit.USAGE, f"no scope '{scope}'; known: {', '.join(SCOPES)}")
     if not reason.strip():
         stop(Exit.USAGE, "--reason must say why")
@@ -88,7 +112,7 @@ def carry_out(app: App, order: Order, output: Output) -> None:
     """Do what was ordered, with its intent recorded before and its outcome after; exit 1 and 3 as the command's."""
     target, verb, scope = order.target, order.verb, order.scope
     record(app, target, f"{verb} intended", {"scope": scope, "reason": order.reason, **order.evidence})
-    if verb == "release":  # before it goes: that it does is no drift
+    if verb in ("release", "start"):  # before it goes: that it does is no drift
         switches.released(app.engine.store, target, scope)
     outcome = _apply(app, order)
     proven = outcome.did is not Did.FAILED and order.wait and _await(app, order)
@@ -96,6 +120,8 @@ def carry_out(app: App, order: Order, output: Output) -> None:
         record(app, target, f"{verb} verified", {"scope": scope})
     if proven and verb == "engage":
         switches.engaged(app.engine.store, app.engine.configuration, target, scope, person(), app.clock.now())
+    if proven and verb == "stop":
+        switches.stopped(app.engine.store, target, person(), app.clock.now())
     _show(outcome, order, proven, output)
 
 
@@ -106,7 +132,8 @@ def _show(outcome: Applied, order: Order, proven: bool, output: Output) -> None:
         said = {"target": name, "verb": verb, "outcome": did, "detail": outcome.detail, "verified": proven}
         emit_json({**said, **order.shown})
     else:
-        proof = "every serving revision has it" if proven else "not waited for" if not order.wait else "NOT proven"
+        seen = {"stop": "nothing runs any more", "start": "it runs"}.get(verb, "every serving revision has it")
+        proof = seen if proven else "not waited for" if not order.wait else "NOT proven"
         say(f"{name}: {verb}: {did} ({outcome.detail}); {proof}")
     if not good:
         raise typer.Exit(int(Exit.BAD_NEWS.value))
@@ -150,13 +177,12 @@ def _apply(app: App, order: Order) -> Applied:
 def _once(app: App, order: Order, unsaid: Collection[Did]) -> Applied:
     """Apply under the lock that policies hold, and record the outcome before another may have the lock."""
     target, owner = order.target, f"{person()} {secrets.token_hex(4)}"
-    change = action.Order(f"person/{target.name}/{order.verb}", target, {"scope": order.scope})
     outcome = Applied(Did.BUSY, "a policy, a drill or another person is changing the app at this moment")
     locked = False
     try:
         with alone(app.engine.store, target.name, owner, app.clock.now()) as locked:
             if locked:
-                outcome = app.engine.actuators[f"killswitch.{order.verb}"].apply(change)
+                outcome = _actuator(app, order).apply(order.given)
                 if outcome.did not in unsaid:
                     _record_outcome(app, order, outcome)
     except StoreUnavailable as error:
@@ -176,20 +202,34 @@ def _await(app: App, order: Order) -> bool:
 
     Where traffic is shared out, it follows only once the new revision runs: the same is then applied once more.
     """
-    target, variable, on, began = order.target, SCOPES[order.scope], order.verb == "engage", time.monotonic()
+    target, began = order.target, time.monotonic()
     with console(stderr=True).status(f"waiting for every serving revision of {target.name} …") as status:
         while True:
             read = _read(app, target)
-            if container.verify(read, variable, on).holds:
+            seen = _look(app, order, read)
+            if seen.holds:
                 return True
-            starts = starting(read, lambda each: container.engaged(each.env.get(variable)) == on)
-            if starts:
-                status.update(f"{read.latest} is starting, which may take {spell(starts)} by its probes …")
-            if time.monotonic() >= began + max(_PATIENCE, starts.total_seconds() if starts else 0):
+            if seen.starts:
+                status.update(f"{read.latest} is starting, which may take {spell(seen.starts)} by its probes …")
+            if time.monotonic() >= began + max(_PATIENCE, seen.starts.total_seconds() if seen.starts else 0):
                 return False
             if read.multiple and read.traffic:
                 _once(app, order, unsaid={Did.BUSY, Did.ALREADY})
             time.sleep(_PAUSE)
+
+
+def _look(app: App, order: Order, read: container.App) -> Look:
+    """Return whether what was ordered serves, or how long it may still take to start."""
+    if order.scope == WHOLE:
+        actuator = _actuator(app, order)
+        return actuator.look(order.given) if isinstance(actuator, Provable) else Look(False, "")
+    variable, on = SCOPES[order.scope], order.verb == "engage"
+    starts = starting(read, lambda each: container.engaged(each.env.get(variable)) == on)
+    return replace(container.verify(read, variable, on), starts=starts)
+
+
+def _actuator(app: App, order: Order) -> Actuator:
+    return app.engine.actuators[_ACTIONS.get(order.verb, f"killswitch.{order.verb}")]
 
 
 def person() -> str:

@@ -134,6 +134,17 @@ class ContainerApps:
 
         return self._safely(target.subscription, send)
 
+    def turn(self, target: Target, verb: Literal["stop", "start"]) -> Sent | NoAnswer:
+        """Stop or start the whole app, sent once."""
+
+        def send(client: ContainerAppsAPIClient) -> Sent:
+            apps = client.container_apps
+            does = {"stop": apps.begin_stop, "start": apps.begin_start}
+            does[verb](target.resource_group, target.container_app, polling=False, **self._options(0))
+            return Sent()
+
+        return self._safely(target.subscription, send)
+
     def replicas(self, target: Target, revision: str) -> tuple[datetime, ...] | NoAnswer:
         """Return when each replica of a revision was created, oldest first."""
 
@@ -276,6 +287,7 @@ def _app(app: Mapping[str, Any], revisions: list[dict[str, Any]], target: Target
         provisioning=properties.get("provisioningState") or "",
         latest=properties.get("latestRevisionName") or "",
         traffic=tuple((configuration.get("ingress") or {}).get("traffic") or ()),
+        status=properties.get("runningStatus") or "",
     )
 
 
@@ -297,6 +309,7 @@ def _revision(revision: Mapping[str, Any], target: Target, weighed: bool) -> Rev
         state=": ".join(filter(None, (state, words(properties.get("provisioningError") or "")))),
         failed="Failed" in (state, properties.get("provisioningState")) or properties.get("healthState") == "Unhealthy",
         template=properties.get("template") or {},
+        replicas=properties.get("replicas"),
     )
 
 

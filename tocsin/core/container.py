@@ -44,6 +44,8 @@ class Revision:
     """Whether the platform says that it failed to come up, or is unhealthy: never of one that is merely starting."""
     template: Mapping[str, Any] = field(default_factory=dict)
     """What it was made from, as the platform's JSON."""
+    replicas: int | None = None
+    """How many replicas of it there are now; None where the platform does not say."""
 
     @property
     def serving(self) -> bool:
@@ -68,11 +70,23 @@ class App:
     latest: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
     traffic: tuple[Mapping[str, Any], ...] = ()
+    status: str = ""
+    """What the platform calls the running status of the whole app: Running, Progressing, Stopped."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the whole app is stopped: none of its revisions works then, whatever it is set to."""
+        return self.status == "Stopped"
 
     @property
     def serving(self) -> tuple[Revision, ...]:
         """The revisions that requests can reach."""
-        return tuple(revision for revision in self.revisions if revision.serving)
+        return () if self.stopped else tuple(revision for revision in self.revisions if revision.serving)
+
+    @property
+    def silence(self) -> str:
+        """Why nothing serves, in words, where nothing does."""
+        return "the app is stopped" if self.stopped else "no revision serves"
 
     @property
     def follows(self) -> bool:
@@ -141,8 +155,10 @@ def entries_of(template: Mapping[str, Any], container: str) -> list[dict[str, An
 def what_runs(template: Mapping[str, Any], container: str, besides: Collection[str]) -> dict[str, Any]:
     """Return what decides what a template runs, by container: image, command and variables, ``besides`` some of them.
 
-    Two templates with the same of these do the same, however the platform fills in the rest of what it tells.
+    Two templates with the same of these do the same, however the platform fills in the rest of what it tells; whether
+    a start skips the bootstrap is none of it.
     """
+    besides = {*besides, BOOTSTRAP, FOUND_BOOTSTRAP}
     found = {}
     for each in (*(template.get("initContainers") or ()), *(template.get("containers") or ())):
         left = [entry for entry in each.get("env") or () if each["name"] != container or entry["name"] not in besides]
@@ -180,7 +196,7 @@ class Look:
 def verify(app: App, variable: str, on: bool) -> Look:
     """Return whether every revision that serves has the switch as wanted and runs; without any, nothing is proven."""
     if not app.serving:
-        return Look(False, "no revision serves")
+        return Look(False, app.silence)
     hidden = [each.name for each in app.serving if each.env.get(variable) == SECRET]
     wrong = [each.name for each in app.serving if engaged(each.env.get(variable)) != on]
     down = [f"{each.name} ({each.state or 'state unknown'})" for each in app.serving if not each.running]
@@ -204,11 +220,25 @@ def _coming(app: App, variable: str, on: bool) -> str:
     return f"; {new.name} has it and is {new.state or 'not serving'}"
 
 
-def manual(target: Target, variable: str, value: str) -> str:
-    """Return the command with which a person sets the variable, quoted for a POSIX shell."""
+BOOTSTRAP, FOUND_BOOTSTRAP = "BOOTSTRAP_SKIP", "BOOTSTRAP_SKIP_FOUND_BY_TOCSIN"
+"""With ``1`` the accelerator starts without its bootstrap; the other is our note of what the first was found as."""
+
+WHOLE = "app"
+"""Stands, where a switch's scope stands, for the whole app being stopped."""
+
+
+def turn_by_hand(target: Target, verb: str) -> str:
+    """Return the command with which a person stops or starts the whole app, quoted for a POSIX shell."""
+    url = shlex.quote(f"https://management.azure.com{target.app_id}/{verb}?api-version=2025-07-01")
+    return f"az rest --method post --url {url}"
+
+
+def manual(target: Target, variable: str, value: str, *without: str) -> str:
+    """Return the command with which a person sets the variable, ``without`` others, quoted for a POSIX shell."""
     name, group = shlex.quote(target.container_app), shlex.quote(target.resource_group)
     subscription, setting = shlex.quote(target.subscription), shlex.quote(f"{variable}={value}")
-    return f"az containerapp update -n {name} -g {group} --subscription {subscription} --set-env-vars {setting}"
+    command = f"az containerapp update -n {name} -g {group} --subscription {subscription} --set-env-vars {setting}"
+    return f"{command} --remove-env-vars {' '.join(without)}" if without else command
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from tocsin.core.action import Takes
 from tocsin.core.audience import Route
 from tocsin.core.config import Config, Target
 from tocsin.core.errors import Problem, nearest
-from tocsin.core.fields import POSTED, Severity
+from tocsin.core.fields import POSTED, Automation, Severity
 from tocsin.core.guard import FOR_A_PERSON
 from tocsin.core.kql_shape import broken
 from tocsin.core.native import IDS
 from tocsin.core.node import Node
 from tocsin.core.policy import Check, Policy, Step
 from tocsin.core.reach import always, condition_problems, limit_problems
+from tocsin.core.remedy import LAST_RESORT
 from tocsin.core.rule import Rule
 from tocsin.core.schema import CLASSIC
 from tocsin.core.selecting import LABELS, Names, missing, muting_problems, nameable, route_problems
@@ -153,6 +154,10 @@ def policy_problems(
     for label in sorted(names.values.keys() & policy.on.labels.keys()):
         yield from names.unknown(label, policy.on.labels[label], node.at("on", "labels", label))
     yield from _hold_problems(policy, node)
+    last = next((step.action for step in policy.do if step.action in LAST_RESORT), "")
+    if last and policy.guard.mode is Automation.ACT:
+        words = f"{last} is the last resort, which a person decides: `mode: ask`"
+        yield node.at("guard", "mode").problem("always-asked", words)
     for number, step in enumerate(policy.do):
         yield from _step_problems(step, policy, node.at("do", number), known)
         yield from _placed(step, node.at("do", number, step.action), config, known)
@@ -198,7 +203,8 @@ def _step_problems(step: Step, policy: Policy, node: Node, known: Known) -> Iter
     action, args = step.action, step.args
     place = node.key(action) or node
     if action in FOR_A_PERSON:
-        yield place.problem("for-a-person", f"{action} is for a person: `tocsin killswitch release`")
+        command = "start" if action == "container_app.start" else "release"
+        yield place.problem("for-a-person", f"{action} is for a person: `tocsin killswitch {command}`")
         return
     if action not in known.actions:
         yield missing(place, "unknown-action", "action", action, known.actions)
@@ -207,7 +213,7 @@ def _step_problems(step: Step, policy: Policy, node: Node, known: Known) -> Iter
     for name in takes.lacking(args):
         choices = takes.args[name].choices if name in takes.args else ()
         yield place.problem("missing-argument", f"{action} needs '{name}'", choices=choices)
-    if step.undo_on_failure and (not takes.undone or action.startswith("killswitch.")):
+    if step.undo_on_failure and (not takes.undone or action.startswith("killswitch.") or action in LAST_RESORT):
         words = "a person releases it" if takes.undone else "nothing can"
         yield (node.key("undo_on_failure") or place).problem("cannot-undo", f"no policy takes {action} back: {words}")
     for name, value in args.items():

@@ -39,6 +39,8 @@ class Freshness:
     """How long rows took to arrive, in the worst of those minutes."""
     since: datetime | None = None
     """From when on no row means that nothing happened; None where nobody had to ask."""
+    stopped: bool = False
+    """Whether the whole app is stopped, as ``why`` says: that nothing arrives is then no sign that all is well."""
 
     @classmethod
     def of(cls, answer: Rows | NoAnswer) -> Freshness:

@@ -5,7 +5,7 @@ A refusal by any check outranks every other answer, so nobody is asked about an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from tocsin.core.alert import Alert, State, Verdict
 from tocsin.core.config import Target
 from tocsin.core.fields import Automation
 from tocsin.core.policy import Policy
-from tocsin.core.remedy import Consent, Execution, identity
+from tocsin.core.remedy import LAST_RESORT, Consent, Execution, Phase, identity
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import delay
 from tocsin.core.units import spell
@@ -63,6 +63,10 @@ class World:
     """What is being deployed, in the platform's word; empty when nothing is."""
     beware: str = ""
     """Why the cost of the model that would be swapped to may not be seen; empty where it would be."""
+    stopped: bool = False
+    """Whether the whole app is stopped."""
+    serves: str = ""
+    """Which switch is on everything that serves by now, though it failed or was not proven; empty when none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class Case:
 
 def permit(case: Case) -> Answer:
     """Return whether the policy may act on this alert now; the strictest check in the way decides."""
-    checks = tuple(check(case) for check in _CHECKS)
+    checks = (*_last_resort(case), *_stopped(case), *(check(case) for check in _CHECKS))
     if _nothing_left(case):
         so = "it is in force already, so that this limit does not count"
         checks = tuple(
@@ -127,12 +131,16 @@ def _automation(case: Case) -> Check:
 
 
 def mode_of(policy: Policy, target: Target, automation: Automation) -> Automation:
-    """Return how far the policy may go on the target: the lowest of the three switches."""
-    return min((automation, target.automation, policy.guard.mode), key=lambda mode: _RANK[mode])
+    """Return how far the policy may go on the target: the lowest of the three switches; a last resort asks at most."""
+    most = Automation.ASK if any(step.action in LAST_RESORT for step in policy.do) else Automation.ACT
+    return min((automation, target.automation, policy.guard.mode, most), key=lambda mode: _RANK[mode])
 
 
 def _own_mode(case: Case) -> Check:
-    return _mode("mode", case.policy.guard.mode, f"policy {case.policy.id}")
+    last, mode = _last(case), case.policy.guard.mode
+    if last and mode is Automation.ACT:
+        return _mode("mode", Automation.ASK, f"{last} is always asked: policy {case.policy.id}")
+    return _mode("mode", mode, f"policy {case.policy.id}")
 
 
 _RANK = {Automation.OFF: 0, Automation.OBSERVE: 1, Automation.ASK: 2, Automation.ACT: 3}
@@ -143,8 +151,46 @@ def _mode(name: str, mode: Automation, whose: str) -> Check:
     return Check(name, _MODE_RULING.get(mode), f"{whose} says {mode.value}")
 
 
+def _actions(case: Case) -> list[str]:
+    return case.stored.actions if case.stored else [step.action for step in case.policy.do]
+
+
+def _last(case: Case) -> str:
+    """Return the last resort among the actions, if there is one."""
+    return next((action for action in _actions(case) if action in LAST_RESORT), "")
+
+
+def failed_engage(history: Sequence[Execution], episode: str) -> Execution | None:
+    """Return the newest attempt to engage a switch in an episode, if it failed or was not proven within its time."""
+    tried = [each for each in history if each.episode == episode and each.action == "killswitch.engage"]
+    begun = [(each.begun, each.id, each) for each in tried if not each.phase.waiting and each.begun is not None]
+    newest = max(begun)[-1] if begun else None
+    return newest if newest and newest.phase in (Phase.FAILED, Phase.UNVERIFIED) else None
+
+
+def _last_resort(case: Case) -> Iterator[Check]:
+    """A last resort is for when a switch was to be engaged in this episode, and does not serve."""
+    if not _last(case):
+        return
+    failed = failed_engage(case.history, case.alert.episode)
+    if failed is None:
+        words = "no killswitch.engage of this episode has failed or stayed unproven"
+    elif case.world and case.world.serves:
+        words = f"{case.world.serves} is on everything that serves by now"
+    else:
+        yield Check(NOT_DUE, None, f"{failed.id} is {failed.phase.value}: {failed.reason}")
+        return
+    yield Check(NOT_DUE, Ruling.REFUSE, words)
+
+
+def _stopped(case: Case) -> Iterator[Check]:
+    """Nothing of a stopped app runs that a switch could stop, and no proof of one could come."""
+    if case.world and case.world.stopped and not _last(case):
+        yield Check("app runs", Ruling.REFUSE, "the whole app is stopped, until a person starts it")
+
+
 def _allowed(case: Case) -> Check:
-    actions = case.stored.actions if case.stored else [step.action for step in case.policy.do]
+    actions = _actions(case)
     forbidden = [action for action in actions if action not in case.target.allow or action in FOR_A_PERSON]
     if forbidden:
         whose = "no policy does" if forbidden[0] in FOR_A_PERSON else f"{case.target.name} does not allow"
@@ -152,8 +198,11 @@ def _allowed(case: Case) -> Check:
     return Check("allowed", None, f"{case.target.name} allows {', '.join(actions)}")
 
 
-FOR_A_PERSON = frozenset({"killswitch.release"})
+FOR_A_PERSON = frozenset({"killswitch.release", "container_app.start"})
 """Actions that a person takes, and never a policy."""
+
+NOT_DUE = "last resort"
+"""The check of a last resort. Until it is due nothing is refused, and nothing is recorded of it."""
 
 
 def _still_firing(case: Case) -> Check:
@@ -321,6 +370,9 @@ def _age(execution: Execution, now: datetime) -> timedelta | None:
 def _one_at_a_time(case: Case) -> Check:
     busy = [each.id for each in case.history if each.target == case.target.name and each.phase.acting]
     others = [each for each in busy if each != _this(case)]
+    if _last(case):
+        stopping = [each for each in case.history if each.action in LAST_RESORT and each.phase.acting]
+        others += [f"{each.id} on {each.target}" for each in stopping if each.target != case.target.name]
     if others:
         return Check("one at a time", Ruling.REFUSE, f"{others[0]} is still under way on {case.target.name}")
     return Check("one at a time", None, "nothing else is under way")

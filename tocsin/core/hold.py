@@ -16,12 +16,15 @@ from typing import Any
 import rfc8785
 
 from tocsin.core.config import Target
-from tocsin.core.container import SCOPES, SECRET, App, engaged, what_runs
+from tocsin.core.container import SCOPES, SECRET, WHOLE, App, engaged, what_runs
 
 
 @dataclass(frozen=True, slots=True)
 class Engaged:
-    """A switch that was seen engaged on all that serves, and that nobody has released since."""
+    """A switch that was seen engaged on all that serves, and that nobody has released since.
+
+    With the scope ``WHOLE`` it is the whole app, which was seen stopped and which nobody has started since.
+    """
 
     target: str
     scope: str
@@ -47,6 +50,8 @@ class Standing(StrEnum):
 
 def judge(since: Engaged, app: App, target: Target) -> tuple[Standing, str]:
     """Return how the switch stands on the app as read now, and what is seen, in words."""
+    if since.scope == WHOLE:
+        return _whole(app)
     variable = SCOPES[since.scope]
     values = {each.name: each.env.get(variable) for each in app.serving}
     if not values or SECRET in (*values.values(), app.env.get(variable)):
@@ -61,6 +66,15 @@ def judge(since: Engaged, app: App, target: Target) -> tuple[Standing, str]:
     return Standing.DRIFTED, f"{variable} is gone from {where}"
 
 
+def _whole(app: App) -> tuple[Standing, str]:
+    """Return whether a stopped app is still stopped: a deployment may start it, and nobody is told of that."""
+    if app.stopped:
+        return Standing.HELD, app.silence
+    if app.status == "Progressing":
+        return Standing.UNSURE, "the platform is stopping or starting it"
+    return Standing.DRIFTED, "the app was stopped, and it runs again"
+
+
 RELEASED = "off"
 """The one value that says so. A template's empty default is not engaged either, and nobody's word."""
 
@@ -73,7 +87,7 @@ def _says_so(app: App, gone: list[str], variable: str) -> bool:
 
 def runs(template: Mapping[str, Any], target: Target, variable: str) -> str:
     """Return the digest of what a template runs besides one variable."""
-    found = what_runs(template, target.container, variable)
+    found = what_runs(template, target.container, (variable,))
     return hashlib.sha256(rfc8785.dumps({name: _plain(each) for name, each in found.items()})).hexdigest()
 
 

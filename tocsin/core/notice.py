@@ -21,7 +21,7 @@ from tocsin.core.labels import given_labels
 from tocsin.core.limits import against_limit, bound, comparison, headline, placeholders, unit_of
 from tocsin.core.message import Fact, Kind, Notice
 from tocsin.core.policy import Policy
-from tocsin.core.remedy import Execution, Phase
+from tocsin.core.remedy import LAST_RESORT, Execution, Phase
 from tocsin.core.rule import Op, Rule
 from tocsin.core.signal import Logs, Signal
 from tocsin.core.text import fill, scrub
@@ -263,6 +263,9 @@ _SWITCHED = {
 
 def _switch_story(execution: Execution) -> str:
     """Return what the policy did to the killswitch, in words."""
+    if execution.action in LAST_RESORT and execution.phase is Phase.VERIFIED:
+        how = f"tocsin killswitch start --target {execution.target} --reason …"
+        return f"the whole app is stopped, and stays so until a person starts it: {how}"
     known = execution.action in ("killswitch.engage", "killswitch.release")
     if execution.phase is Phase.FAILED and execution.attempts:
         return "perhaps changed by this policy: look at the serving revisions"
@@ -283,11 +286,17 @@ def _to_release(execution: Execution) -> str:
 
 def _opposite(execution: Execution, target: Target) -> tuple[str, str]:
     """Return what a person can do by hand, and the command: take back what was done, or do what was not."""
+    if execution.action in LAST_RESORT or execution.action == "container_app.start":
+        done = execution.phase in (Phase.APPLIED, Phase.VERIFIED)
+        verb = "stop" if (execution.action in LAST_RESORT) != done else "start"
+        return f"{verb.capitalize()} the whole app by hand", container.turn_by_hand(target, verb)
     variable = container.SCOPES.get(execution.args.get("scope", "tools"), container.SCOPES["tools"])
     done = execution.phase in (Phase.APPLIED, Phase.VERIFIED)
-    wanted = execution.action != "killswitch.release"
+    on = (execution.action != "killswitch.release") != done
     words = "Undo it by hand" if done else "Do it by hand"
-    return words, _by_hand(target, variable, on=wanted != done)
+    if "bootstrap" in execution.args and not on and target.container_app:
+        return words, container.manual(target, variable, "off", container.BOOTSTRAP, container.FOUND_BOOTSTRAP)
+    return words, _by_hand(target, variable, on=on)
 
 
 def _by_hand(target: Target, variable: str, *, on: bool) -> str:

@@ -22,6 +22,9 @@ from tocsin.core.rule import Rule
 from tocsin.core.text import cut, fill
 from tocsin.core.units import spell
 
+LAST_RESORT = frozenset({"container_app.stop"})
+"""Actions for when a killswitch failed: always asked, and of one target at a time."""
+
 
 class Phase(StrEnum):
     """``refused | asked | observed → intended → applied → verified | unverified | failed | stood down | declined``.
@@ -272,6 +275,7 @@ def answers(policy: Policy, rule: Rule, alert: Alert, labels: Mapping[str, str])
         policy.enabled
         and alert.open
         and means(on, rule)
+        and not (policy.hold and texts(alert.by).get("scope") == container.WHOLE)  # nothing is stopped unasked
         and all(labels.get(key) == value for key, value in on.labels.items())
     )
 
@@ -376,9 +380,13 @@ def promise(policy: Policy, target: Target, mode: Automation) -> str:
     }
     verb = will.get(mode, "is off and does not do")
     steps = ", then ".join(spelled(step.action, step.args) for step in policy.do)
-    return f"{policy.id} {verb} {steps} once this has fired for {spell(policy.on.firing_for)}"
+    when = f"once this has fired for {spell(policy.on.firing_for)}"
+    if any(step.action in LAST_RESORT for step in policy.do):
+        when = "should a killswitch that is engaged for this fail, or not be proven in its time"
+    return f"{policy.id} {verb} {steps} {when}"
 
 
 def spelled(action: str, args: Mapping[str, str]) -> str:
     """Return an action with its arguments, for people."""
-    return f"{action} ({', '.join(f'{key} {value}' for key, value in args.items())})"
+    given = ", ".join(f"{key} {value}" for key, value in args.items())
+    return f"{action} ({given})" if given else action

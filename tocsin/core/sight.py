@@ -75,7 +75,8 @@ class Sight:
     ) -> dict[Instance, Seen]:
         """Return breached when the question for freshness got no answer, or the answer is that nothing arrives."""
         if fresh.minutes is None:
-            return {(): Seen(Verdict.BREACHED, reason=f"telemetry does not answer: {fresh.why}")}
+            reason = fresh.why if fresh.stopped else f"telemetry does not answer: {fresh.why}"
+            return {(): Seen(Verdict.BREACHED, reason=reason)}
         if not fresh.at(slot, within):
             return {(): Seen(Verdict.BREACHED, reason=f"the target is silent: nothing arrived within {spell(within)}")}
         return {(): Seen(Verdict.CLEAR, reason="telemetry answers")}

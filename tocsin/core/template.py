@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tocsin.core.container import engaged, entries_of, renamed
+from tocsin.core.container import BOOTSTRAP, FOUND_BOOTSTRAP, SCOPES, engaged, entries_of, environment, renamed
 
 GUARDS = re.compile(r"(?i)(KILLSWITCH|HITL)(_.*)?")
 """Variables that hold production back: whatever is deployed or taken back, what serves keeps them as they are."""
@@ -104,6 +105,68 @@ def with_guards(template: Mapping[str, Any], container: str, kept: Mapping[str, 
             found.append(dict(left.pop(entry["name"])))
     entries[:] = [*found, *map(dict, left.values())]
     return changed
+
+
+_UNSET = "absent"
+
+
+def skipping(template: Mapping[str, Any], container: str) -> dict[str, Any]:
+    """Return ``template`` whose app starts without its bootstrap; what was found is noted beside, to be put back.
+
+    It stays as it is where the app skips that already, or where the variable cannot be put back: a reference to a
+    secret, or given twice. Raises LookupError when the container is not in the template.
+    """
+    changed = renamed(template)
+    entries = entries_of(changed, container)
+    own = [each for each in entries if each["name"] == BOOTSTRAP]
+    noted = any(each["name"] == FOUND_BOOTSTRAP for each in entries)
+    if noted or len(own) > 1 or any(each.get("secretRef") or each.get("value") == "1" for each in own):
+        return dict(template)
+    found = json.dumps(own[0]) if own else _UNSET
+    skip = {"name": BOOTSTRAP, "value": "1"}
+    entries[:] = [skip if each in own else each for each in entries] + ([] if own else [skip])
+    entries.append({"name": FOUND_BOOTSTRAP, "value": found})
+    return changed
+
+
+def as_found(template: Mapping[str, Any], container: str) -> dict[str, Any]:
+    """Return ``template`` with the bootstrap as it was found, without the note; one that has no note stays as it is.
+
+    What somebody has set to something else since is theirs. Raises LookupError as ``skipping`` does.
+    """
+    note = environment(template, container).get(FOUND_BOOTSTRAP)
+    if note is None:
+        return dict(template)
+    changed = renamed(template)
+    entries = entries_of(changed, container)
+    was = _noted(note)
+    ours = [each for each in entries if each["name"] == BOOTSTRAP and each.get("value") == "1"]
+    back = [was if each in ours else each for each in entries if each["name"] != FOUND_BOOTSTRAP]
+    entries[:] = [each for each in back if each is not None]
+    return changed
+
+
+def skips(template: Mapping[str, Any], container: str) -> bool:
+    """Return whether the template has a note of a bootstrap that is skipped for as long as a switch is on."""
+    try:
+        return FOUND_BOOTSTRAP in environment(template, container)
+    except LookupError:
+        return False
+
+
+def left_over(template: Mapping[str, Any], container: str) -> bool:
+    """Return whether the bootstrap is still skipped though no switch is on any more."""
+    on = (engaged(environment(template, container).get(variable)) for variable in SCOPES.values())
+    return skips(template, container) and not any(on)
+
+
+def _noted(note: str) -> dict[str, Any] | None:
+    """Return the variable as it was found; None where there was none, and where the note cannot be read."""
+    try:
+        found = json.loads(note)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.get("name") == BOOTSTRAP else None
 
 
 def replacing(old: Any, new: Any) -> Any:

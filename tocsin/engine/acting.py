@@ -144,6 +144,8 @@ class Actor:
             return 0
         before = as_planned(stored, remedy.begin(policy, alert, now, number, alert_labels(rule, target)))
         answer = self._judge.rule_on(policy, rule, alert, target, now, before)
+        if answer.check == guard.NOT_DUE and stored is None:
+            return 0
         if answer.ruling is not Ruling.PERMIT:
             return self._hold_back(before, alert, answer, policy, rule, target, now)
         intended = self._intend(policy, rule, alert, target, now, before)

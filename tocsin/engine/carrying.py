@@ -196,12 +196,14 @@ class Carrier:
         return self.reporter.saved(done, "verified", now, Kind.ACTED)
 
     def _remember(self, execution: Execution, found: Found, target: Target, now: datetime) -> None:
-        """From when a switch was first seen engaged on all that serves, it is missed when it goes."""
+        """From when a switch was first seen on all that serves, or an app stopped, that is missed when it ends."""
+        who = execution.by or f"policy {execution.policy}"
+        if execution.action in remedy.LAST_RESORT and found.missing is None:
+            switches.stopped(self.store, target, who, now)
         scope = execution.args.get("scope", "")
         if execution.action != "killswitch.engage" or scope not in SCOPES or execution.check_passed(SCOPES[scope]):
             return
         if SCOPES[scope] in dict(found.passed):
-            who = execution.by or f"policy {execution.policy}"
             switches.engaged(self.store, self.verifier.configuration, target, scope, who, now)
 
     def _may(self, execution: Execution, target: Target) -> bool:

@@ -13,7 +13,8 @@ from tocsin.core.alert import Alert, Change, Instance, Timing, Verdict
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.condition import NO_EVENTS
 from tocsin.core.config import Target
-from tocsin.core.evaluate import CUT, TWO_ROWS, Measured
+from tocsin.core.container import App
+from tocsin.core.evaluate import CUT, TWO_ROWS, Freshness, Measured
 from tocsin.core.failing import Subject
 from tocsin.core.fields import Severity
 from tocsin.core.instance import key_of
@@ -40,6 +41,7 @@ from tocsin.core.unreadable import Unreadable
 from tocsin.engine.counting import SILENT
 from tocsin.engine.failing import Failures
 from tocsin.engine.measuring import Measurer, World
+from tocsin.engine.switches import stopped_by
 from tocsin.ports import Configuration, Conflict, Loaded, Log, Mark, Meter, Store, Tally
 
 _LONGEST_LAG = timedelta(minutes=15)
@@ -111,6 +113,8 @@ class Evaluator:
         every = [self.measurer.prepared(rule, dues[rule.id], target, mark.slots.get(rule.id), now) for rule in waiting]
         prepared = self.measurer.within_budget(every, self.project.config.queries_a_tick - 1, target)
         measured = self.measurer.measured(prepared, sight.slots, world)
+        if stopped := self._stopped(world):
+            world.fresh = Freshness(None, stopped, stopped=True)
         total, done, blind = Evaluated(), self._known(mark), dict[str, str]()
         for each, seen in zip(prepared, measured, strict=True):
             judged = None if seen is None else self._judge(each.rule, each.due, seen, world, stored, now)
@@ -149,6 +153,13 @@ class Evaluator:
         except Unreadable as lost:
             self.failures.add(lost.subject, lost)
             return Mark(etag=lost.etag)
+
+    def _stopped(self, world: World) -> str:
+        """Return who stopped the whole app, while it is stopped: that nothing arrives is then no sign of health."""
+        subject = Subject("switches", target=world.target.name)
+        why = self.failures.attempt(subject, lambda: stopped_by(self.store, world.target), "")
+        app = world.app() if why else None
+        return why if isinstance(app, App) and app.stopped else ""
 
     def _known(self, mark: Mark) -> dict[str, datetime]:
         """Return the newest slots of rules that there are: those of all that ever were would be ever more."""

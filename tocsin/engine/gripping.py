@@ -38,6 +38,8 @@ class Plan:
     call: Callable[[], tuple[bool, str]] | None = None
     unusable: Mapping[str, str] = field(default_factory=dict)
     """Receivers that cannot be used, and why."""
+    skip: bool = False
+    """Whether the revision with the switch starts without its bootstrap, as a policy may say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ class Grip:
                 return Applied(Did.FAILED, f"not released, because it is no longer the drill's alone: {self.foreign}")
             self.record("release intended", {})
         self.maybe_on = True
-        order = Order(f"drill/{self.plan.id}/{verb}", self.target, {"scope": self.plan.scope})
+        skips = {"bootstrap": "skip"} if self.plan.skip and verb == "engage" else {}
+        order = Order(f"drill/{self.plan.id}/{verb}", self.target, {"scope": self.plan.scope, **skips})
         outcome = self.engine.actuators[f"killswitch.{verb}"].apply(order)
         if outcome.did is Did.ALREADY and not self._tried:
             self.maybe_on, self.foreign = False, "somebody else engaged it just before the drill would have"

@@ -8,11 +8,11 @@ from datetime import datetime
 from functools import partial
 from itertools import compress
 
-from tocsin.core import guard, price, remedy
+from tocsin.core import container, guard, price, remedy
 from tocsin.core.alert import Alert, State, Verdict
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.config import Target
-from tocsin.core.container import DEPLOYING
+from tocsin.core.container import DEPLOYING, SCOPES, App
 from tocsin.core.failing import Subject
 from tocsin.core.fields import Automation
 from tocsin.core.guard import Answer, Case, Ruling, World
@@ -47,12 +47,14 @@ class Judge:
         if stored.phase is Phase.ASKED and stored.stopped_by == guard.PRICE:  # what was said when it was asked stands
             case = replace(case, world=World(None, beware=stored.reason))
         answer = guard.permit(case)
-        waiting = answer.ruling is Ruling.ASK and stored.phase is Phase.ASKED
+        waiting = (
+            answer.ruling is Ruling.ASK and stored.phase is Phase.ASKED and stored.action not in remedy.LAST_RESORT
+        )
         # If only limits refuse it, the world is read once, before anybody is notified of the refusal.
         told = stored.stopped_by.startswith(answer.check)
         if waiting or (answer.ruling is Ruling.REFUSE and (told or not guard.limited(answer))):
             return answer
-        world = replace(self._world(stored, target), beware=self._beware(stored, target, now))
+        world = replace(self._world(stored, target, case), beware=self._beware(stored, target, now))
         return guard.permit(replace(case, world=world))
 
     def still(self, execution: Execution, target: Target, now: datetime) -> Answer | None:
@@ -77,14 +79,17 @@ class Judge:
         found = self.reporter.store.executions()
         return [*found, *lost_executions(self.reporter.store.unreadable(), target.name, now)]
 
-    def _world(self, execution: Execution, target: Target) -> World:
+    def _world(self, execution: Execution, target: Target, case: Case) -> World:
         actuator = self.actuators[execution.action]
         already = actuator.holds(remedy.order(execution, target)) if actuator.readable else None
         app = self.configuration.read(target) if target.container_app else None
         if isinstance(app, NoAnswer):
             return World(already, None)
         state = app.provisioning if app else ""
-        return World(already, state if state in DEPLOYING else "")
+        serves = _serves(app, case) if app and execution.action in remedy.LAST_RESORT else ""
+        return World(
+            already, state if state in DEPLOYING else "", stopped=app is not None and app.stopped, serves=serves
+        )
 
     def _beware(self, execution: Execution, target: Target, now: datetime) -> str:
         """Return why the cost of a model that would be swapped to may not be seen, or an empty text."""
@@ -156,6 +161,15 @@ class Judge:
             return "perhaps silenced: a stored silence cannot be read"
         found = silencer([each for each in silences if each.actions], labels, now)
         return f"silenced by {found.author}, actions too: {found.comment}" if found else ""
+
+
+def _serves(app: App, case: Case) -> str:
+    """Return the switch that was not proven on what serves and is by now; one that was, and did not help, is none."""
+    failed = guard.failed_engage(case.history, case.alert.episode)
+    variable = SCOPES.get(failed.args.get("scope", "")) if failed else None
+    if failed is None or variable is None or failed.check_passed(variable):
+        return ""
+    return variable if container.verify(app, variable, True).holds else ""
 
 
 def _as_consented(execution: Execution, now: datetime) -> Execution:

@@ -184,7 +184,7 @@ class Measurer:
         if isinstance(app, NoAnswer):
             return Heard(refused=app)
         if not app.serving:
-            return Heard(refused=NoAnswer(Why.MISSING, "no revision serves"))
+            return Heard(refused=NoAnswer(Why.MISSING, app.silence))
         return Heard(findings=tuple(FINDINGS[source.finding](app, world.target, at)))
 
     def _since(self, prepared: Sequence[Prepared], world: World) -> datetime | None:

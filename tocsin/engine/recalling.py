@@ -26,13 +26,16 @@ def newest_first(store: Store, since: datetime | None = None) -> Iterator[Mappin
 
 
 def released(store: Store, target: str, since: datetime | None) -> datetime | None:
-    """Return when a person last released a switch of the target, or set out to, as far as ``since`` at least."""
+    """Return when a person last released a switch of the target or started it again, or set out to.
+
+    It is looked for as far back as ``since`` at least.
+    """
     by_person = (
         entry["at"]
         for entry in newest_first(store, since)
         if entry["target"] == target
         and entry["actor"].startswith("person ")
-        and (entry["event"].startswith("release ") or entry["detail"].get("action") == "killswitch.release")
+        and (entry["event"].startswith(("release ", "start ")) or entry["detail"].get("action") == "killswitch.release")
     )
     newest = next(by_person, None)
     return datetime.fromisoformat(newest) if newest else None

@@ -90,6 +90,8 @@ def engaged(target: Target, scope: str, app: App | NoAnswer, audit: Sequence[Map
     """
     if isinstance(app, NoAnswer):
         return Engaged(None, f"the app could not be read, so that nothing is known: {app.why.value} {app.detail}")
+    if scope == container.WHOLE:
+        return _stopped(target, app, audit)
     variable = container.SCOPES[scope]
     on = [each for each in app.serving if container.engaged(each.env.get(variable))]
     made = [each.created for each in on if each.created is not None]
@@ -104,6 +106,16 @@ def engaged(target: Target, scope: str, app: App | NoAnswer, audit: Sequence[Map
     return Engaged(at, f"engaged since {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC {by}", serving)
 
 
+def _stopped(target: Target, app: App, audit: Sequence[Mapping[str, Any]]) -> Engaged:
+    """Return since when the whole app is stopped, as the audit has it: the platform does not say."""
+    if not app.stopped:
+        return Engaged(None, f"it is not stopped: the platform calls it {app.status or 'running'}")
+    at = _recorded(target.name, container.WHOLE, audit)
+    if at is None:
+        return Engaged(None, "since when it is stopped is not known: the audit does not say")
+    return Engaged(at, f"stopped since {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC by the audit")
+
+
 def _recorded(target: str, scope: str, audit: Sequence[Mapping[str, Any]]) -> datetime | None:
     """Return when the switch was last engaged, by a policy or by a person, as the audit has it."""
     found = [
@@ -116,9 +128,18 @@ def _engages(entry: Mapping[str, Any], scope: str) -> bool:
     detail = entry["detail"]
     if entry["actor"].startswith("person "):
         # Even one that failed may have been engaged all the same; the latest of them all asks the most of results.
-        return bool(entry["event"].startswith("engage ") and detail.get("scope") == scope)
+        verb = "stop " if scope == container.WHOLE else "engage "
+        return bool(entry["event"].startswith(verb) and detail.get("scope") == scope)
+    if scope == container.WHOLE:
+        return detail.get("action") == "container_app.stop" and entry["event"] in _BY_POLICY
     by_policy = detail.get("action") == "killswitch.engage" and detail.get("arg.scope", "tools") == scope
     return bool(by_policy and entry["event"] in _BY_POLICY)
+
+
+def _back(target: Target, scope: str) -> str:
+    if scope == container.WHOLE:
+        return container.turn_by_hand(target, "stop")
+    return container.manual(target, container.SCOPES[scope], "on")
 
 
 def weak(reason: str) -> str:
@@ -132,7 +153,8 @@ def overridden(target: Target, scope: str, who: str, reason: str, verdict: Verdi
 
     It has an episode of its own, so that it pages whatever else is open, and no silence hides it.
     """
-    variable, episode = container.SCOPES[scope], f"{OVERRIDE}/{target.name}/{scope}/{now:%Y%m%dT%H%M%S.%fZ}"
+    variable = container.SCOPES.get(scope, "the whole app, which was stopped,")
+    episode = f"{OVERRIDE}/{target.name}/{scope}/{now:%Y%m%dT%H%M%S.%fZ}"
     failing = [Fact(f"Red: {check.name}", scrub(check.words, 500)) for check in verdict.failing]
     return Notice(
         id=f"{episode}/acted",
@@ -153,8 +175,8 @@ def overridden(target: Target, scope: str, who: str, reason: str, verdict: Verdi
             *failing,
         ),
         first_step="Open the runbook: docs/operations.md#releasing-the-killswitch",
-        manual=container.manual(target, variable, "on"),
-        manual_does="Engage it again by hand",
+        manual=_back(target, scope),
+        manual_does="Stop it again by hand" if scope == container.WHOLE else "Engage it again by hand",
         labels=dict(target.labels),
         provenance=f"tocsin killswitch release --override · tocsin {__version__}",
     )

@@ -11,7 +11,7 @@ from tocsin.core import container, hold
 from tocsin.core.answer import NoAnswer, Why
 from tocsin.core.audit import Record
 from tocsin.core.config import Target
-from tocsin.core.container import SCOPES, App
+from tocsin.core.container import SCOPES, WHOLE, App
 from tocsin.core.gauge import Reading
 from tocsin.core.hold import Engaged, Standing
 from tocsin.core.unreadable import Unreadable
@@ -31,6 +31,19 @@ def engaged(store: Store, configuration: Configuration, target: Target, scope: s
         store.keep(Engaged, found.key, found, None)
 
 
+def stopped(store: Store, target: Target, by: str, now: datetime) -> None:
+    """Remember that the whole app was seen stopped, so that somebody hears when it runs again."""
+    found = Engaged(target.name, WHOLE, by, now, "")
+    with suppress(Conflict):
+        store.keep(Engaged, found.key, found, None)
+
+
+def stopped_by(store: Store, target: Target) -> str:
+    """Return by whom and since when the whole app is stopped, or an empty text where nobody has stopped it."""
+    kept = store.kept(Engaged).get(f"{target.name}/{WHOLE}")
+    return f"the app is stopped, by {kept.value.by} since {kept.value.at:%Y-%m-%d %H:%M} UTC" if kept else ""
+
+
 def released(store: Store, target: Target, scope: str) -> None:
     """Forget a switch that a person releases: that it goes is no drift."""
     key = f"{target.name}/{scope}"
@@ -48,7 +61,7 @@ def look_for_releases(store: Store, configuration: Configuration, target: Target
         return 0
     judged = [(each, *hold.judge(each, app, target)) for each in mine]
     for each, standing, _ in judged:
-        if standing is Standing.HELD:
+        if standing is Standing.HELD and each.scope != WHOLE:
             _deployed(store, each, app, target)
     by_hand = [(each, words) for each, standing, words in judged if standing is Standing.RELEASED]
     for each, words in by_hand:
@@ -86,7 +99,7 @@ class Switches:
         if isinstance(app, NoAnswer):
             return app
         if not app.serving:
-            return NoAnswer(Why.MISSING, "no revision serves")
+            return NoAnswer(Why.MISSING, app.silence)
         readings = [
             Reading(
                 "engaged",
@@ -101,7 +114,8 @@ class Switches:
             if each.value.target == target.name
         }
         lost = [each for each in self.store.unreadable() if each.what == Engaged.__name__]
-        drifts = [_drift(kept.get(scope), scope, app, target) for scope in SCOPES]
+        scopes = [*SCOPES, *([WHOLE] if WHOLE in kept else [])]
+        drifts = [_drift(kept.get(scope), scope, app, target) for scope in scopes]
         return [*readings, *(_unless_lost(each, lost, target) for each in drifts)]
 
 

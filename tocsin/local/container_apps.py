@@ -36,6 +36,9 @@ from tocsin.local.revisions import (
 READY_AFTER = timedelta(seconds=90)
 """How long a new revision takes until it serves."""
 
+STOPPED_AFTER = timedelta(seconds=30)
+"""How long a whole app takes until it is stopped. A guess: nothing of the platform's says it."""
+
 _SUBSCRIPTION = "/subscriptions/{subscription}"
 _APP = _SUBSCRIPTION + "/resourceGroups/{group}/providers/Microsoft.App/containerApps/{name}"
 _OPERATIONS = _SUBSCRIPTION + "/providers/Microsoft.App/locations/{location}"
@@ -54,8 +57,9 @@ class ContainerAppsStandIn:
     """Apps that answer as the platform does. ``faults`` go wrong on request; ``patches`` holds what was asked for.
 
     What the next changes of a template come to: ``never_ready`` revisions start and never serve, ``failing`` ones fail
-    with these words, and ``stuck`` operations never end. ``lose_answers`` changes are carried out and never answered.
-    ``acts`` holds what was done to which revision.
+    with these words, and ``stuck`` operations never end. While the ``bootstrap_fails`` a revision serves only where it
+    is told to skip that. ``lose_answers`` changes are carried out and never answered.
+    ``acts`` holds what was done to which revision, and to which whole app.
     """
 
     def __init__(self, now: Callable[[], datetime], ready_after: timedelta = READY_AFTER) -> None:
@@ -65,6 +69,7 @@ class ContainerAppsStandIn:
         self.patches: list[Patch] = []
         self.acts: list[tuple[str, str]] = []
         self.never_ready = False
+        self.bootstrap_fails = False
         self.failing = ""
         self.stuck = False
         self.lose_answers = 0
@@ -126,7 +131,7 @@ class ContainerAppsStandIn:
         with self._mutex:
             app, now = self._settled(self._app(target)), self.now()
             revisions = {
-                each.name: {"active": each.active, "weight": each.weight, "replicas": each.replicas(now)}
+                each.name: {"active": each.active, "weight": each.weight, "replicas": app.replicas(each, now)}
                 for each in app.revisions
             }
             found = {"template": app.template, "configuration": app.configuration, "revisions": revisions}
@@ -148,6 +153,8 @@ class ContainerAppsStandIn:
         """Return the variables of the revision that answers most requests now."""
         with self._mutex:
             app = self._settled(self._app(target))
+            if app.down(self.now()):
+                return {}
             serving = max(app.revisions, key=lambda each: (each.active, each.is_ready(self.now()), each.weight))
             return environment(serving.template, target.container)
 
@@ -155,7 +162,18 @@ class ContainerAppsStandIn:
         """Return the revisions with traffic, with their weights."""
         with self._mutex:
             app = self._settled(self._app(target))
-            return [(each.name, each.weight) for each in app.revisions if each.active and each.weight]
+            up = () if app.down(self.now()) else app.revisions
+            return [(each.name, each.weight) for each in up if each.active and each.weight]
+
+    def down(self, target: Target) -> bool:
+        """Return whether the whole app is stopped, or only coming up again."""
+        with self._mutex:
+            return self._app(target).down(self.now())
+
+    def turn(self, target: Target, verb: str) -> None:
+        """Stop or start the whole app, as a person does or a deployment may."""
+        with self._mutex:
+            self._turned(self._app(target), verb)
 
     # For the SDK
 
@@ -165,6 +183,7 @@ class ContainerAppsStandIn:
         return [
             Route(_APP, self._get, methods=["GET"]),
             Route(_APP, self._patch, methods=["PATCH"]),
+            *(Route(f"{_APP}/{verb}", self._turn, methods=["POST"]) for verb in ("stop", "start")),
             Route(revisions, self._list, methods=["GET"]),
             Route(revisions + "/{revision}", self._one, methods=["GET"]),
             Route(revisions + "/{revision}/replicas", self._replicas, methods=["GET"]),
@@ -193,7 +212,14 @@ class ContainerAppsStandIn:
             return JSONResponse({"value": found})
 
         named = request.path_params["revision"]
-        return await self._answer(request, lambda app: _found(app, named, listed))
+        return await self._answer(
+            request,
+            lambda app: JSONResponse({"value": []}) if app.down(self.now()) else _found(app, named, listed),
+        )
+
+    async def _turn(self, request: Request) -> Response:
+        verb = request.url.path.rpartition("/")[2]
+        return self._lost(await self._answer(request, lambda app: self._turned(app, verb)))
 
     async def _act(self, request: Request) -> Response:
         named, verb = request.path_params["revision"], request.path_params["verb"]
@@ -276,6 +302,14 @@ class ContainerAppsStandIn:
             revision.restart(self.now(), self.ready_after)
         return JSONResponse({})
 
+    def _turned(self, app: LocalApp, verb: str) -> Response:
+        if app.provisioning(self.now()) == "InProgress":
+            return _error(409, "ContainerAppOperationInProgress", "another operation is in progress on this app")
+        self.acts.append((verb, app.target.container_app))
+        if (app.status(self.now()) == "Stopped") != (verb == "stop"):
+            app.turned = (verb, self.now() + (STOPPED_AFTER if verb == "stop" else self.ready_after))
+        return JSONResponse(app.document(self.now()), 202, {"Retry-After": "5"})
+
     def _lost(self, answer: Response) -> Response:
         """Return the answer, or drop the connection instead where answers get lost."""
         if not self.lose_answers or answer.status_code >= 400:
@@ -293,7 +327,9 @@ class ContainerAppsStandIn:
         return app
 
     def _change(self, app: LocalApp, template: dict[str, Any]) -> bool:
-        ready_after = None if self.never_ready else self.ready_after
+        watched = environment(template, app.target.container)
+        held = self.never_ready or (self.bootstrap_fails and watched.get("BOOTSTRAP_SKIP") != "1")
+        ready_after = None if held else self.ready_after
         rollout = Rollout(ready_after, self.ready_after, self.failing, self.stuck)
         begun = app.change(template, self.now(), rollout, f"op{len(self._operations) + 1}")
         if begun and app.operation:

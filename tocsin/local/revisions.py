@@ -115,6 +115,8 @@ class LocalApp:
     configuration: dict[str, Any]
     revisions: list[Revision] = field(default_factory=list)
     operation: Operation | None = None
+    turned: tuple[str, datetime] | None = None
+    """Whether the whole app was last stopped or started (``stop``, ``start``), and when that is done."""
 
     @property
     def multiple(self) -> bool:
@@ -173,7 +175,23 @@ class LocalApp:
 
     def provisioning(self, now: datetime) -> str:
         """Return the app's provisioning state."""
+        if self.status(now) == "Progressing":
+            return "InProgress"
         return self.operation.status(now) if self.operation else "Succeeded"
+
+    def status(self, now: datetime) -> str:
+        """Return the running status of the whole app."""
+        verb, done = self.turned or ("start", now)
+        return "Progressing" if now < done else "Stopped" if verb == "stop" else "Running"
+
+    def down(self, now: datetime) -> bool:
+        """Return whether none of its revisions works, whatever they are set to."""
+        verb, done = self.turned or ("start", now)
+        return (now < done) == (verb == "start") and self.turned is not None
+
+    def replicas(self, revision: Revision, now: datetime) -> list[datetime]:
+        """Return when each replica of a revision was created."""
+        return [] if self.down(now) else revision.replicas(now)
 
     # As the platform writes it
 
@@ -192,6 +210,7 @@ class LocalApp:
             "identity": {"type": "UserAssigned"},
             "properties": {
                 "provisioningState": self.provisioning(now),
+                "runningStatus": self.status(now),
                 "latestRevisionName": self.revisions[-1].name,
                 "latestReadyRevisionName": ready[-1].name if ready else "",
                 "configuration": {**copy.deepcopy(self.configuration), "secrets": secrets},
@@ -201,7 +220,7 @@ class LocalApp:
 
     def revision(self, revision: Revision, now: datetime) -> dict[str, Any]:
         """Return a revision's JSON."""
-        state = revision.state(now)
+        state = "Stopped" if self.down(now) else revision.state(now)
         up = state == "Running"
         failed = revision.failed_at is not None and revision.failed_at <= now
         provisioning = "Failed" if failed else {"Processing": "Provisioning"}.get(state, "Provisioned")

@@ -14,7 +14,7 @@ from tocsin.core.remedy import Phase
 from tocsin.core.sight import SIGHT
 from tocsin.local.accelerator import PLANTED
 from tocsin.local.play import MINUTE, SWITCH, Claim, Milestone, Stage, Step, Story
-from tocsin.local.releasing import release, run_evals
+from tocsin.local.releasing import approve, release, run_evals
 from tocsin.notifiers.plain import defang, unlinked
 
 RULE = "hitl_misconfigured"
@@ -258,5 +258,77 @@ _RECOVERS = Story(
     ),
 )
 
-STORIES = {story.name: story for story in (_MISSION, _CONFIGURATION, _OUTAGE, _RECOVERS)}
+_LAST = "last_resort/"
+
+
+def _asked(prefix: str) -> Callable[[Stage], datetime | None]:
+    def when(stage: Stage) -> datetime | None:
+        asked = (each for each in stage.engine.store.audit() if each["event"] == Phase.ASKED.value)
+        first = next((each["at"] for each in asked if each["subject"].startswith(prefix)), None)
+        return datetime.fromisoformat(first) if first else None
+
+    return when
+
+
+def _started(stage: Stage) -> datetime | None:
+    """Return when the switch was first said to be starting; it is proven nowhere until then."""
+    return stage.witness.first("execution", phase="starting")
+
+
+def _said_stopped(stage: Stage) -> datetime | None:
+    return stage.witness.first("alert", rule=SIGHT.id, change=Change.FIRED.value) if _names_who(stage) else None
+
+
+def _names_who(stage: Stage) -> bool:
+    """Return whether the blind note says who stopped the app."""
+    return any("the app is stopped, by policy last_resort" in repr(card) for card in stage.world.teams.cards)
+
+
+def _silent_once_stopped(stage: Stage) -> bool:
+    stopped = _verified(_LAST)(stage)
+    if stopped is None:
+        return False
+    late = f"isnotempty(Message) and TimeGenerated > datetime({stopped:%Y-%m-%dT%H:%M:%SZ})"
+    return _first_row(stage, late) is None
+
+
+_LAST_RESORT = Story(
+    "last_resort",
+    "Foundry is down, so that no revision with the switch comes up: a person approves that the whole app is stopped",
+    42 * MINUTE,
+    (
+        _UNSET,
+        Step(
+            5 * MINUTE, "Foundry goes down: what starts now never gets ready", lambda stage: stage.world.lose_foundry()
+        ),
+        Step(
+            timedelta(minutes=30, seconds=30),
+            "ada opens the link and presses Approve",
+            approve,
+        ),
+    ),
+    (
+        _SEEN,
+        Milestone("rule firing", _changed(Change.FIRED)),
+        Milestone("page accepted by PagerDuty", _told("fired", "oncall")),
+        Milestone("PATCH sent", _patched),
+        Milestone("switch starting", _started),
+        Milestone("not proven in the time of its probes", _audited(Phase.UNVERIFIED.value)),
+        Milestone("last resort asked", _asked(_LAST)),
+        Milestone("approved by a person", lambda stage: stage.witness.first("decide", said="approved")),
+        Milestone("app stopped, proven", _verified(_LAST)),
+        Milestone("blind, and it says who stopped it", _said_stopped),
+    ),
+    (
+        Claim("the switch was sent once", lambda stage: len(stage.world.arm.patches) == 1),
+        Claim("the old revision never had the switch", lambda stage: stage.serving is None),
+        Claim("the app was stopped once", lambda stage: [verb for verb, _ in stage.world.arm.acts] == ["stop"]),
+        Claim("the app is stopped at the end", lambda stage: stage.world.arm.down(stage.world.target())),
+        Claim("nothing of it says a word once it is stopped", _silent_once_stopped),
+        Claim("what it was stopped for is not called over", lambda stage: _changed(Change.RESOLVED)(stage) is None),
+        *ALWAYS,
+    ),
+)
+
+STORIES = {story.name: story for story in (_MISSION, _CONFIGURATION, _OUTAGE, _RECOVERS, _LAST_RESORT)}
 """Every story by name."""

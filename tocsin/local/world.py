@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
 from tocsin.core.config import Probe, Queue, Target
-from tocsin.local.accelerator import SIDE_EFFECTS, UNCHECKED, Accelerator
+from tocsin.local.accelerator import SIDE_EFFECTS, UNCHECKED, Accelerator, Weather
 from tocsin.local.approver import ApproverStandIn, RemoteApprover
 from tocsin.local.container_apps import ContainerAppsStandIn
 from tocsin.local.dated import Dated
@@ -122,7 +122,7 @@ class World:
         self.accelerator = Accelerator(
             ROLE,
             self.serving_env,
-            self.telemetry.load,
+            self._emit,
             load,
             RemoteApprover(),
             seed=seed,
@@ -154,6 +154,10 @@ class World:
         self.queues.put(QUEUE, 0)
         self.advance(self._start)
         return self
+
+    def _emit(self, table: str, rows: list[dict[str, Any]]) -> None:
+        if not self.arm.down(self.target()):  # of an app that is stopped nothing runs that could say anything
+            self.telemetry.load(table, rows)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -240,6 +244,11 @@ class World:
     def set_approver(self) -> None:
         """Set ``HITL_APPROVER_ENDPOINT`` again, and leave every other variable as it is."""
         self._deploy({**self.template_env(), **self._deployed()})
+
+    def lose_foundry(self) -> None:
+        """Let Foundry be down: most requests fail, and a new revision never gets through its bootstrap."""
+        self.arm.bootstrap_fails = True
+        self.accelerator.becomes(Weather(failing=0.6), self.clock.now())
 
     def break_telemetry(self, kind: str) -> None:
         """Answer every query with this fault from now on."""

@@ -10,6 +10,8 @@ SIGNAL = Signal(
     "template's variables back.",
     unit="count",
     sources=(Gauge(meter="switches", reading="drifted"),),
-    dimensions=MappingProxyType({"scope": "the switch's scope: tools, workflow or all"}),
+    dimensions=MappingProxyType(
+        {"scope": "the switch's scope: tools, workflow or all; app is the whole app, which was stopped"}
+    ),
     needs="the target's Container App in `tocsin.yaml`.",
 )
