@@ -288,6 +288,10 @@ def test_what_is_bad_is_named_with_its_place(files: dict[str, str | bytes], word
         ),
         ({"AppTraces.jsonl": lines(ROWS), "broken.json": lines(ROWS[:1]) + "{]"}, "broken.json, line 2: "),
         ({"AppTraces.jsonl": lines(ROWS), "AppRequests.json": " \n"}, "AppRequests.json is empty"),
+        (
+            {"AppTraces.csv": sheet(TEXT, TimeGenerated="TimeGenerated [Local Time]")},
+            "AppTraces.csv has times in Local Time, and they are read as UTC",
+        ),
     ],
     ids=lambda value: str(value)[:40],
 )

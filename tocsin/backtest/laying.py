@@ -24,6 +24,9 @@ _AT_ONCE = 200
 _SAMPLE = 2_000
 """Rows whose keys are looked at for names in other letters."""
 
+_LOCAL = re.compile(r"[^\n]*\b(?:TimeGenerated|timestamp) \[((?!UTC)[^\]\n]{1,60})\]", re.IGNORECASE)
+"""A header of the portal's, which writes times as its user sees them."""
+
 _LARGEST_ROW = 16 * 1024 * 1024
 """Bytes."""
 
@@ -89,7 +92,9 @@ class Laying:
     def _seen(self, paths: Iterable[Path]) -> Iterator[Exported]:
         for path in paths:
             found = self.unwrapping.seen(self.name(path), path)
+            local = _LOCAL.match(found.head) if found.form is Form.CSV else None
             self.notes += [found.note] if found.note else []
+            self.notes += [f"{found.name} has times in {local[1]}, and they are read as UTC"] if local else []
             if found.form is Form.EMPTY:
                 self.notes.append(f"{found.name} is empty")
             else:
@@ -162,7 +167,8 @@ def _objects(table: str, read: str, keys: Sequence[str]) -> tuple[str, Columns]:
 
     A key that none of the first rows has may come later; only when they were emitted, every row has to say.
     """
-    spelled = {each: key for key, each in columns.proper(table, keys).items() if each not in keys}
+    plain = [key for key in keys if '"' not in key]
+    spelled = {each: key for key, each in columns.proper(table, plain).items() if each not in keys}
     absent = {each for each in columns.TIMES if each not in keys and each not in spelled}
     names = {each: spelled.get(each, each) for each in columns.wanted(table) if each not in absent}
     paths = ", ".join(_text(f'$."{name}"') for name in names.values())

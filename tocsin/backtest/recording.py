@@ -16,6 +16,10 @@ from tocsin.core.schema import CLASSIC, TABLES
 __all__ = ["NoRecording", "Recording"]
 
 
+_SHOWN = 10
+"""Files of which an error says why none was read."""
+
+
 @dataclass(slots=True)
 class Recording:
     """The files of a folder, by the table that each belongs to.
@@ -77,7 +81,7 @@ class Recording:
                 laying.by_name(table, paths)
             laying.close()
         if not laying.made:
-            raise NoRecording("\n".join(["no file holds rows of a table", *self.ignored]))
+            raise NoRecording("\n".join(["no file holds rows of a table", *self.ignored[:_SHOWN]]))
         return list(laying.made)
 
 

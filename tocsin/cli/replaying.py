@@ -137,7 +137,7 @@ def opened(how: Replay, folder: Path, screen: Console) -> Iterator[tuple[Studies
         with _bar(screen, recording.count, "files") as moved:
             history = FileHistory(EmbeddedTelemetry(recorded=lambda database: recording.lay(database, moved)))
     finally:
-        for each in recording.ignored:
+        for each in prose.capped(recording.ignored):
             screen.print(printable(each), style="dim", markup=False)
     try:
         yield Studies(history, signals.known(), *_period(how, history)), history.apps()
