@@ -614,7 +614,7 @@ def told(desk: Desk) -> Iterator[Callable[..., None]]:
 def test_events_of_the_target_after_the_engage_release(desk: Desk, told: Callable[..., None]) -> None:
     told([*good(), *safe()])
     said = desk.release()
-    assert (said["outcome"], said["gate"]["source"]) == ("done", "eval.result events of sales-research-api")
+    assert (said["outcome"], said["gate"]["source"]) == ("done", "eval.result events of sales-research")
 
 
 def test_a_failed_red_team_event_refuses_even_when_a_later_one_of_the_case_passed(

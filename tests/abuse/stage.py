@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.modes.place import CONFIG, MINUTE, SWITCH, TARGET
 from tocsin.app import App, Parts, compose
 from tocsin.core.container import engaged
-from tocsin.local.world import World
+from tocsin.local.world import ROLE, World
 from tocsin.ports import Store, Telemetry
 from tocsin.settings import Settings
 from tocsin.stores import tables
@@ -262,7 +262,7 @@ def _write(abuse: Abuse, folder: Path) -> None:
         shutil.copy(ROOT / name, folder / name)
     for name, text in abuse.rules.items():
         (folder / "rules" / f"{name}.yaml").write_text(text)
-    watched = TARGET.format(name="sales-research", role="sales-research-api", app="sales-research-api")
+    watched = TARGET.format(name="sales-research", role=ROLE, app="sales-research-api")
     side = "    side_effect_tools: [crm_write_contact, send_email]\n    allow:"
     config = CONFIG.format(automation="act", targets=watched.replace("    allow:", side))
     names = ", ".join(("oncall", "team", *abuse.to))

@@ -17,7 +17,7 @@ from tocsin.core.alert import Alert
 from tocsin.core.config import Target
 from tocsin.core.remedy import Execution
 from tocsin.local.faults import Fault, Faults
-from tocsin.local.world import World
+from tocsin.local.world import ROLE, World
 from tocsin.ports import Store
 from tocsin.settings import Settings
 from tocsin.stores.sqlite import SqliteStore
@@ -157,12 +157,12 @@ class Place:
     def __post_init__(self) -> None:
         (self.root / ".tocsin").mkdir()
         self.target: Target = self.world.target()
-        self.targets = self.targets or self.described("sales-research", "sales-research-api")
+        self.targets = self.targets or self.described("sales-research", "sales-research-api", ROLE)
 
     @staticmethod
-    def described(name: str, app: str) -> str:
-        """Return a target as the file has it; its telemetry goes by the app's name."""
-        return TARGET.format(name=name, role=app, app=app)
+    def described(name: str, app: str, role: str = "") -> str:
+        """Return a target as the file has it; its telemetry goes by the app's name unless another is given."""
+        return TARGET.format(name=name, role=role or app, app=app)
 
     # Processes
 
