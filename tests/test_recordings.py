@@ -174,6 +174,13 @@ def test_when_a_row_was_ingested_is_read_where_an_export_has_it(tmp_path: Path) 
     assert rows == [(T0 + timedelta(hours=1),)] * 3
 
 
+@pytest.mark.parametrize("name", ["_ResourceId", "resourceId"])
+def test_a_row_keeps_the_resource_that_sent_it(name: str, tmp_path: Path) -> None:
+    put(tmp_path, "AppTraces.json", lines([{**row, name: "/SUBSCRIPTIONS/S"} for row in ROWS]))
+    rows, _ = laid(tmp_path, wanted='"_ResourceId"')
+    assert rows == [("/SUBSCRIPTIONS/S",)] * 3
+
+
 def test_a_file_and_a_pattern_are_read_like_a_folder(tmp_path: Path) -> None:
     for number, row in enumerate(ROWS):
         put(tmp_path, f"am-AppTraces/h=0{number}/PT05M.json", lines([row]))

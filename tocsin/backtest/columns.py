@@ -26,6 +26,9 @@ _SINGULAR = {
 }
 """The classic ``itemType`` → table."""
 
+_OTHER = {"resourceId": "_ResourceId"}
+"""What a diagnostic setting calls a column → the column."""
+
 NAMES: Mapping[str, str] = {
     name.lower(): table for name, table in [*((table, table) for table in TABLES), *CLASSIC.items(), *_SINGULAR.items()]
 }
@@ -37,7 +40,7 @@ Columns = Mapping[str, tuple[str, str]]
 
 def wanted(table: str) -> list[str]:
     """Return every name that a column of the table may have in a file."""
-    return list(dict.fromkeys([*landing.columns(table), *CLASSIC_COLUMNS[table], *TIMES, *KINDS]))
+    return list(dict.fromkeys([*landing.columns(table), *CLASSIC_COLUMNS[table], *_OTHER, *TIMES, *KINDS]))
 
 
 def proper(table: str, names: Iterable[str]) -> dict[str, str]:
@@ -98,7 +101,7 @@ def selected(table: str, there: Columns) -> str:
 def _column(table: str, name: str, of: str, there: Columns) -> str:
     if name == "TimeGenerated":
         return str(moment(there))
-    classic = [old for old, new in CLASSIC_COLUMNS[table].items() if new == name]
+    classic = [old for old, new in {**_OTHER, **CLASSIC_COLUMNS[table]}.items() if new == name]
     found = [there[each] for each in (name, *reversed(classic)) if each in there]
     if name == landing.INGESTED:
         return f"coalesce({', '.join([*(_moment(*each) for each in found), str(moment(there))])})"
