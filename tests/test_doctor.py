@@ -313,6 +313,15 @@ def test_a_rule_with_several_sources_can_fire_by_any_of_them() -> None:
     assert blind(rule, signal, bare, Sighted({}, {"AppTraces": 9})) is not None
 
 
+def test_a_rule_that_a_gauge_has_to_confirm_can_never_fire_without_it() -> None:
+    received = Sighted({"request.received": 9}, {"AppTraces": 9})
+    bare = _target().model_copy(update={"container_app": ""})
+    found = blind(_rule("no_output"), known()["lost_requests"], bare, received)
+    assert found is not None
+    assert "names no Container App" in found.why
+    assert blind(_rule("abandoned_requests"), known()["unanswered_requests"], bare, received) is None
+
+
 def test_an_unread_table_makes_a_rule_unknown_and_never_lost() -> None:
     lost = blind(_rule("high_error_rate"), known()["response_errors"], _target(), Sighted({}, {}))
     assert lost is not None

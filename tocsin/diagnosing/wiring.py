@@ -177,7 +177,8 @@ def blind(rule: Rule, signal: Signal | None, target: Target, seen: Sighted) -> B
     """
     if rule.when.absent_for:
         return None
-    looks = _looks(rule, signal, target, seen)
+    looks = [each for each in _confirming(rule, signal, target, seen) if not each.at_all]
+    looks = looks or _looks(rule, signal, target, seen)
     if not looks or any(each.at_all for each in looks):
         return None
     refused = [each for each in looks if each.at_all is False]
@@ -195,8 +196,14 @@ def _looks(rule: Rule, signal: Signal | None, target: Target, seen: Sighted) -> 
     return [
         _sees(each, target, seen)
         for each in signal.asked(rule.when.only)
-        if not (isinstance(each, Logs) and each.denies)
+        if not (isinstance(each, Logs) and each.denies) and not (isinstance(each, Gauge) and each.confirms)
     ]
+
+
+def _confirming(rule: Rule, signal: Signal | None, target: Target, seen: Sighted) -> list[_Sees]:
+    """Return what the sources see without each of which there is no breach."""
+    sources = signal.asked(rule.when.only) if signal else ()
+    return [_sees(each, target, seen) for each in sources if isinstance(each, Gauge) and each.confirms]
 
 
 def evidence(rule: Rule, signal: Signal | None, target: Target, seen: Sighted) -> str:

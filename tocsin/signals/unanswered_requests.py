@@ -1,9 +1,14 @@
 """The share of requests that nothing came of."""
 
+from tocsin.core.causes import ERROR
 from tocsin.core.signal import Logs, Signal
 
 _RECEIVED = "sumif(ItemCount, tostring(Properties.event_name) == 'request.received')"
-_RETURNED = "sumif(ItemCount, tostring(Properties.event_name) == 'response.returned')"
+# What the workflow's switch refuses was never received.
+_RETURNED = (
+    "sumif(ItemCount, tostring(Properties.event_name) == 'response.returned' and "
+    f"not({ERROR} startswith 'killswitch engaged: workflow'))"
+)
 
 SIGNAL = Signal(
     name="unanswered_requests",
