@@ -31,6 +31,7 @@ from tocsin.core.permission import Permission, allowed
 from tocsin.diagnosing import running
 from tocsin.diagnosing.finding import ADVICE, Finding, State
 from tocsin.diagnosing.wiring import EVENTS, Sighted, blind, events_of, evidence
+from tocsin.local.roles import GIVEN
 from tocsin.local.world import World
 from tocsin.settings import Settings
 from tocsin.signals import known
@@ -111,7 +112,7 @@ def practice(served: World, ticked: Path, tmp_path: Path, monkeypatch: pytest.Mo
     served.arm.faults.clear()
     served.roles.faults.clear()
     served.pagerduty.faults.clear()
-    served.roles.actions = [f"Microsoft.App/containerApps/{each}" for each in ("read", "write", "revisions/*")]
+    served.roles.actions = [f"Microsoft.App/containerApps/{each}" for each in GIVEN]
     served.skew = timedelta()
 
 
@@ -124,6 +125,13 @@ def probed(practice: Practice) -> Practice:
 
 
 # As it is
+
+
+def test_a_last_resort_that_the_identity_may_not_take_is_named(practice: Practice) -> None:
+    practice.world.roles.actions = [f"Microsoft.App/containerApps/{each}" for each in GIVEN[:3]]
+    (found,) = [each for each in practice.run("-o", "json", code=1)["findings"] if each["id"] == "no-write-permission"]
+    lacks = [f"Microsoft.App/containerApps/{verb}/action" for verb in ("start", "stop")]
+    assert found["seen"] == f"the identity that acts lacks {', '.join(lacks)}"
 
 
 def test_a_watcher_that_is_well_has_no_error_and_exits_with_zero(probed: Practice) -> None:

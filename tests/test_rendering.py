@@ -113,7 +113,7 @@ def test_a_receiver_may_be_named_as_the_project_names_it(root: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing", "-r", "teams"], "no rule 'nothing'; known: api_down"),
+        (["nothing", "-r", "teams"], "no rule 'nothing'; known: abandoned_requests"),
         ([RULE, "-r", "fax"], "no receiver 'fax'; known: "),
         ([RULE, "-r", "teams", "--kind", "bored"], "known: fired, acted, blind, resolved, failed"),
         ([RULE, "-r", "teams", "-t", "nobody"], "no target 'nobody'; known: sales-research"),

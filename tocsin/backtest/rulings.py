@@ -16,7 +16,7 @@ from tocsin.core.labels import alert_labels
 from tocsin.core.mute import silencer
 from tocsin.core.policy import Policy
 from tocsin.core.read import Project
-from tocsin.core.remedy import LAST_RESORT, Execution, Phase, answers, begin, identity, spelled
+from tocsin.core.remedy import Execution, Phase, answers, begin, identity, is_last_resort, spelled
 from tocsin.core.schedule import delay
 
 
@@ -69,17 +69,14 @@ def deeds(courses: Sequence[Course], project: Project) -> list[Deed]:
     return list(found.values())
 
 
-def _last_resort(policy: Policy) -> bool:
-    """Return whether it waits for an engage that fails, which in a replay none does."""
-    return any(step.action in LAST_RESORT for step in policy.do)
-
-
 def _chances(courses: Iterable[Course], project: Project) -> Iterator[_Chance]:
     for course in courses:
         for alerts in course.open.values():
             labels = alert_labels(course.rule, course.target, alerts[0].by)
             for policy in project.policies:
-                if answers(policy, course.rule, alerts[0], labels) and not _last_resort(policy):
+                if answers(policy, course.rule, alerts[0], labels) and not is_last_resort(
+                    policy
+                ):  # nothing fails in a replay
                     yield from _own(policy, course, alerts)
 
 

@@ -79,7 +79,7 @@ class Sampler:
     def _policies(self) -> list[Policy]:
         alert = replace(self._alert(Kind.FIRED), state=State.FIRING)
         labels = alert_labels(self.rule, self.target, alert.by)
-        return [each for each in self.project.policies if remedy.answers(each, self.rule, alert, labels)]
+        return remedy.answering(self.project.policies, self.rule, alert, labels)
 
     def _alert(self, kind: Kind) -> Alert:
         slot = FIRED if kind is Kind.FIRED else FIRED + 10 * _MINUTE

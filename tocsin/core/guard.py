@@ -15,7 +15,7 @@ from tocsin.core.alert import Alert, State, Verdict
 from tocsin.core.config import Target
 from tocsin.core.fields import Automation
 from tocsin.core.policy import Policy
-from tocsin.core.remedy import LAST_RESORT, Consent, Execution, Phase, identity
+from tocsin.core.remedy import LAST_RESORT, Consent, Execution, Phase, identity, is_last_resort
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import delay
 from tocsin.core.units import spell
@@ -132,7 +132,7 @@ def _automation(case: Case) -> Check:
 
 def mode_of(policy: Policy, target: Target, automation: Automation) -> Automation:
     """Return how far the policy may go on the target: the lowest of the three switches; a last resort asks at most."""
-    most = Automation.ASK if any(step.action in LAST_RESORT for step in policy.do) else Automation.ACT
+    most = Automation.ASK if is_last_resort(policy) else Automation.ACT
     return min((automation, target.automation, policy.guard.mode, most), key=lambda mode: _RANK[mode])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -280,6 +280,17 @@ def answers(policy: Policy, rule: Rule, alert: Alert, labels: Mapping[str, str])
     )
 
 
+def is_last_resort(policy: Policy) -> bool:
+    """Return whether the policy is for when a killswitch has failed."""
+    return any(step.action in LAST_RESORT for step in policy.do)
+
+
+def answering(policies: Iterable[Policy], rule: Rule, alert: Alert, labels: Mapping[str, str]) -> list[Policy]:
+    """Return the policies that are about this alert, the last resort after all others."""
+    found = [each for each in policies if answers(each, rule, alert, labels)]
+    return sorted(found, key=is_last_resort)
+
+
 def means(on: Trigger, rule: Rule) -> bool:
     """Return whether a policy is about a rule, before its labels are compared.
 
@@ -381,7 +392,7 @@ def promise(policy: Policy, target: Target, mode: Automation) -> str:
     verb = will.get(mode, "is off and does not do")
     steps = ", then ".join(spelled(step.action, step.args) for step in policy.do)
     when = f"once this has fired for {spell(policy.on.firing_for)}"
-    if any(step.action in LAST_RESORT for step in policy.do):
+    if is_last_resort(policy):
         when = "should a killswitch that is engaged for this fail, or not be proven in its time"
     return f"{policy.id} {verb} {steps} {when}"
 

@@ -298,7 +298,7 @@ class Evaluator:
     ) -> Notice:
         signal = self.signals.get(rule.when.signal or "")
         own = rule in BUILT_IN  # no policy acts on what the watcher says of itself
-        answering = [each for each in self.project.policies if not own and remedy.answers(each, rule, alert, labels)]
+        answering = remedy.answering(() if own else self.project.policies, rule, alert, labels)
         automation = self.project.config.automation
         promises = [
             remedy.promise(each, world.target, guard.mode_of(each, world.target, automation)) for each in answering

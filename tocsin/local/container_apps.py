@@ -166,9 +166,10 @@ class ContainerAppsStandIn:
             return [(each.name, each.weight) for each in up if each.active and each.weight]
 
     def down(self, target: Target) -> bool:
-        """Return whether the whole app is stopped, or only coming up again."""
+        """Return whether the whole app is stopped, only coming up again, or gone."""
         with self._mutex:
-            return self._app(target).down(self.now())
+            app = self._apps.get(_key(target.subscription, target.resource_group, target.container_app))
+            return app is None or app.down(self.now())
 
     def turn(self, target: Target, verb: str) -> None:
         """Stop or start the whole app, as a person does or a deployment may."""

@@ -13,18 +13,20 @@ from tocsin.local.faults import STATUS, Faults, respond
 
 _APP = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.App/containerApps/{name}"
 _AT = "Microsoft.App/containerApps"
+GIVEN = ("read", "write", "revisions/*", "stop/action", "start/action")
+"""What the two custom roles that docs/actions.md asks for give at an app."""
 
 
 class RolesStandIn:
     """Answers with one role, whoever asks. ``actions`` and ``but_not`` are what it gives; the next look sees a change.
 
-    They begin as the custom role that docs/actions.md asks for.
+    They begin as the custom roles that docs/actions.md asks for.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self.now = now
         self.faults = Faults()
-        self.actions = [f"{_AT}/read", f"{_AT}/write", f"{_AT}/revisions/*"]
+        self.actions = [f"{_AT}/{each}" for each in GIVEN]
         self.but_not: list[str] = []
 
     def routes(self) -> list[Route]:

@@ -26,7 +26,7 @@ _CALLING = re.compile(
 _DOT = "[.\uff0e\u3002\uff61\u2024]"
 """The dots that browsers take for one in a name of a host: full-width, ideographic, half-width, and a leader's."""
 _WWW = re.compile(rf"(?i)(?<![A-Za-z0-9])(www){_DOT}")
-_OURS = "yaml|engage|release|call|publish|swap"
+_OURS = "yaml|engage|release|call|publish|swap|stop|start|restart|rollback"
 """Endings of our own files and actions, which are no top-level domains."""
 _HOST = re.compile(
     rf"(\bdocs/[\w/-]{{1,200}}+\.md(?=#))"
