@@ -290,6 +290,28 @@ def test_a_role_name_nobody_has_is_told_apart_from_a_silent_app(practice: Practi
     assert '`role_name: "unknown_service:python"`' in found.do
 
 
+def test_a_component_that_nobody_writes_to_is_said_with_the_line_to_add(practice: Practice) -> None:
+    own = practice.world.target().application_insights
+    practice.more = {"WATCHED_APPLICATION_INSIGHTS": own.replace("appi-sales", "appi-nobody")}
+    found = practice.one("tables", "AppTraces")
+    assert (found.state, found.id) == (State.ERROR, "component-name")
+    assert f'`application_insights: "{own.lower()}"`' in found.do
+
+
+def test_rules_and_policies_that_leave_a_target_out_are_named_with_the_label(practice: Practice) -> None:
+    assert practice.found("rules", "left out") == []
+    policy = practice.root / "remediations" / "stop_unsafe_tools.yaml"
+    policy.write_text(policy.read_text().replace("on: { ", "on: { labels: { env: prod }, "))
+    production = "  - { name: support, workspace: w, role_name: support-api }\n"
+    practice.edit("    labels: { env: prod }\n", "    labels: { env: test }\n")
+    practice.edit("\ntargets:\n", f"\ntargets:\n{production}")
+    found = practice.one("rules", "left out")
+    assert found.state is State.OK
+    assert "by its labels (env: test)" in found.seen
+    assert "hitl_misconfigured (env: prod)" in found.seen
+    assert "stop_unsafe_tools (env: prod)" in found.seen
+
+
 def test_telemetry_that_comes_later_than_windows_wait_is_named(practice: Practice) -> None:
     practice.edit("    labels: { env: prod }\n", "    labels: { env: prod }\n    offset: 10s\n")
     found = practice.one("tables", "AppTraces")

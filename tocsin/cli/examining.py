@@ -172,7 +172,8 @@ def _target(place: Place, target: Target) -> Iterator[Finding]:
     read, readings = engine.configuration.read(target), _readings(place.app, target, rules)
     seen = replace(seen, unanswered=_unanswered(target, read, readings))
     yield from telemetry.never_firing(target, rules, engine.signals, seen)
-    yield from telemetry.left_out(target, (rule for rule in held if not asleep(rule, now)))
+    awake = [rule for rule in held if not asleep(rule, now)]
+    yield from telemetry.left_out(target, awake, (each for each in engine.project.policies if each.enabled))
     yield from _app(place, target, read)
     for meter, found_ in readings.items():
         yield access.gauge(target, meter, found_)

@@ -9,6 +9,7 @@ from typing import Any
 from tocsin.core.answer import NoAnswer, Rows
 from tocsin.core.config import Target
 from tocsin.core.fields import AUTO, Severity
+from tocsin.core.policy import Policy
 from tocsin.core.rule import Rule
 from tocsin.core.schedule import selects, settled
 from tocsin.core.signal import Signal
@@ -71,11 +72,17 @@ def never_firing(
         yield good("rules", target.name, f"each of {len(rules)} rules sees what it needs")
 
 
-def left_out(target: Target, rules: Iterable[Rule]) -> Iterator[Finding]:
-    """Yield which of the rules do not look at the target, by its labels; nothing if all do."""
-    others = [rule for rule in rules if not selects(rule, target)]
-    if others:
-        named = ", ".join(f"{rule.id} ({_pairs(rule.targets)})" for rule in others)
+def left_out(target: Target, rules: Iterable[Rule], policies: Iterable[Policy]) -> Iterator[Finding]:
+    """Yield which rules and policies do not look at the target, by its labels; nothing if all do.
+
+    Of a policy only labels that the target has are compared: any other may be one of a rule.
+    """
+    wanted = [(rule.id, rule.targets) for rule in rules if not selects(rule, target)]
+    for policy in policies:
+        others = {name: each for name, each in policy.on.labels.items() if target.labels.get(name, each) != each}
+        wanted += [(policy.id, others)] if others else []
+    if wanted:
+        named = ", ".join(f"{name} ({_pairs(labels)})" for name, labels in wanted)
         yield good("rules", f"{target.name}: left out", f"by its labels ({_pairs(target.labels)}): {named}")
 
 
