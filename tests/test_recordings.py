@@ -238,6 +238,17 @@ def test_many_small_files_are_read_in_few_statements(tmp_path: Path) -> None:
     assert len(asked) < 20
 
 
+@pytest.mark.parametrize("name", ["AppTraces.json", "export.json", "AppTraces.json.gz"])
+@pytest.mark.parametrize("write", [lines, json.dumps, lambda each: json.dumps({"records": each})])
+def test_a_text_that_was_cut_inside_a_letter_ends_no_replay(
+    name: str, write: Callable[[Any], str], tmp_path: Path
+) -> None:
+    cut = ["\ud83d", "a \ude00 b", "\ud83d\ud83d\ude00"]
+    text = write([{**row, "Message": odd} for row, odd in zip(ROWS, cut, strict=True)])
+    put(tmp_path, name, gzip.compress(text.encode()) if name.endswith("gz") else text)
+    assert [row[2] for row in read(tmp_path)] == ["\ufffd", "a \ufffd b", "\ufffd\U0001f600"]
+
+
 # What is odd is told, and what is bad is refused where it is
 
 

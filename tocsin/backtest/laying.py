@@ -49,7 +49,7 @@ class Laying:
             self._view(table, paths)
             return
         for batch in _batches(self._seen(paths)):
-            self._insert(table, batch, "")
+            self._mending(batch, lambda files: self._insert(table, files, ""))
             self.moved(len(batch))
 
     def by_rows(self, path: Path) -> None:
@@ -59,10 +59,19 @@ class Laying:
         """
         try:
             for each in self._seen([path]):
-                self._sorted(each)
+                self._mending([each], lambda files: self._sorted(files[0]))
         except NoRecording as error:
             self.notes.append(str(error))
         self.moved(1)
+
+    def _mending(self, files: Sequence[Exported], reads: Callable[[Sequence[Exported]], None]) -> None:
+        """Read files, once more without what DuckDB would not take; a statement that fails has read nothing."""
+        try:
+            reads(files)
+        except NoRecording as error:
+            if "surrogate" not in str(error):
+                raise
+            reads([self.unwrapping.mended(each) for each in files])
 
     def _sorted(self, file: Exported) -> None:
         relation, there, names = self._source("AppTraces", [file])

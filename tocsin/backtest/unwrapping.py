@@ -27,6 +27,10 @@ _LARGEST = 256 * 1024 * 1024
 
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _HOLDS = re.compile(r'"(tables|Tables|records|value)"\s*:\s*\[')
+_HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF = re.compile(_HIGH + rb"(?!" + _LOW + rb")|(?<!" + _HIGH + rb")" + _LOW)
+"""Half of a letter, which is left where a text was cut inside one."""
+
 _SPACE = re.compile(r"[\s,]*")
 
 
@@ -113,6 +117,13 @@ class Unwrapping:
             for row in _rows(found.name, raw.decode("utf-8"), notes):
                 out.write(json.dumps(row) + "\n")
         return replace(found, path=copy, form=Form.LINES, packed=False, note="; ".join(notes))
+
+    def mended(self, found: Exported) -> Exported:
+        """Return a copy of JSON in which the halves of letters are ``U+FFFD``: DuckDB refuses a file that has one."""
+        copy = self._copy()
+        with _opened(found.path, found.packed) as file, copy.open("wb") as out:
+            out.writelines(_HALF.sub(rb"\\ufffd", line) for line in file)
+        return replace(found, path=copy, packed=False)
 
     def _copy(self) -> Path:
         return self._scratch / f"{next(self._numbers)}.jsonl"
