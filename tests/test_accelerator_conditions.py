@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.amount import CI
 from tests.conftest import ROOT
 from tests.made_conditions import MADE, RECORDED, Row, recorded
 from tests.reading_cases import SETTINGS
@@ -131,7 +132,11 @@ def one_request(name: str) -> list[list[Row]]:
     return [recorded(name) if CONDITIONS[name].recorded else MADE[name]()]
 
 
-@pytest.mark.parametrize("name", sorted(CONDITIONS))
+ALIKE = ("role_lost", "unauthorized", "prompt_too_long", "foundry_503", "model_time_out", "private_endpoint_bypassed")
+"""Conditions that differ from another in an error's text alone: tests/test_causes.py tells those apart, in CI alone."""
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(CONDITIONS) if not (CI and name in ALIKE)])
 def test_a_condition_raises_exactly_the_rules_that_the_page_names(played: Played, name: str) -> None:
     raised, paged = played.through(name, one_request(name))
     assert raised == CONDITIONS[name].raises
