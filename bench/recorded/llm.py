@@ -58,6 +58,7 @@ def rows(service: str, incident: Incident | None, seed: int) -> Iterator[Row]:
         taken = _milliseconds(request, chance) * (SLOWER if since.get("bad") else 1)
         cost = _cost(request) * (DEARER if since.get("dear") else 1)
         ok = {"ok": "false" if failed else "true", "value": f"{taken:.1f}", "unit": "ms"}
+        yield request.at, service, 1, {"event_name": "request.received"}
         yield request.at, service, 1, {"event_name": "cost.call", "value": f"{cost:.8f}", "unit": "usd"}
         yield request.at + taken * timedelta(milliseconds=1), service, 1, {"event_name": "response.returned", **ok}
 
