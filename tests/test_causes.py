@@ -38,6 +38,8 @@ TEXTS = {
     f"{WRAPPED}Error code: 400 - {{'error': {{'code': 'context_length_exceeded'}}}}": "misconfigured",
     f"{WRAPPED}Error code: 400 - Unsupported parameter: temperature": "misconfigured",
     "ClientAuthenticationError: DefaultAzureCredential failed to retrieve a token": "misconfigured",
+    f"{WRAPPED}Operation returned an invalid status 'Not Found'": "misconfigured",
+    "ManagedIdentityCredential authentication unavailable, no managed identity endpoint found.": "misconfigured",
     f"{WRAPPED}Connection error.": "connection",
     "Connection error.": "connection",
     "Cannot connect to host x:443 ssl:default [Name or service not known]": "connection",

@@ -54,7 +54,9 @@ CONNECTION = names_any(ERROR, CONNECTION_WORDS)
 """No connection could be made: neither the model's failure nor a refusal of it."""
 
 _NAMED = names_any(ERROR, ("foundry", "services.ai.azure.com", "openai.azure.com", "Error code: ", "Request timed out"))
-_CREDENTIAL = names_any(ERROR, ("ClientAuthenticationError", "Credential failed", "CredentialUnavailable", "AADSTS"))
+_CREDENTIAL = names_any(
+    ERROR, ("ClientAuthenticationError", "Credential.failed", "Credential.?(authentication|unavailable)", "AADSTS")
+)
 _ANSWER = "(?i)(error code|status code|status|http|foundry):? *[(]?({})([^0-9]|$)"
 _REFUSED_CALL = f"{ERROR} matches regex '{_ANSWER.format('400|401|403|404|405|413|415|422')}'"
 _FAILED_CALL = f"{ERROR} matches regex '{_ANSWER.format('408|409|424|429|5[0-9][0-9]')}'"
@@ -62,7 +64,7 @@ _SAID = names_any(
     ERROR,
     (
         "Unauthorized", "Forbidden", "PermissionDenied", "AuthorizationFailed", "AuthenticationError", "NotFound",
-        "not_found", "context_length_exceeded", "maximum context length", "context window",
+        "not.found", "context_length_exceeded", "maximum context length", "context window",
     ),
 )  # fmt: skip
 _REFUSED_BY_MODEL = f"({_REFUSED_CALL} or ({_SAID} and not({_FAILED_CALL})))"
