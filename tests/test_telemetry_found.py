@@ -226,10 +226,22 @@ def test_a_recording_without_resource_ids_is_judged_by_role_names() -> None:
         fitted(one(target(COMPONENT)), apps, Console(quiet=True))
 
 
+def test_one_table_without_resource_ids_is_not_left_out_beside_others_that_have_them() -> None:
+    apps = [App("", STOCK), App(COMPONENT.lower(), STOCK)]
+    assert found_by(fitted(one(target(COMPONENT)), apps, Console(quiet=True))) == [("", STOCK)]
+
+
 def test_the_only_app_of_a_recording_is_taken_for_the_only_target() -> None:
     apps = [App(OTHER.lower(), STOCK)]
     for whose in (target(COMPONENT), target("", "sales-api"), target()):
-        assert found_by(fitted(one(whose), apps, Console(quiet=True))) == [("", STOCK)]
+        assert found_by(fitted(one(whose), apps, Console(quiet=True))) == [(OTHER.lower(), STOCK)]
+
+
+def test_of_several_apps_the_one_of_the_targets_role_name_is_taken() -> None:
+    apps = [App(OTHER.lower(), STOCK), App(OTHER.lower(), "web")]
+    assert found_by(fitted(one(target(COMPONENT, "web")), apps, Console(quiet=True))) == [(OTHER.lower(), "web")]
+    with pytest.raises(NoRecording, match="what has: unknown_service:python of appi-other, web of appi-other"):
+        fitted(one(target(COMPONENT)), apps, Console(quiet=True))
 
 
 def test_a_backtest_of_a_stock_app_finds_its_episode_by_the_component(tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ class App:
     component: str
     role: str
 
+    @property
+    def said(self) -> str:
+        """Who it is, in words."""
+        role = self.role or "no name"
+        return f"{role} of {self.component.rpartition('/')[2]}" if self.component else role
+
 
 _MANY_ROWS = 100_000
 _FEW = 40

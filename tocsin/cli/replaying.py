@@ -152,33 +152,33 @@ def _asked(app: App) -> History:
 def fitted(project: Project, apps: Sequence[Recorded], screen: Console, *, before: bool = False) -> Project:
     """Return the project for a recording of these apps: the only app is taken for the only target.
 
-    On a laptop the settings that name the app are seldom those of production. Raises NoRecording when no target has
-    rows; as it was ``before``, a project is as it is.
+    On a laptop the settings that name the app are seldom those of production; of several apps the one with the target's
+    role name is meant. Raises NoRecording when no target has rows; as it was ``before``, a project is as it is.
     """
-    if apps and not any(each.component for each in apps):
+    if not all(each.component for each in apps):
         project = _by_role(project, screen if not before else None)
-    targets, roles = project.config.targets, sorted({each.role for each in apps})
-    if (
-        not apps
-        or (before and not targets)
-        or any(owns(target, each.component, each.role) for target in targets for each in apps)
-    ):
+        apps = [Recorded("", role) for role in sorted({each.role for each in apps})]
+    targets = project.config.targets
+    found = any(owns(target, each.component, each.role) for target in targets for each in apps)
+    if not apps or (before and not targets) or found:
         return project
-    if before and (len(roles) != 1 or len(targets) != 1):
-        return project
-    if len(roles) != 1 or len(targets) != 1:
-        names = ", ".join(printable(each) or "no name" for each in roles[:10])
+    meant = [each for each in apps if len(targets) == 1 and each.role == targets[0].role_name] or list(apps)
+    if len(meant) != 1 or len(targets) != 1:
+        if before:
+            return project
         words = "no target's application_insights and role_name have rows in the recording; what has"
-        raise NoRecording(f"{words}: {names}")
-    screen.print(f"the recording of {printable(roles[0])} is taken for {targets[0].name}'s", style="dim", markup=False)
-    return _with(project, (targets[0].model_copy(update={"application_insights": "", "role_name": roles[0]}),))
+        raise NoRecording(f"{words}: {', '.join(printable(each.said) for each in meant[:10])}")
+    (only,) = meant
+    screen.print(f"the recording of {printable(only.said)} is taken for {targets[0].name}'s", style="dim", markup=False)
+    taken = {"application_insights": only.component, "role_name": only.role}
+    return _with(project, (targets[0].model_copy(update=taken),))
 
 
 def _by_role(project: Project, screen: Console | None) -> Project:
     """Return the project with its targets found by role name, where a recording does not say more."""
     targets = project.config.targets
     if screen is not None and any(each.application_insights for each in targets):
-        words = "the recording has no _ResourceId: rows are chosen by the role name alone"
+        words = "not every row of the recording has a _ResourceId: they are chosen by the role name alone"
         screen.print(words, style="dim", markup=False)
     return _with(project, tuple(each.model_copy(update={"application_insights": ""}) for each in targets))
 
