@@ -110,6 +110,7 @@ class Halt:
 
     stage: Stage
     stopped: bool = False
+    busy: int = 0
     orders: list[Order] = field(default_factory=list)
     readable: ClassVar[bool] = True
     finishes: ClassVar[bool] = False
@@ -119,6 +120,9 @@ class Halt:
 
     def apply(self, order: Order) -> Applied:
         self.orders.append(order)
+        if self.busy:
+            self.busy -= 1
+            return Applied(Did.BUSY, "a deployment is in progress")
         before, self.stopped = self.stopped, True
         return Applied(Did.ALREADY if before else Did.DONE, "stopped", undo=Undo("container_app.start", {}))
 
@@ -205,6 +209,22 @@ def test_nobody_is_asked_any_more_and_nothing_is_stopped_once_the_switch_serves(
     assert "is on everything that serves by now" in facts(told(stage, Kind.FAILED.value)[-1]), (
         "who approved hears why not"
     )
+
+
+def test_what_waits_for_a_busy_platform_is_let_go_once_the_switch_serves() -> None:
+    stage, halt = burning()
+    stage.run(range(25))
+    approve(stage, T0 + 25 * MINUTE)
+    halt.busy = 2
+    stage.run(range(25, 27))
+    assert (of(stage).phase, halt.stopped) == (Phase.INTENDED, False)
+    found = stage.platform.read(TARGET)
+    assert isinstance(found, App)
+    serves = replace(found.revisions[1], weight=100, running=True)
+    stage.platform.read = lambda target: replace(found, revisions=(serves,))  # type: ignore[method-assign]
+    stage.run(range(27, 29))
+    assert (of(stage).phase, halt.stopped) == (Phase.STOOD_DOWN, False)
+    assert "is on everything that serves by now" in facts(told(stage, Kind.FAILED.value)[-1])
 
 
 def test_in_observe_it_is_only_noted() -> None:

@@ -67,7 +67,10 @@ class Judge:
             return None
         if not (policy and rule and alert):
             return Answer(Ruling.REFUSE, "its policy, rule or alert is gone", ())
-        answer = guard.permit(self._case(policy, rule, alert, target, now, _as_consented(execution, now)))
+        case = self._case(policy, rule, alert, target, now, _as_consented(execution, now))
+        if execution.action in remedy.LAST_RESORT:  # the switch may have come to serve while the platform was busy
+            case = replace(case, world=self._world(execution, target, case))
+        answer = guard.permit(case)
         return None if answer.ruling is not Ruling.PERMIT and alert.last is Verdict.UNKNOWN else answer
 
     def _lost(self, what: str, target: Target) -> bool:
