@@ -88,6 +88,19 @@ def test_a_policy_that_only_observes_makes_the_mission_untrue(root: Path, tmp_pa
     assert "not seen: PATCH sent" in document["unmet"]
 
 
+@pytest.mark.long
+def test_a_target_that_does_not_allow_the_last_resort_makes_its_story_untrue(root: Path, tmp_path: Path) -> None:
+    project(tmp_path)
+    config = (root / "tocsin.yaml").read_text().replace(", container_app.stop]", "]")
+    (tmp_path / "tocsin.yaml").write_text(config)
+    call = ["demo", "--story", "last_resort", "--speed", "0", "--root", str(tmp_path), "--output", "json"]
+    result = runner.invoke(program, call)
+    unmet = json.loads(result.stdout)["unmet"]
+    assert result.exit_code == 1
+    assert {"not seen: last resort asked", "not seen: app stopped, proven"} <= set(unmet)
+    assert "broken: the app is stopped at the end" in unmet
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

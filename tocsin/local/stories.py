@@ -295,17 +295,11 @@ def _silent_once_stopped(stage: Stage) -> bool:
 _LAST_RESORT = Story(
     "last_resort",
     "Foundry is down, so that no revision with the switch comes up: a person approves that the whole app is stopped",
-    42 * MINUTE,
+    37 * MINUTE,
     (
-        _UNSET,
-        Step(
-            5 * MINUTE, "Foundry goes down: what starts now never gets ready", lambda stage: stage.world.lose_foundry()
-        ),
-        Step(
-            timedelta(minutes=30, seconds=30),
-            "ada opens the link and presses Approve",
-            approve,
-        ),
+        Step(timedelta(seconds=40), _UNSET.words, _UNSET.do),
+        Step(3 * MINUTE, "Foundry goes down: nothing gets ready any more", lambda stage: stage.world.lose_foundry()),
+        Step(timedelta(minutes=28, seconds=30), "ada opens the link and presses Approve", approve),
     ),
     (
         _SEEN,
