@@ -204,6 +204,15 @@ def test_a_reference_that_key_vault_did_not_resolve_is_no_secret() -> None:
     assert "kv-tocsin" not in "".join(each.message for each in problems(given))
 
 
+def test_a_component_that_is_not_there_ends_the_deployment_and_not_the_watch() -> None:
+    """An id is put together of any name; only what is read at the component needs it to be there."""
+    output = FILES["watched-component"].of("output")["id"]
+    assert Member(0, Name(0, "component"), "properties") in set(walk(output.given))
+    (name,) = at(body("main", "component"), "params").entries
+    assert name[0] == "name"
+    assert "WATCHED_APPLICATION_INSIGHTS" in written()
+
+
 # Who may do what
 
 
