@@ -56,12 +56,12 @@ GUARD, SWITCH = "tocsin/core/guard.py", "tocsin/actuators/steady.py"
 
 FAULTS = (
     Fault("the intent is saved after the act", "tocsin/engine/acting.py", _SAVE, f"{_APPLY}\n            {_SAVE}", 0),
-    Fault("a message is settled before the receiver answered", "tocsin/engine/notifying.py", _HAND_OVER, f"{_SETTLE}\n        {_HAND_OVER}", 0),
-    Fault("a lock is given to two", "tocsin/stores/sqlite.py", "False in free:", "False:", 0),
+    Fault("a message is settled before the receiver answered", "tocsin/engine/notifying.py", _HAND_OVER, f"{_SETTLE}\n        {_HAND_OVER}", 2),
+    Fault("a lock is given to two", "tocsin/stores/sqlite.py", "False in free:", "False:", 6),
     Fault("a person's release is overruled", GUARD, "case.released is not None and since is not None and case.released >= since:", "False:", 17),
     Fault("one failure ends the tick", FAILING, f"{_NOTE}\n            return otherwise", "raise", 2),
-    Fault("the highest switch decides", GUARD, "lowest = min(", "lowest = max(", 67),
-    Fault("an end that names no time ends nothing", "tocsin/core/native.py", "(self.resolved or self.arrived) if self.over", "self.resolved if self.over", 7),
+    Fault("the highest switch decides", GUARD, "lowest = min(", "lowest = max(", 9),
+    Fault("an end that names no time ends nothing", "tocsin/core/native.py", "(self.resolved or self.arrived) if self.over", "self.resolved if self.over", 263),
 )  # fmt: skip
 
 
