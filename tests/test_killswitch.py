@@ -543,7 +543,8 @@ PRODUCTION = TARGET.model_copy(update={"labels": {"env": "prod"}})
         ({"HITL_APPROVER_ENDPOINT": "  ", "HITL_DEV_MODE": "off"}, PRODUCTION, ["no-approver"]),
         ({"HITL_APPROVER_ENDPOINT": "  ", "HITL_DEV_MODE": "True"}, PRODUCTION, ["dev-mode"]),
         ({"HITL_APPROVER_ENDPOINT": "https://a", "HITL_DEV_MODE": "True"}, PRODUCTION, []),
-        ({}, TARGET, []),
+        ({}, TARGET, ["no-approver"]),
+        ({}, TARGET.model_copy(update={"labels": {"env": "dev"}}), []),
         ({}, PRODUCTION.model_copy(update={"side_effect_tools": ()}), []),
     ],
 )

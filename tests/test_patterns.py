@@ -48,10 +48,11 @@ OUTSIDE = {
 WHOLE = {"_TIMESPAN", "email_smtp._HOST", "_WORDS", "_NAME", "_SHAPE", "_QUOTED", "GUARDS"}
 """Patterns that are held against whole texts alone, and never looked for within one."""
 OURS = {
-    "tocsin.actuators.model", "tocsin.authoring", "tocsin.backtest", "tocsin.connections.github", "tocsin.core.action",
-    "tocsin.core.crosscheck", "tocsin.core.fields", "tocsin.core.fuse", "tocsin.core.kql", "tocsin.core.kql_shape",
-    "tocsin.core.meant", "tocsin.core.template", "tocsin.core.units", "tocsin.diagnosing", "tocsin.files",
-    "tocsin.linting", "tocsin.local", "tocsin.notifiers.mail", "tocsin.porting", "tocsin.telemetry.embedded",
+    "tocsin.actuators.model", "tocsin.authoring", "tocsin.backtest", "tocsin.connections.github",
+    "tocsin.core.action", "tocsin.core.config", "tocsin.core.crosscheck", "tocsin.core.fields", "tocsin.core.fuse",
+    "tocsin.core.kql", "tocsin.core.kql_shape", "tocsin.core.meant", "tocsin.core.template", "tocsin.core.units",
+    "tocsin.diagnosing", "tocsin.files", "tocsin.linting", "tocsin.local", "tocsin.notifiers.mail", "tocsin.porting",
+    "tocsin.telemetry.embedded",
 }  # fmt: skip
 """Where patterns read the project's own files, queries and settings, an operator's arguments, or a practice world.
 

@@ -195,9 +195,12 @@ def _target_problems(made: Scenarios, changes: Mapping[str, object], node: Node,
 def target_of(made: Scenarios, changes: Mapping[str, object], project: Project) -> Target:
     """Return the target of a case: the first that the rule selects, with what the file and the case change of it.
 
-    Raises LookupError where there is none, ValidationError for changes that make no target.
+    Its rows are found whether or not the settings that say by what are set here. Raises LookupError where there is no
+    target, ValidationError for changes that make none.
     """
-    return Target.model_validate({**looked_at(made.rule, project).model_dump(), **made.target, **changes})
+    found = Target.model_validate({**looked_at(made.rule, project).model_dump(), **made.target, **changes})
+    named = found.application_insights or found.role_name
+    return found if named else found.model_copy(update={"role_name": found.name})
 
 
 def looked_at(name: str, project: Project) -> Target:
