@@ -137,7 +137,7 @@ def _requests() -> Iterator[dict[str, Any]]:
 
 
 @given(rules(), st.integers(1, 4), st.integers(0, 3))
-@settings(max_examples=often(60, 6), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=often(60, 3), suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.slow
 def test_fused_and_unfused_say_the_same(
     telemetry: EmbeddedTelemetry, binder: Binder, some: list[Rule], count: int, jitter: int

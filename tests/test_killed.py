@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 @pytest.mark.slow
 def test_ticks_killed_at_random_moments_lose_nothing_and_double_nothing() -> None:
-    kills = often(100, 8)
+    kills = often(100, 4)
     command = [sys.executable, "-m", "tests.killing", str(kills)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=400)
     assert run.returncode == 0, run.stderr[-2000:]
